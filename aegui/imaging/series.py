@@ -1,0 +1,117 @@
+"""What a scan is: its series, their geometry, and slices read lazily in real units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where slices lie, in patient coordinates (LPS, mm).
+
+    spacing: mm, (z, y, x); z is the median distance along the normal, 0 for a single slice.
+    orientation: direction cosines of a row and of a column (6 numbers), as Image Orientation (Patient).
+    positions: centre of the first voxel of each slice, in slice order; empty when unknown.
+    """
+
+    spacing: Vector
+    orientation: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    positions: tuple[Vector, ...] = ()
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series: slices of one size that belong together, sorted by position.
+
+    uid: Series Instance UID, or one derived from the path for other formats. patient: the key by which
+    data are split (never shown). label: what the window shows instead of the name ("ANON-0041").
+    files: one per slice (DICOM, images) or one for all (volumes). modality: PS3 code, "OT" if unknown.
+    unit: "HU" for CT, "" where values have no unit. treat: "denoise", "view" or "list", why in `reason`.
+    acquisition: kernel, kvp, exposure, thickness, tr, te, manufacturer … where known.
+    """
+
+    uid: str
+    study_uid: str
+    patient: str
+    label: str
+    study_date: str
+    modality: str
+    description: str
+    form: Literal["dicom", "volume", "images"]
+    files: tuple[Path, ...]
+    rows: int
+    columns: int
+    slices: int
+    geometry: Geometry
+    unit: str = ""
+    channels: int = 1
+    bits: int = 16
+    acquisition: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    treat: Literal["denoise", "view", "list"] = "denoise"
+    reason: str = ""
+    root: Path = Path()
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is in no series, and why."""
+
+    file: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What a folder holds. Every file found is in one series or in `skipped`."""
+
+    series: tuple[Series, ...]
+    skipped: tuple[Skipped, ...]
+
+
+class SliceSource(Protocol):
+    """A series opened for reading, one slice at a time, in real units (HU after rescale)."""
+
+    series: Series
+
+    def __len__(self) -> int:
+        """Number of slices."""
+        ...
+
+    def read(self, index: int) -> Pixels:
+        """Slice `index` in real units: (rows, columns), colour (rows, columns, 3). UserError if it cannot be decoded."""
+        ...
+
+    def valid(self, index: int) -> Mask:
+        """True where a voxel holds anatomy or air, False in padding: (rows, columns)."""
+        ...
+
+    def close(self) -> None:
+        """Release files."""
+        ...
+
+
+class SliceSink(Protocol):
+    """A derived series being written. Nothing is visible under its final name before `finish`."""
+
+    def write(self, index: int, pixels: Pixels) -> None:
+        """Take slice `index`, in the source's real units and shape."""
+        ...
+
+    def finish(self) -> Path:
+        """Rename everything into place; returns the file or folder."""
+        ...
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        ...

@@ -1,0 +1,28 @@
+"""Logging to a rotating file in the data folder; the console stays for the user."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+
+from aegui import paths
+
+
+def setup(verbose: bool = False) -> None:
+    """Write the program's log; verbose also prints it."""
+    handlers: list[logging.Handler] = []
+    try:
+        handlers.append(
+            logging.handlers.RotatingFileHandler(
+                paths.data_home() / "aegui.log", maxBytes=1_000_000, backupCount=3, encoding="utf-8"
+            )
+        )
+    except OSError:  # a read-only home must not keep the program from starting
+        pass
+    if verbose:
+        handlers.append(logging.StreamHandler())
+    if not handlers:
+        handlers.append(logging.NullHandler())
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=handlers, force=True
+    )

@@ -1,0 +1,78 @@
+"""Model cards: what a model is, what it was trained on, and which values it takes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from aegui.spec import Spec, knob
+
+
+class FixedRange(Spec):
+    """Values from low to high become 0 … 1."""
+
+    kind: Literal["range"] = "range"
+    low: float = knob(0.0, title="Low", help="Value that becomes 0")
+    high: float = knob(1.0, title="High", help="Value that becomes 1")
+    limits: tuple[float, float] | None = knob(
+        None, title="Limits", help="Values outside pass through unchanged; empty: low and high"
+    )
+
+
+class RobustRange(Spec):
+    """0 stays 0; the percentile of the series' foreground becomes 1."""
+
+    kind: Literal["robust"] = "robust"
+    percentile: float = knob(99.5, title="Percentile", help="Of the voxels above 0", gt=50, le=100)
+    headroom: float = knob(
+        4.0, title="Headroom", help="Values above this many times 1 pass through unchanged", ge=1, le=100
+    )
+
+
+class Training(Spec):
+    """What a model was trained on."""
+
+    datasets: tuple[dict[str, Any], ...] = knob((), title="Data", help="name, licence, doi, slices, patients")
+    recipe: str = knob("", title="Recipe", help="Recipe that made it")
+    seconds: float = knob(0.0, title="Time", help="Training time", unit="s", ge=0)
+    machine: str = knob("", title="Machine", help="Kind of machine")
+
+
+Intensity = FixedRange | RobustRange
+
+
+class Card(Spec):
+    """A model card, as in resources/models/*.yaml and in every bundle."""
+
+    schema_version: int = knob(1, title="Schema", help="Version of this file's form", ge=1, le=1)
+    id: str = knob(title="Id", help="Short name")
+    title: str = knob(title="Title", help="Name on the card")
+    summary: str = knob("", title="Summary", help="What it is for")
+    architecture: Literal["conv_autoencoder", "residual_autoencoder", "monai_autoencoder"] = knob(
+        title="Architecture", help="Network class"
+    )
+    options: dict[str, Any] = knob({}, title="Options", help="Arguments of the network")
+    modalities: tuple[str, ...] = knob((), title="Modalities", help="PS3 codes it fits; empty: any")
+    intensity: dict[str, Intensity] = Field(
+        default_factory=lambda: {"*": RobustRange()},
+        title="Input range",
+        description="By modality; “*” for every other",
+    )
+    noise_level: bool = knob(False, title="Takes a noise level", help="Whether the noise SD is an input")
+    multiple: int = knob(1, title="Multiple", help="Sides are padded to a multiple of this", unit="px", ge=1)
+    licence: str = knob("Apache-2.0", title="Licence", help="Of the weights")
+    training: Training = knob(Training(), title="Training", help="What it was trained on")
+    metrics: dict[str, Any] = knob({}, title="Scores", help="Measured, with their conditions")
+    classes: tuple[str, ...] = knob((), title="Classes", help="Names of the head's classes, in order")
+    parameters: int = knob(0, title="Parameters", help="Number of weights", ge=0)
+    weights: str | None = knob(None, title="Weights", help="File beside the card; empty: starts from random weights")
+    sha256: str = knob("", title="Hash", help="SHA-256 of the weights file")
+
+    def intensity_for(self, modality: str) -> Intensity:
+        """The input range used for a modality."""
+        return self.intensity.get(modality) or self.intensity.get("*") or RobustRange()
+
+    def fits(self, modality: str) -> bool:
+        """Whether the model was made for this modality."""
+        return not self.modalities or modality in self.modalities

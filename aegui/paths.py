@@ -1,0 +1,64 @@
+"""Where things lie: shipped resources, settings, caches."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+
+def _resource_root() -> Path:
+    if getattr(sys, "frozen", False):
+        return Path(sys._MEIPASS) / "resources"  # type: ignore[attr-defined]
+    here = Path(__file__).resolve().parent
+    wheel = here / "_resources"
+    return wheel if wheel.is_dir() else here.parent / "resources"
+
+
+def resource(*parts: str) -> Path:
+    """A shipped file or folder, in a checkout, a wheel or the frozen program."""
+    return _resource_root().joinpath(*parts)
+
+
+def _home(kind: str, default: str) -> Path:
+    folder = Path(os.environ.get(f"AEGUI_{kind}_HOME") or default)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def config_home() -> Path:
+    """Settings. AEGUI_CONFIG_HOME overrides it."""
+    return _home("CONFIG", platformdirs.user_config_dir("aegui", appauthor=False))
+
+
+def data_home() -> Path:
+    """The user's own models and runs. AEGUI_DATA_HOME overrides it."""
+    return _home("DATA", platformdirs.user_data_dir("aegui", appauthor=False))
+
+
+def cache_home() -> Path:
+    """What can be made again. AEGUI_CACHE_HOME overrides it."""
+    return _home("CACHE", platformdirs.user_cache_dir("aegui", appauthor=False))
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it on success and removed on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files only their owner can read; outputs follow the user's own umask.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

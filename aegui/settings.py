@@ -1,0 +1,48 @@
+"""What the program remembers between starts."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from aegui import paths
+from aegui.errors import UserError
+from aegui.spec import Spec, knob
+
+_log = logging.getLogger(__name__)
+
+
+class Settings(Spec):
+    """User preferences, kept as YAML."""
+
+    theme: str = knob("system", title="Theme", help="dark, light or system", pattern="^(system|dark|light)$")
+    text_size: int = knob(100, title="Text size", help="Scale of all text", unit="%", ge=100, le=130)
+    device: str = knob("auto", title="Device", help="auto, cpu or cuda", pattern="^(auto|cpu|cuda)$")
+    show_names: bool = knob(False, title="Show names", help="Draw patient names in the window")
+    last_folder: str = knob("", title="Last folder", help="Where the open dialog starts")
+    output_folder: str = knob("", title="Output folder", help="Where denoised series are written")
+    suffix: str = knob("_DN", title="Description suffix", help="Added to the series description", max_length=16)
+    recent: tuple[str, ...] = knob((), title="Recent folders", help="Opened lately")
+
+
+def _file() -> Path:
+    return paths.config_home() / "settings.yaml"
+
+
+def load() -> Settings:
+    """The stored settings; a broken file is set aside, not overwritten."""
+    file = _file()
+    if not file.exists():
+        return Settings()
+    try:
+        return Settings.load(file)
+    except UserError as error:
+        _log.warning("settings set aside: %s", error)
+        file.replace(file.with_suffix(".broken.yaml"))
+        return Settings()
+
+
+def save(settings: Settings) -> None:
+    """Store them atomically."""
+    with paths.atomic(_file()) as temporary:
+        temporary.write_text(settings.to_yaml(), encoding="utf-8")

@@ -1,0 +1,151 @@
+"""The base of every file the user can read and edit: frozen, strict, one list of fields.
+
+The form, the YAML file, `--set a.b=c` and the documentation all come from the fields of a `Spec`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from aegui.errors import UserError
+
+
+def knob(default: Any = ..., *, title: str, help: str, unit: str = "", advanced: bool = False, **limits: Any) -> Any:
+    """A field with what a form needs. limits: ge, gt, le, lt, min_length, max_length, discriminator …"""
+    return Field(
+        default, title=title, description=help, json_schema_extra={"unit": unit, "advanced": advanced}, **limits
+    )
+
+
+class SpecError(UserError):
+    """A value in a spec is wrong. where: its dotted address, such as ("losses", 1, "weight")."""
+
+    def __init__(self, message: str, hint: str, where: tuple[str | int, ...]) -> None:
+        super().__init__(message, hint)
+        self.where = where
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.message, self.hint, self.where)
+
+
+class Spec(BaseModel):
+    """Frozen, strict about keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @classmethod
+    def parse(cls, values: Any, source: str = "") -> Self:
+        """Validate plain values; the first problem is raised as a SpecError in plain words."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise problems(error, source)[0] from None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a YAML file."""
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"There is no file {path}.", "Check the name, or list the shipped ones.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path.name} cannot be read.", f"It must be a text file. ({error})") from None
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f" in line {mark.line + 1}" if mark else ""
+            raise UserError(f"{path.name} is not well-formed YAML{line}.", "Check its indentation.") from None
+        if not isinstance(values, dict):
+            raise UserError(f"{path.name} holds no settings.", "It must be a list of `name: value` lines.")
+        return cls.parse(values, path.name)
+
+    def to_yaml(self) -> str:
+        """All fields, defaults included, so that a file says what was done."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+    def with_set(self, assignments: list[str]) -> Self:
+        """Apply `a.b=c` overrides; a list item is named by its number, its kind or its name."""
+        values = self.model_dump(mode="json")
+        for assignment in assignments:
+            address, equals, text = assignment.partition("=")
+            if not equals:
+                raise UserError(f"“{assignment}” is not a setting.", "Write it as name=value.")
+            _assign(values, address.strip().split("."), _value(text), assignment)
+        return self.parse(values)
+
+
+def _value(text: str) -> Any:
+    try:
+        return float(text) if "e" in text.lower() and not text.startswith("0x") else yaml.safe_load(text)
+    except ValueError:
+        return yaml.safe_load(text)
+
+
+def _item(values: list[Any], key: str) -> int | None:
+    if key.isdecimal() and int(key) < len(values):
+        return int(key)
+    for index, item in enumerate(values):
+        if isinstance(item, dict) and key in (item.get("kind"), item.get("name"), item.get("match")):
+            return index
+    return None
+
+
+def _assign(values: Any, keys: list[str], value: Any, assignment: str) -> None:
+    *parents, last = keys
+    node = values
+    for key in parents:
+        step: Any = _item(node, key) if isinstance(node, list) else key
+        try:
+            node = node[step]
+        except (KeyError, TypeError):
+            node = None
+        if not isinstance(node, dict | list):
+            raise UserError(f"There is no setting “{key}” in “{assignment}”.", "Names are those of the recipe file.")
+    if isinstance(node, list):
+        index = _item(node, last)
+        if index is None:
+            raise UserError(f"There is no item “{last}” in “{assignment}”.", "Name it by number, kind or name.")
+        node[index] = value
+    else:
+        node[last] = value
+
+
+_LIMITS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+def problems(error: ValidationError, source: str = "") -> list[SpecError]:
+    """pydantic's findings in the app's words, each with the address of the field it is about."""
+    return [_problem(detail, source) for detail in error.errors(include_url=False)]
+
+
+def _problem(detail: ErrorDetails, source: str) -> SpecError:
+    where = tuple(detail["loc"])
+    name = ".".join(str(part) for part in where) or "the settings"
+    of = f" of {source}" if source else ""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return SpecError(f"“{name}”{of} is not a known setting.", "Remove it, or check its spelling.", where)
+    if kind == "missing":
+        return SpecError(f"“{name}”{of} is missing.", "Add it.", where)
+    if kind in _LIMITS:
+        words, key = _LIMITS[kind]
+        return SpecError(f"“{name}”{of} must be {words} {context[key]:g}.", f"It is {detail['input']}.", where)
+    if kind in ("union_tag_invalid", "literal_error", "enum"):
+        expected = context.get("expected_tags") or context.get("expected", "")
+        return SpecError(f"“{name}”{of} has no such choice.", f"Choose one of {expected}.", where)
+    if kind == "value_error":
+        return SpecError(str(context["error"]), "", where)
+    if kind in ("float_parsing", "float_type", "int_parsing", "int_type", "int_from_float", "finite_number"):
+        whole = "a whole number" if kind.startswith("int") else "a number"
+        return SpecError(f"“{name}”{of} must be {whole}.", f"It is {detail['input']!r}.", where)
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    return SpecError(f"“{name}”{of} cannot be used: {message}.", "", where)
