@@ -1,0 +1,6 @@
+"""Model cards, the zoo, networks and the bundle file. Only cards and library can do without torch."""
+
+from aegui.models.card import Card
+from aegui.models.library import DEFAULT, cards
+
+__all__ = ["DEFAULT", "Card", "cards"]

@@ -1,0 +1,112 @@
+"""Noisy and clean series that show the same anatomy at the same place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aegui.errors import UserError
+from aegui.imaging import Series
+
+TOLERANCE_MM = 0.1
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A noisy series and its clean partner. slices: (noisy index, clean index).
+
+    sure: matched by geometry; otherwise the user must confirm. why: in plain words.
+    """
+
+    noisy: Series
+    clean: Series
+    slices: tuple[tuple[int, int], ...]
+    method: str
+    sure: bool
+    why: str
+
+
+def _same_grid(a: Series, b: Series) -> bool:
+    return (
+        (a.rows, a.columns, a.channels) == (b.rows, b.columns, b.channels)
+        and np.allclose(a.geometry.spacing[1:], b.geometry.spacing[1:], rtol=1e-3)
+        and np.allclose(a.geometry.orientation, b.geometry.orientation, atol=1e-3)
+    )
+
+
+def _by_position(noisy: Series, clean: Series) -> tuple[tuple[int, int], ...]:
+    a, b = noisy.geometry.positions, clean.geometry.positions
+    if noisy.form != "dicom" or clean.form != "dicom" or not a or not b or not _same_grid(noisy, clean):
+        return ()
+    if noisy.patient != clean.patient:
+        return ()
+    distance = np.linalg.norm(np.asarray(a)[:, None] - np.asarray(b)[None], axis=-1)
+    nearest = distance.argmin(axis=1)
+    return tuple((i, int(j)) for i, j in enumerate(nearest) if distance[i, j] <= TOLERANCE_MM)
+
+
+def _stem(series: Series, index: int) -> str:
+    return series.files[index if len(series.files) > 1 else 0].name.lower()
+
+
+def _by_name(noisy: Series, clean: Series) -> tuple[tuple[int, int], ...]:
+    if noisy.slices != clean.slices or not _same_shape(noisy, clean):
+        return ()
+    if len(noisy.files) == 1 and len(clean.files) == 1:
+        same = _stem(noisy, 0) == _stem(clean, 0)
+        return tuple((i, i) for i in range(noisy.slices)) if same else ()
+    names = {_stem(clean, j): j for j in range(len(clean.files))}
+    found = tuple((i, names[_stem(noisy, i)]) for i in range(len(noisy.files)) if _stem(noisy, i) in names)
+    return found if len(found) == noisy.slices else ()
+
+
+def _same_shape(a: Series, b: Series) -> bool:
+    return (a.rows, a.columns, a.channels) == (b.rows, b.columns, b.channels)
+
+
+def _by_order(noisy: Series, clean: Series) -> tuple[tuple[int, int], ...]:
+    if noisy.slices != clean.slices or not _same_shape(noisy, clean):
+        return ()
+    return tuple((i, i) for i in range(noisy.slices))
+
+
+_METHODS: tuple[tuple[str, Callable[[Series, Series], tuple[tuple[int, int], ...]], str], ...] = (
+    ("geometry", _by_position, "same patient, positions and spacing"),
+    ("name", _by_name, "same file names"),
+    ("order", _by_order, "same number and size of slices, paired in order"),
+)
+
+
+def match_pairs(noisy: Sequence[Series], clean: Sequence[Series]) -> list[Pair]:
+    """Pair every noisy series: by geometry; else by name; else by order, where counts and shapes agree."""
+    pairs: list[Pair] = []
+    open_noisy, open_clean = list(noisy), list(clean)
+    for method, rule, why in _METHODS:
+        for series in list(open_noisy):
+            best = max(open_clean, key=lambda c, s=series: len(rule(s, c)), default=None)  # type: ignore[misc]
+            slices = rule(series, best) if best is not None else ()
+            if best is None or not slices:
+                continue
+            pairs.append(Pair(series, best, slices, method, method == "geometry", why))
+            open_noisy.remove(series)
+            # Clean geometry may serve several noisy repeats; a guess by name or order is used up.
+            if method != "geometry":
+                open_clean.remove(best)
+    return pairs
+
+
+def require_pairs(noisy: Sequence[Series], clean: Sequence[Series]) -> list[Pair]:
+    """match_pairs, or a UserError naming the first series without a partner."""
+    if not clean:
+        raise UserError("The recipe learns from pairs, but there is no clean series.", "Add the folder of clean scans.")
+    pairs = match_pairs(noisy, clean)
+    if not pairs:
+        one, other = noisy[0], clean[0]
+        raise UserError(
+            f"No clean series matches “{one.description}”.",
+            f"Noisy: {one.slices} slices of {one.rows}×{one.columns}; clean: {other.slices} of "
+            f"{other.rows}×{other.columns}. They must show the same positions, or have equal names, counts and sizes.",
+        )
+    return pairs

@@ -1,0 +1,120 @@
+"""Weights from files, never unpickled as code."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aegui.errors import UserError
+from aegui.models.slicenet import SliceNet
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a checkpoint fits a network, by layer name."""
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshaped: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every layer of both sides found its partner."""
+        return not (self.missing or self.unexpected or self.misshaped)
+
+    def words(self) -> str:
+        """The differences, by name."""
+        parts = [
+            f"{title}: {', '.join(names)}"
+            for title, names in (
+                ("missing", self.missing),
+                ("unexpected", self.unexpected),
+                ("other shape", self.misshaped),
+            )
+            if names
+        ]
+        return "; ".join(parts) or "all layers fit"
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict in a .safetensors, .pt or .pth file. Files that would run code are refused."""
+    if not path.is_file():
+        raise UserError(f"There is no file {path}.", "Check the name of the model file.")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return dict(load_file(path))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise UserError(f"{path.name} is not a safetensors file.", f"It may be cut short. ({error})") from None
+    if path.suffix not in (".pt", ".pth"):
+        raise UserError(
+            f"{path.name} is not a model file.", "Model files end in .aegui, .safetensors, .pt or .pth."
+        )
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001 - torch raises many kinds; all mean "not plain weights"
+        if "Weights only load failed" in str(error) or zipfile.is_zipfile(path):
+            raise UserError(
+                f"{path.name} holds more than weights and was not opened, because it could run code.",
+                "Save it again with torch.save(model.state_dict(), …) or as safetensors.",
+            ) from None
+        raise UserError(f"{path.name} is not a torch checkpoint.", "It may be damaged or another kind of file.") from None
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise UserError(f"{path.name} holds no named weights.", "It must be a state dict: layer names with tensors.")
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def apply(net: SliceNet, weights: dict[str, Tensor]) -> Fit:
+    """Copy every tensor whose name and shape fit; say what did not."""
+    own = net.net.state_dict()
+    fits = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    net.net.load_state_dict(fits, strict=False)
+    return Fit(
+        loaded=tuple(fits),
+        missing=tuple(k for k in own if k not in weights),
+        unexpected=tuple(k for k in weights if k not in own),
+        misshaped=tuple(
+            f"{k} {tuple(weights[k].shape)} instead of {tuple(own[k].shape)}"
+            for k in weights
+            if k in own and own[k].shape != weights[k].shape
+        ),
+    )
+
+
+def guess_card_options(weights: dict[str, Tensor]) -> tuple[str, dict[str, Any]] | None:
+    """(architecture, options) of a checkpoint whose layer names tell, else None."""
+    first = weights.get("encoder.0.weight")
+    if first is not None and first.ndim == 4 and "decoder.2.weight" in weights:
+        options: dict[str, Any] = {"channels": first.shape[1]}
+        if "classifier.1.weight" in weights:
+            options |= {"classes": weights["classifier.1.weight"].shape[0], "head": "fixed"}
+        elif "classifier.2.weight" in weights:
+            options |= {"classes": weights["classifier.2.weight"].shape[0], "head": "pooled"}
+        return "conv_autoencoder", options
+    stem = weights.get("encoder.stem.weight")
+    if stem is not None:
+        stages = sorted({int(k.split(".")[2]) for k in weights if k.startswith("encoder.stages.")})
+        widths = [
+            weights[f"encoder.stages.{s}.0.conv1.weight"].shape[0]
+            for s in stages
+            if f"encoder.stages.{s}.0.conv1.weight" in weights
+        ]
+        blocks = [len({k.split(".")[3] for k in weights if k.startswith(f"encoder.stages.{s}.")}) for s in stages]
+        options = {"channels": (stem.shape[1] - 1) // 4, "widths": widths, "blocks": blocks}
+        if "head.2.weight" in weights:
+            options["classes"] = weights["head.2.weight"].shape[0]
+        return "residual_autoencoder", options
+    if any(k.startswith("encoder.encode_") for k in weights):
+        return "monai_autoencoder", {}
+    return None

@@ -1,0 +1,36 @@
+"""Which models there are, from their cards alone: no torch, no weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aegui import paths
+from aegui.errors import UserError
+from aegui.models.card import Card
+
+DEFAULT = "general-small"
+
+
+def card_files() -> list[Path]:
+    """Shipped cards, then the user's own, the default first."""
+    files = [*paths.resource("models").glob("*.yaml"), *(paths.data_home() / "models").glob("*.yaml")]
+    return sorted(files, key=lambda f: (f.stem != DEFAULT, f.stem))
+
+
+def cards() -> list[Card]:
+    """All cards, the default first."""
+    return [Card.load(file) for file in card_files()]
+
+
+def is_file(ref: str) -> bool:
+    """Whether a model is named by file, not by id."""
+    return Path(ref).suffix in (".aegui", ".safetensors", ".pt", ".pth") or Path(ref).exists()
+
+
+def file_of(ref: str) -> Path:
+    """The card file of a model id."""
+    for file in card_files():
+        if file.stem == ref:
+            return file
+    known = ", ".join(file.stem for file in card_files())
+    raise UserError(f"There is no model “{ref}”.", f"Known models: {known}. Or name a model file.")

@@ -1,0 +1,212 @@
+"""The networks. Plain torch modules with plain arguments; all show `encoder`, `decoder` and a `head` or None.
+
+Inputs and outputs are (N, channels, H, W) in normalised units, sides a multiple of the network's `multiple`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+HEAD_SIDE = 16  # the classic head was trained on 64² inputs, whose features are 16²
+
+
+class PooledHead(nn.Sequential):
+    """A classification head for any image size: global average, then linear."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes))
+
+
+class ConvAutoencoder(nn.Module):
+    """The classic two-layer convolutional autoencoder with a sigmoid output.
+
+    head: "none", "fixed" (Flatten-Linear on 16×16 features, as trained on 64² inputs; other sizes are
+    average-pooled to it) or "pooled". With a head, forward returns (image, logits).
+    """
+
+    multiple = 4
+
+    def __init__(self, channels: int = 1, classes: int = 0, head: str = "none") -> None:
+        super().__init__()
+        self.channels = channels
+        self.features = 32
+        self.encoder = nn.Sequential(
+            nn.Conv2d(channels, 16, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()
+        )
+        self.decoder = nn.Sequential(
+            nn.ConvTranspose2d(32, 16, 3, stride=2, padding=1, output_padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(16, channels, 3, stride=2, padding=1, output_padding=1),
+            nn.Sigmoid(),
+        )
+        self.classifier: nn.Sequential | None = None
+        self.fixed_head = head == "fixed"
+        if head == "fixed":
+            self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(32 * HEAD_SIDE * HEAD_SIDE, classes))
+        elif head == "pooled":
+            self.classifier = PooledHead(32, classes)
+
+    @property
+    def head(self) -> nn.Module | None:
+        """The classifier, or None."""
+        return self.classifier
+
+    def attach_head(self, classes: int) -> None:
+        """Add a fresh pooled head."""
+        self.classifier, self.fixed_head = PooledHead(self.features, classes), False
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """x: (N, c, H, W) in 0 … 1. level is not used."""
+        z = self.encoder(x)
+        image = self.decoder(z)
+        if self.classifier is None:
+            return image  # type: ignore[no-any-return]
+        if self.fixed_head and z.shape[-2:] != (HEAD_SIDE, HEAD_SIDE):
+            z = nn.functional.adaptive_avg_pool2d(z, HEAD_SIDE)
+        return image, self.classifier(z)
+
+
+class ResidualBlock(nn.Module):
+    """conv-ReLU-conv plus identity, without biases."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        return x + self.conv2(torch.relu(self.conv1(x)))  # type: ignore[no-any-return]
+
+
+def _blocks(width: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
+
+
+class _Encoder(nn.Module):
+    def __init__(self, inputs: int, widths: Sequence[int], blocks: Sequence[int]) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(inputs, widths[0], 3, padding=1, bias=False)
+        self.stages = nn.ModuleList(_blocks(w, n) for w, n in zip(widths, blocks, strict=True))
+        self.downs = nn.ModuleList(
+            nn.Conv2d(a, b, 2, stride=2, bias=False) for a, b in zip(widths, widths[1:], strict=False)
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Features from fine to coarse."""
+        x = self.stem(x)
+        features = [self.stages[0](x)]
+        for down, stage in zip(self.downs, list(self.stages)[1:], strict=True):
+            features.append(stage(down(features[-1])))
+        return features
+
+
+class _Decoder(nn.Module):
+    def __init__(self, outputs: int, widths: Sequence[int], blocks: Sequence[int]) -> None:
+        super().__init__()
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(b, a, 2, stride=2, bias=False) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.stages = nn.ModuleList(_blocks(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
+        self.out = nn.Conv2d(widths[0], outputs, 3, padding=1, bias=False)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """features: as the encoder gives them."""
+        x = features[-1]
+        for up, stage, skip in zip(
+            list(self.ups)[::-1], list(self.stages)[::-1], features[-2::-1], strict=True
+        ):
+            x = stage(up(x) + skip)
+        return self.out(x)  # type: ignore[no-any-return]
+
+
+class ResidualAutoencoder(nn.Module):
+    """A denoising autoencoder with skip connections that predicts the noise and takes its level as a map.
+
+    Pixel-unshuffle ×2, then one scale per width. Without biases a network generalises over noise levels and
+    does not care about the intensity scale (Mohan et al. 2020).
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        widths: Sequence[int] = (32, 64, 128),
+        blocks: Sequence[int] = (2, 2, 2),
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.features = widths[-1]
+        self.multiple = 2 ** len(widths)
+        self.encoder = _Encoder(4 * channels + 1, widths, blocks)
+        self.decoder = _Decoder(4 * channels, widths, blocks)
+        self.head: nn.Module | None = PooledHead(self.features, classes) if classes else None
+        # The last layer starts at zero: an untrained network returns its input.
+        nn.init.zeros_(self.decoder.out.weight)
+
+    def attach_head(self, classes: int) -> None:
+        """Add a fresh pooled head."""
+        self.head = PooledHead(self.features, classes)
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """x: (N, c, H, W). level: noise SD in the same units, (N,)."""
+        folded = nn.functional.pixel_unshuffle(x, 2)
+        if level is None:
+            level = x.new_zeros(x.shape[0])
+        plane = level.to(folded.dtype).reshape(-1, 1, 1, 1).expand(-1, 1, folded.shape[-2], folded.shape[-1])
+        features = self.encoder(torch.cat([folded, plane], dim=1))
+        noise = nn.functional.pixel_shuffle(self.decoder(features).to(x.dtype), 2)
+        image = x - noise
+        return image if self.head is None else (image, self.head(features[-1]))
+
+
+class MonaiAutoencoder(nn.Module):
+    """MONAI's AutoEncoder behind the common parts; its middle belongs to the decoder."""
+
+    def __init__(
+        self,
+        channels: int = 1,
+        widths: Sequence[int] = (16, 32, 64),
+        strides: Sequence[int] = (2, 2, 2),
+        res_units: int = 1,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        from monai.networks.nets import AutoEncoder
+
+        net = AutoEncoder(
+            spatial_dims=2,
+            in_channels=channels,
+            out_channels=channels,
+            channels=tuple(widths),
+            strides=tuple(strides),
+            num_res_units=res_units,
+        )
+        self.channels = channels
+        self.features = widths[-1]
+        self.multiple = 1
+        for stride in strides:
+            self.multiple *= stride
+        self.encoder = net.encode
+        self.decoder = nn.Sequential(net.intermediate, net.decode)
+        self.head: nn.Module | None = PooledHead(self.features, classes) if classes else None
+
+    def attach_head(self, classes: int) -> None:
+        """Add a fresh pooled head."""
+        self.head = PooledHead(self.features, classes)
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """x: (N, c, H, W). level is not used."""
+        z = self.encoder(x)
+        image = self.decoder(z)
+        return image if self.head is None else (image, self.head(z))
+
+
+ARCHITECTURES: dict[str, type[ConvAutoencoder] | type[ResidualAutoencoder] | type[MonaiAutoencoder]] = {
+    "conv_autoencoder": ConvAutoencoder,
+    "residual_autoencoder": ResidualAutoencoder,
+    "monai_autoencoder": MonaiAutoencoder,
+}

@@ -1,0 +1,79 @@
+"""A network wrapped so that it takes any grey or colour slice of any size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from aegui.errors import UserError
+from aegui.models.card import Card
+from aegui.models.networks import ARCHITECTURES
+
+
+class SliceNet(nn.Module):
+    """Pads to the network's multiple and crops back; repeats a grey slice for colour networks.
+
+    x: (N, 1, H, W) normalised; colour slices go through grey networks channel by channel.
+    """
+
+    def __init__(self, net: nn.Module, channels: int, multiple: int) -> None:
+        super().__init__()
+        self.net = net
+        self.channels = channels
+        self.multiple = multiple
+
+    def both(self, x: Tensor, level: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The image and, where there is a head, its logits (N, classes)."""
+        height, width = x.shape[-2], x.shape[-1]
+        grey = x.shape[1] == 1 and self.channels > 1
+        if grey:
+            x = x.expand(-1, self.channels, -1, -1)
+        if self.multiple > 1:
+            x = nn.functional.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
+        result = self.net(x, level)
+        image, logits = result if isinstance(result, tuple) else (result, None)
+        image = image[..., :height, :width]
+        return (image.mean(dim=1, keepdim=True) if grey else image), logits
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor:
+        """The image alone, in the shape of x."""
+        if x.shape[1] > self.channels == 1:
+            count, colours, height, width = x.shape
+            levels = None if level is None else level.repeat_interleave(colours)
+            return self.both(x.reshape(-1, 1, height, width), levels)[0].reshape(count, colours, height, width)
+        return self.both(x, level)[0]
+
+    @property
+    def head(self) -> nn.Module | None:
+        """The classification head, or None."""
+        head = self.net.head
+        return head if isinstance(head, nn.Module) else None
+
+    def part_of(self, name: str) -> str:
+        """"encoder", "decoder", "head" or "rest" for a parameter name of this module."""
+        first = name.removeprefix("net.").split(".", 1)[0]
+        if first in ("head", "classifier"):
+            return "head"
+        return first if first in ("encoder", "decoder") else "rest"
+
+
+def build(card: Card) -> SliceNet:
+    """The card's network with random weights."""
+    try:
+        net = ARCHITECTURES[card.architecture](**card.options)
+    except TypeError as error:
+        raise UserError(f"The options of model “{card.id}” do not fit its architecture.", f"({error})") from None
+    return SliceNet(net, net.channels, net.multiple)
+
+
+def parameters_by_part(net: SliceNet) -> dict[str, int]:
+    """Number of parameters by part, in reading order; parts without any are left out."""
+    counts = {"encoder": 0, "decoder": 0, "head": 0, "rest": 0}
+    for name, parameter in net.named_parameters():
+        counts[net.part_of(name)] += parameter.numel()
+    return {part: count for part, count in counts.items() if count}
+
+
+def on(device: torch.device, net: SliceNet) -> SliceNet:
+    """The network on the device, in the memory layout convolutions like best."""
+    return net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

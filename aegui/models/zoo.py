@@ -1,0 +1,108 @@
+"""Models by id or file: shipped ones, bundles, and the user's own checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from aegui.errors import UserError
+from aegui.models.card import Card
+from aegui.models.checkpoint import Fit, apply, guess_card_options, read_weights
+from aegui.models.library import file_of, is_file
+from aegui.models.slicenet import SliceNet, build
+from aegui.recipes import Recipe
+
+@dataclass(frozen=True)
+class Model:
+    """A network with what is known of it. ref: how it was named."""
+
+    card: Card
+    net: SliceNet
+    ref: str
+    recipe: Recipe | None = None
+
+
+def load_card(ref: str | Path) -> Card:
+    """The card of a model, without its weights where that is possible."""
+    from aegui.models import bundle
+
+    name = str(ref)
+    if not is_file(name):
+        return Card.load(file_of(name))
+    return bundle.read_card(Path(name)) if Path(name).suffix == ".aegui" else load_model(ref).card
+
+
+def load_model(ref: str | Path, init: str = "pretrained", seed: int = 0) -> Model:
+    """A model by id, bundle or checkpoint. init "random": fresh weights drawn from `seed`."""
+    import torch
+
+    from aegui.models import bundle
+
+    name = str(ref)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if not is_file(name):
+            file = file_of(name)
+            card = Card.load(file)
+            net = build(card)
+            if init != "random" and card.weights:
+                _load_checked(net, file.parent / card.weights, card)
+            return Model(card, net.eval(), name)
+        path = Path(name)
+        if path.suffix == ".aegui":
+            loaded = bundle.read(path)
+            return Model(loaded.card, build(loaded.card).eval(), name, loaded.recipe) if init == "random" else loaded
+        card, net, fit = import_checkpoint(path)
+        if not fit.complete:
+            raise UserError(f"{path.name} does not fit {card.title}: {fit.words()}.", "Choose its own architecture.")
+        return Model(card, net.eval(), name)
+
+
+def _load_checked(net: SliceNet, file: Path, card: Card) -> None:
+    if not file.is_file():
+        raise UserError(f"The weights of model “{card.id}” are missing.", "Install the program again.")
+    if hashlib.sha256(file.read_bytes()).hexdigest() != card.sha256:
+        raise UserError(f"The weights of model “{card.id}” were changed or damaged.", "Install the program again.")
+    fit = apply(net, read_weights(file))
+    if not fit.complete:
+        raise UserError(f"The weights of model “{card.id}” do not fit its card: {fit.words()}.")
+
+
+def import_checkpoint(path: Path, architecture: str | None = None) -> tuple[Card, SliceNet, Fit]:
+    """A network for the user's checkpoint and how it fits. architecture: None to tell it from the layer names."""
+    weights = read_weights(path)
+    guess = guess_card_options(weights)
+    if guess is None and architecture is None:
+        names = ", ".join(list(weights)[:3])
+        raise UserError(
+            f"{path.name} is of an architecture this program does not know (layers {names} …).",
+            "It reads the classic autoencoder, the residual autoencoder and MONAI's AutoEncoder.",
+        )
+    options = guess[1] if guess and architecture in (None, guess[0]) else {}
+    kind = architecture or (guess[0] if guess else "")
+    plain = kind == "conv_autoencoder"
+    card = Card.parse(
+        {
+            "id": path.stem.lower().replace(" ", "-"),
+            "title": path.stem,
+            "summary": "Your own checkpoint",
+            "architecture": kind,
+            "options": options,
+            "noise_level": kind == "residual_autoencoder",
+            "licence": "your own",
+            **({"intensity": CLASSIC_INTENSITY} if plain else {}),
+        }
+    )
+    net = build(card)
+    fit = apply(net, weights)
+    card = card.model_copy(update={"multiple": net.multiple, "parameters": sum(p.numel() for p in net.parameters())})
+    return card, net, fit
+
+
+# A sigmoid output spans 0 … 1, so the classic autoencoder needs a closed range.
+CLASSIC_INTENSITY = {
+    "CT": {"kind": "range", "low": -1024.0, "high": 1024.0},
+    "8-bit": {"kind": "range", "low": 0.0, "high": 255.0},
+    "*": {"kind": "robust", "percentile": 99.5, "headroom": 1.0},
+}
