@@ -72,12 +72,11 @@ def noise_power(regions: Sequence[Pixels], spacing: tuple[float, float], order: 
     for region in regions:
         power += np.abs(np.fft.fft2(detrend(region, order))) ** 2
     power *= dx * dy / (rows * columns * len(regions))
-    return Spectrum(power, np.fft.fftfreq(rows, dy), np.fft.fftfreq(columns, dx))
+    y, x = (np.asarray(np.fft.fftfreq(n, step), dtype=np.float64) for n, step in ((rows, dy), (columns, dx)))
+    return Spectrum(power, y, x)
 
 
-def noise_power_of_repeats(
-    first: Sequence[Pixels], second: Sequence[Pixels], spacing: tuple[float, float]
-) -> Spectrum:
+def noise_power_of_repeats(first: Sequence[Pixels], second: Sequence[Pixels], spacing: tuple[float, float]) -> Spectrum:
     """From two repeats of one scan: their difference holds twice the noise and none of the object."""
     difference = [a.astype(np.float64) - b.astype(np.float64) for a, b in zip(first, second, strict=True)]
     whole = noise_power(difference, spacing, order=0)
