@@ -1,0 +1,1 @@
+"""Training slices: pairs, labels, split by patient, batches."""

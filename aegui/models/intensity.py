@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aegui.imaging import Mask, Pixels, Series, SliceSource
+from aegui.imaging import Pixels, Series, SliceSource
 from aegui.measure import foreground
 from aegui.models.card import Card, FixedRange
 
@@ -22,16 +22,17 @@ class Scale:
     limits: tuple[float, float]
 
     def normalise(self, pixels: Pixels) -> Pixels:
-        """Real units → normalised; values are held inside the limits."""
-        return ((np.clip(pixels, *self.limits) - self.low) / self.span).astype(np.float32)
+        """Real units → normalised, not clipped."""
+        return ((pixels - self.low) / self.span).astype(np.float32)
 
     def restore(self, pixels: Pixels) -> Pixels:
         """Normalised → real units."""
         return (pixels * self.span + self.low).astype(np.float32)
 
-    def outside(self, pixels: Pixels) -> Mask:
-        """Voxels a model must not touch."""
-        return np.asarray((pixels < self.limits[0]) | (pixels > self.limits[1]))
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The limits in normalised units; a model's input is held inside them."""
+        return (self.limits[0] - self.low) / self.span, (self.limits[1] - self.low) / self.span
 
 
 def sample(source: SliceSource, count: int = SAMPLE) -> list[int]:
@@ -53,4 +54,4 @@ def scale_for(card: Card, series: Series, reference: SliceSource) -> Scale:
     pooled = np.concatenate(values)
     top = float(np.percentile(pooled, intensity.percentile)) if pooled.size else 1.0
     top = top if top > 0 else 1.0
-    return Scale(0.0, top, (min(0.0, -intensity.headroom * top), intensity.headroom * top))
+    return Scale(0.0, top, (-intensity.headroom * top, intensity.headroom * top))

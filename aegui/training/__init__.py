@@ -1,0 +1,1 @@
+"""Recipe parts → torch objects; fit() → events."""

@@ -1,0 +1,311 @@
+"""Training slices in normalised units, kept in one memory-mapped file; batches drawn from counted seeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from aegui.data.labels import label_of
+from aegui.data.pairs import Pair
+from aegui.data.split import Split, split
+from aegui.errors import UserError
+from aegui.events import Event, Progress
+from aegui.imaging import Pixels, Series, SliceSource, open_series
+from aegui.measure import Range, estimate_noise, signal_range
+from aegui.models.card import Card
+from aegui.models.intensity import Scale, sample, scale_for
+from aegui.recipes import Recipe
+from aegui.recipes.parts import PairedTargets, SyntheticNoise
+
+# How far the level given in training strays from the truth, as an estimate does (SD of its logarithm).
+LEVEL_JITTER = 0.1
+
+
+@dataclass(frozen=True)
+class Item:
+    """One slice. level: SD of its own noise, normalised. label: class number or −1."""
+
+    series: Series
+    index: int
+    scale: Scale
+    range: Range
+    level: float
+    label: int
+
+
+class Slices:
+    """Arrays (channels, rows, columns) of any size, appended to one memory-mapped file. Padding is NaN."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("w+b")
+        self._places: list[tuple[int, tuple[int, ...]]] = []
+
+    def append(self, array: Pixels) -> None:
+        """Store one slice."""
+        self._places.append((self._file.tell(), array.shape))
+        self._file.write(np.ascontiguousarray(array, dtype=np.float32).tobytes())
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Pixels:
+        self._file.flush()
+        offset, shape = self._places[index]
+        return np.memmap(self._file, dtype=np.float32, mode="r", offset=offset, shape=shape)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+
+class Batch(NamedTuple):
+    """noisy, clean: (N, channels, H, W) normalised. level: (N,). label: (N,), −1 where unknown."""
+
+    noisy: Pixels
+    clean: Pixels
+    level: Pixels
+    label: npt.NDArray[np.int64]
+
+
+class Case(NamedTuple):
+    """A whole slice for validation, normalised: noisy, clean (channels, H, W); padding is NaN in clean."""
+
+    item: Item
+    noisy: Pixels
+    clean: Pixels
+    level: float
+
+
+@dataclass
+class TrainingData:
+    """All slices of a run with their split. `clean` is `noisy` itself where noise is added."""
+
+    items: tuple[Item, ...]
+    noisy: Slices
+    clean: Slices
+    split: Split
+    targets: PairedTargets | SyntheticNoise
+    classes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    fingerprint: str
+
+    def close(self) -> None:
+        """Release the files."""
+        self.noisy.close()
+        self.clean.close()
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return int(self.noisy[0].shape[0])
+
+
+def prepare(
+    recipe: Recipe,
+    card: Card,
+    channels: int,
+    noisy: Sequence[Series],
+    pairs: Sequence[Pair],
+    labels: Mapping[str, str],
+    holdout: Sequence[str],
+    cache: Path,
+) -> Generator[Event, None, TrainingData]:
+    """Read, normalise and split all slices. channels: of the network. pairs: confirmed, for paired targets."""
+    paired = isinstance(recipe.targets, PairedTargets)
+    work: list[tuple[Series, Series, tuple[tuple[int, int], ...]]] = (
+        [(p.noisy, p.clean, p.slices) for p in pairs]
+        if paired
+        else [(s, s, tuple((i, i) for i in range(s.slices))) for s in noisy]
+    )
+    if not work:
+        raise UserError("There are no scans to train on.", "Open a folder with CT, MR or other images.")
+    colour = channels == 3 and all(s.channels == 3 for s, _, _ in work)
+    cache.mkdir(parents=True, exist_ok=True)
+    noisy_slices = Slices(cache / "noisy.bin")
+    clean_slices = Slices(cache / "clean.bin") if paired else noisy_slices
+    items: list[Item] = []
+    names: list[str | None] = []
+    blocks: list[tuple[str, int]] = []
+    marked = frozenset(holdout)
+    total = sum(len(slices) for _, _, slices in work)
+    warnings: list[str] = []
+    average = recipe.targets.average if isinstance(recipe.targets, SyntheticNoise) else 1
+    for block, (one, other, slices) in enumerate(work):
+        source = open_series(one)
+        target = open_series(other) if other is not one else source
+        try:
+            scale = scale_for(card, one, source)
+            data_range = signal_range(one.modality, one.bits, _samples(target))
+            for i, j in slices:
+                yield Progress(len(items), total, "Reading slices")
+                x = _read(source, i, scale, colour, average)
+                noisy_slices.append(x)
+                if paired:
+                    clean_slices.append(_read(target, j, scale, colour, 1))
+                level = estimate_noise(np.nan_to_num(x[0]), np.isfinite(x[0]))
+                items.append(Item(one, i, scale, data_range, level, -1))
+                names.append(label_of(one, i, labels))
+                blocks.append((f"\0held {one.uid}" if one.uid in marked else one.patient, block))
+        finally:
+            source.close()
+            target.close()
+    classes, items = _classes(recipe, names, items, warnings)
+    parts = split(
+        blocks,
+        recipe.run.validation_fraction,
+        recipe.run.holdout_fraction,
+        recipe.run.seed,
+        frozenset(patient for patient, _ in blocks if patient.startswith("\0held")),
+    )
+    return TrainingData(
+        tuple(items),
+        noisy_slices,
+        clean_slices,
+        parts,
+        recipe.targets,
+        classes,
+        (*warnings, *parts.warnings),
+        _fingerprint(items, work),
+    )
+
+
+def _samples(source: SliceSource) -> list[Pixels]:
+    found = [source.read(i) for i in sample(source)]
+    return [pixels.mean(axis=-1) if pixels.ndim == 3 else pixels for pixels in found]
+
+
+def _read(source: SliceSource, index: int, scale: Scale, colour: bool, average: int) -> Pixels:
+    pixels = scale.normalise(source.read(index))
+    pixels = np.where(source.valid(index)[..., None] if pixels.ndim == 3 else source.valid(index), pixels, np.nan)
+    if pixels.ndim == 3:
+        pixels = np.moveaxis(pixels, -1, 0)
+        pixels = pixels if colour else pixels.mean(axis=0, keepdims=True)
+    else:
+        pixels = pixels[None]
+    if average > 1:
+        c, h, w = pixels.shape
+        h, w = h // average, w // average
+        pixels = pixels[:, : h * average, : w * average].reshape(c, h, average, w, average).mean(axis=(2, 4))
+    return pixels.astype(np.float32)
+
+
+def _classes(
+    recipe: Recipe, names: list[str | None], items: list[Item], warnings: list[str]
+) -> tuple[tuple[str, ...], list[Item]]:
+    if not recipe.needs_labels:
+        return (), items
+    classes = tuple(sorted({name for name in names if name}))
+    if len(classes) < 2:
+        raise UserError(
+            f"The recipe “{recipe.title}” needs at least two classes; {len(classes)} found.",
+            "Put the scans of each class in a sub-folder of its own, or give a label file for these scans.",
+        )
+    missing = sum(name is None for name in names)
+    if missing:
+        warnings.append(f"{missing} of {len(names)} slices have no label; they train the image only.")
+    number = {name: k for k, name in enumerate(classes)}
+    return classes, [
+        replace(item, label=number[name] if name else -1) for item, name in zip(items, names, strict=True)
+    ]
+
+
+def _fingerprint(items: Sequence[Item], work: Sequence[Any]) -> str:
+    text = "\n".join(f"{item.series.uid} {item.index} {item.scale}" for item in items)
+    text += "\n".join(f"{one.uid} {other.uid}" for one, other, _ in work)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# ---------------------------------------------------------------- drawing
+
+
+def _noise_sd(targets: SyntheticNoise, item: Item, rng: np.random.Generator) -> float:
+    sigma = rng.uniform(targets.sigma_low, targets.sigma_high)
+    return float(sigma * item.range.value / 255 / item.scale.span)
+
+
+def _hold(x: Pixels, scale: Scale) -> Pixels:
+    """Inside the model's limits; padding becomes the lower end of the slice's values."""
+    if np.isnan(x).any():
+        x = np.where(np.isnan(x), np.float32(max(np.nanmin(x), scale.bounds[0])) if np.isfinite(x).any() else 0, x)
+    return np.clip(x, *scale.bounds).astype(np.float32)
+
+
+def training_order(data: TrainingData, recipe: Recipe, epoch: int, steps: int) -> npt.NDArray[np.int64]:
+    """Positions of the training slices of an epoch, (steps, batch): shuffled rounds over all of them."""
+    train = np.asarray(data.split.train)
+    needed = steps * recipe.run.batch_size
+    rounds = [
+        train[np.random.default_rng([recipe.run.seed, 2, epoch, r]).permutation(len(train))]
+        for r in range(-(-needed // len(train)))
+    ]
+    return np.concatenate(rounds)[:needed].reshape(steps, recipe.run.batch_size)
+
+
+def patch_size(data: TrainingData, recipe: Recipe) -> tuple[int, int]:
+    """Rows and columns of the patches: as asked, or what the smallest slice allows."""
+    shapes = np.asarray([data.noisy[i].shape[1:] for i in data.split.train])
+    rows, columns = (int(side) for side in shapes.min(axis=0))
+    side = recipe.run.patch_size or max(rows, columns)
+    return min(side, rows), min(side, columns)
+
+
+def draw_batch(
+    data: TrainingData, recipe: Recipe, members: npt.NDArray[np.int64], size: tuple[int, int], epoch: int, step: int
+) -> Batch:
+    """The batch of a step; the same seed, epoch and step give the same batch."""
+    rng = np.random.default_rng([recipe.run.seed, 3, epoch, step])
+    rows, columns = size
+    noisy, clean, levels = [], [], []
+    for member in members:
+        item = data.items[member]
+        height, width = data.noisy[member].shape[1:]
+        top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
+        window = np.s_[:, top : top + rows, left : left + columns]
+        target = np.asarray(data.clean[member][window])
+        if isinstance(data.targets, SyntheticNoise):
+            sd = _noise_sd(data.targets, item, rng)
+            source = target + rng.normal(0, 1, target.shape).astype(np.float32) * np.float32(sd)
+            level = float(np.hypot(sd, item.level) * np.exp(rng.normal(0, LEVEL_JITTER)))
+        else:
+            source = np.asarray(data.noisy[member][window])
+            level = item.level
+        source, target = _hold(source, item.scale), _hold(target, item.scale)
+        if recipe.augmentation.flips:
+            for axis in (1, 2):
+                if rng.random() < 0.5:
+                    source, target = np.flip(source, axis), np.flip(target, axis)
+        if recipe.augmentation.rotations and rows == columns:
+            turns = int(rng.integers(4))
+            source, target = np.rot90(source, turns, (1, 2)), np.rot90(target, turns, (1, 2))
+        noisy.append(source)
+        clean.append(target)
+        levels.append(level)
+    labels = np.asarray([data.items[m].label for m in members], dtype=np.int64)
+    return Batch(np.stack(noisy), np.stack(clean), np.asarray(levels, dtype=np.float32), labels)
+
+
+def case(data: TrainingData, recipe: Recipe, member: int) -> Case:
+    """A whole slice, with the same noise every time."""
+    item = data.items[member]
+    clean = np.asarray(data.clean[member])
+    if isinstance(data.targets, SyntheticNoise):
+        rng = np.random.default_rng([recipe.run.seed, 4, member])
+        sd = _noise_sd(data.targets, item, rng)
+        noisy = (clean + rng.normal(0, 1, clean.shape) * sd).astype(np.float32)
+    else:
+        noisy = np.asarray(data.noisy[member])
+    level = estimate_noise(np.nan_to_num(noisy[0]), np.isfinite(noisy[0]))
+    return Case(item, noisy, clean, level)
+
+
+def validation_members(data: TrainingData, recipe: Recipe) -> list[int]:
+    """Positions of the validation slices that are scored, spread evenly."""
+    members = data.split.validation
+    count = min(len(members), recipe.run.validation_slices)
+    return [members[round(i)] for i in np.linspace(0, len(members) - 1, count)]

@@ -1,0 +1,142 @@
+"""Validation: every slice whole, scored in real units against what the run must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from aegui.classical import Tuned, tune
+from aegui.data.dataset import Case, TrainingData, case, validation_members
+from aegui.events import Event, Progress
+from aegui.imaging import Mask, Pixels
+from aegui.measure import psnr, ssim, ssim_window
+from aegui.models.slicenet import SliceNet
+from aegui.recipes import Recipe
+from aegui.training.objective import Objective
+
+TUNING_SLICES = 4
+TUNING_SIDE = 192
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over the validation slices. terms: unweighted losses with the "loss" total."""
+
+    psnr: float
+    ssim: float
+    terms: dict[str, float]
+    accuracy: float | None = None
+
+
+def held(x: Pixels, c: Case) -> tuple[Pixels, Mask]:
+    """(normalised input inside the limits, mask of voxels the model may change)."""
+    low, high = c.item.scale.bounds
+    inside = np.isfinite(x) & (x >= low) & (x <= high)
+    floor = max(float(np.nanmin(x)), low) if np.isfinite(x).any() else 0.0
+    return np.clip(np.nan_to_num(x, nan=floor), low, high).astype(np.float32), inside
+
+
+def run_case(net: SliceNet, c: Case, device: torch.device) -> tuple[Pixels, torch.Tensor | None]:
+    """The denoised slice (channels, H, W), normalised, voxels outside the limits as they were; and logits."""
+    x, inside = held(c.noisy, c)
+    with torch.inference_mode():
+        image, logits = net.both(
+            torch.from_numpy(x[None]).to(device), torch.tensor([c.level], dtype=torch.float32, device=device)
+        )
+        result = image[0].float().cpu().numpy()
+    return np.where(inside, result, c.noisy).astype(np.float32), logits
+
+
+def score(c: Case, output: Pixels) -> tuple[float, float]:
+    """(PSNR, SSIM) of a normalised output against the case's reference, in real units."""
+    mask = np.isfinite(c.clean).all(axis=0)
+    restored = np.nan_to_num(c.item.scale.restore(output)).mean(axis=0)
+    reference = np.nan_to_num(c.item.scale.restore(c.clean)).mean(axis=0)
+    clip, ssim_range, _ = ssim_window(c.item.series.modality, c.item.range)
+    return (
+        psnr(restored, reference, c.item.range.value, mask),
+        ssim(restored, reference, ssim_range, mask, clip),
+    )
+
+
+def _mean(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    values = np.asarray(pairs)
+    return float(values[:, 0].mean()), float(values[:, 1].mean())
+
+
+def validate(
+    net: SliceNet, data: TrainingData, recipe: Recipe, objective: Objective, device: torch.device
+) -> Generator[Event, None, Scores]:
+    """Score the network on the validation slices."""
+    members = validation_members(data, recipe)
+    results: list[tuple[float, float]] = []
+    terms: dict[str, list[float]] = {"loss": [], **{name: [] for name in objective.names}}
+    right = known = 0
+    training = net.training
+    net.eval()
+    try:
+        for number, member in enumerate(members):
+            yield Progress(number, len(members), "Validating")
+            c = case(data, recipe, member)
+            output, logits = run_case(net, c, device)
+            results.append(score(c, output))
+            held_output, _ = held(output, c)
+            held_clean, _ = held(c.clean, c)
+            label = torch.tensor([c.item.label], device=device)
+            with torch.inference_mode():
+                loss, values = objective(
+                    torch.from_numpy(held_output[None]).to(device),
+                    torch.from_numpy(held_clean[None]).to(device),
+                    logits,
+                    label,
+                )
+            terms["loss"].append(float(loss))
+            for name, value in values.items():
+                terms[name].append(value)
+            if logits is not None and c.item.label >= 0:
+                known += 1
+                right += int(logits.argmax(dim=1)[0] == c.item.label)
+    finally:
+        net.train(training)
+    mean_psnr, mean_ssim = _mean(results)
+    return Scores(
+        mean_psnr,
+        mean_ssim,
+        {name: float(np.mean(values)) for name, values in terms.items()},
+        right / known if known else None,
+    )
+
+
+def score_filter(
+    apply: Callable[[Pixels], Pixels] | None, data: TrainingData, recipe: Recipe, what: str
+) -> Generator[Event, None, tuple[float, float]]:
+    """Mean (PSNR, SSIM) of a classical filter, or of the input itself."""
+    members = validation_members(data, recipe)
+    results = []
+    for number, member in enumerate(members):
+        yield Progress(number, len(members), what)
+        c = case(data, recipe, member)
+        output = c.noisy
+        if apply is not None:
+            output = np.stack([apply(np.nan_to_num(channel)) for channel in c.noisy])
+        results.append(score(c, output))
+    return _mean(results)
+
+
+def tune_classical(data: TrainingData, recipe: Recipe) -> Generator[Event, None, list[Tuned]]:
+    """Classical filters tuned on crops of training slices, best first, in normalised units."""
+    train = data.split.train
+    members = [train[round(i)] for i in np.linspace(0, len(train) - 1, min(TUNING_SLICES, len(train)))]
+    pairs = []
+    for member in members:
+        c = case(data, recipe, member)
+        height, width = c.noisy.shape[1:]
+        top, left = max(0, (height - TUNING_SIDE) // 2), max(0, (width - TUNING_SIDE) // 2)
+        window = np.s_[0, top : top + TUNING_SIDE, left : left + TUNING_SIDE]
+        noisy, clean = c.noisy[window], c.clean[window]
+        mask = np.isfinite(clean)
+        pairs.append((np.nan_to_num(noisy), np.nan_to_num(clean), c.item.range.value / c.item.scale.span, mask))
+    return (yield from tune(pairs))
