@@ -1,0 +1,316 @@
+"""What the five pages share: scans, roles, model, recipe, result. Signals tell who changed what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtGui import QUndoCommand, QUndoStack
+
+from aegui import settings as stored
+from aegui.errors import UserError
+from aegui.gui.job import Lanes
+from aegui.imaging.series import ScanResult, Series, Skipped
+from aegui.recipes import recipe as recipes
+
+Role = Literal["noisy", "clean", "label", "holdout", "unused"]
+ROLES: tuple[Role, ...] = ("noisy", "clean", "label", "holdout", "unused")
+
+
+class _Change(QUndoCommand):
+    """Sets one attribute of the session; consecutive changes with the same key undo as one."""
+
+    def __init__(self, session: Session, attribute: str, value: Any, words: str) -> None:
+        super().__init__(words)
+        self._session, self._attribute, self._new = session, attribute, value
+        self._old = getattr(session, attribute)
+
+    def redo(self) -> None:
+        self._session._put(self._attribute, self._new)
+
+    def undo(self) -> None:
+        self._session._put(self._attribute, self._old)
+
+
+class Session(QObject):
+    """The open project. Change it only through its methods, so that everybody hears of it."""
+
+    scans_changed = Signal()  # series, skipped
+    roles_changed = Signal()  # roles, labels
+    pairs_changed = Signal()  # found or confirmed pairs
+    model_changed = Signal()
+    recipe_changed = Signal()
+    device_changed = Signal()
+    result_changed = Signal()  # a run ended, or another one was opened
+    review_changed = Signal()  # accepted or rejected
+    project_changed = Signal()  # file, name, or whether everything is saved
+    page_requested = Signal(str)  # "scans" | "recipe" | "train" | "review" | "deliver"
+    page_state_changed = Signal()  # some page's rail state or subtitle may read differently
+    notice = Signal(object)  # a UserError to show in place, with its hint
+    crash = Signal(object)  # an exception that is a bug
+    toast = Signal(str, str, str)  # tone ("ok", "info", "warn"), message, detail
+
+    _SIGNALS: Mapping[str, str] = {
+        "roles": "roles_changed",
+        "labels": "roles_changed",
+        "pairs": "pairs_changed",
+        "model_ref": "model_changed",
+        "recipe": "recipe_changed",
+    }
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.lanes = Lanes(self)
+        self.undo = QUndoStack(self)
+        self.settings = stored.load()
+        self.paths: tuple[Path, ...] = ()  # what was opened
+        self.series: tuple[Series, ...] = ()
+        self.skipped: tuple[Skipped, ...] = ()
+        self.current: str = ""  # uid of the series shown on Scans
+        self.roles: dict[str, Role] = {}
+        self.labels: dict[str, str] = {}  # series uid or file → class
+        self.label_file: Path | None = None
+        self.found_pairs: tuple[Any, ...] = ()  # workflow.Pair, proposed
+        self.pairs: tuple[Any, ...] = ()  # confirmed by the user
+        self.model_ref: str | Path = ""  # "" until a page asks for the default
+        self.initial: Literal["pretrained", "random"] = "pretrained"
+        self.preset: recipes.Recipe = recipes.shipped()[0]
+        self.recipe: recipes.Recipe = self.preset
+        self.recipe_problems: tuple[str, ...] = ()  # what the forms could not accept, in words
+        self.device: str = self.settings.device
+        self.result: Any = None  # workflow.TrainResult
+        self.run_folder: Path | None = None
+        self.train_job: Any = None  # the workflow.TrainJob asked for; Train starts it when shown
+        self.accepted: bool | None = None
+        self.strength = 1.0
+        self.denoise_directly = False  # “Denoise now” was chosen: Scans leads to Deliver
+        self.project_file: Path | None = None
+        self.saved = True
+        for signal in (self.scans_changed, self.roles_changed, self.pairs_changed, self.model_changed):
+            signal.connect(self._touch)
+        for signal in (self.recipe_changed, self.result_changed, self.review_changed):
+            signal.connect(self._touch)
+
+    # ---- what others ask
+    def role(self, uid: str) -> Role:
+        """A series' role; “unused” for what cannot be denoised."""
+        return self.roles.get(uid, "unused")
+
+    def with_role(self, *wanted: Role) -> tuple[Series, ...]:
+        """The series in one of these roles, in scan order."""
+        return tuple(series for series in self.series if self.role(series.uid) in wanted)
+
+    @property
+    def noisy(self) -> tuple[Series, ...]:
+        """Series to learn from. Hold-out series belong to them; training leaves them out by their uid."""
+        return self.with_role("noisy", "label", "holdout")
+
+    @property
+    def clean(self) -> tuple[Series, ...]:
+        """Series to learn towards."""
+        return self.with_role("clean")
+
+    @property
+    def holdout(self) -> tuple[str, ...]:
+        """Uids that are never trained on."""
+        return tuple(series.uid for series in self.with_role("holdout"))
+
+    @property
+    def to_denoise(self) -> tuple[Series, ...]:
+        """What Deliver's queue starts with: everything that can be denoised, clean targets left out."""
+        return tuple(s for s in self.series if s.treat == "denoise" and self.role(s.uid) != "clean")
+
+    @property
+    def name(self) -> str:
+        """The project's name in the top bar."""
+        return self.project_file.stem if self.project_file else "Untitled project"
+
+    def find(self, uid: str) -> Series | None:
+        """A series by its uid."""
+        return next((series for series in self.series if series.uid == uid), None)
+
+    # ---- changes
+    def _put(self, attribute: str, value: Any) -> None:
+        setattr(self, attribute, value)
+        getattr(self, self._SIGNALS[attribute]).emit()
+
+    def _change(self, attribute: str, value: Any, words: str) -> None:
+        if getattr(self, attribute) != value:
+            self.undo.push(_Change(self, attribute, value, words))
+
+    @Slot()
+    def _touch(self) -> None:
+        self.page_state_changed.emit()
+        if self.saved:
+            self.saved = False
+            self.project_changed.emit()
+
+    def set_scan(self, result: ScanResult, paths: Sequence[Path], add: bool = False) -> None:
+        """Take what a scan found, instead of or (add) beside what is there. Roles given before stay."""
+        fresh = {series.uid: series for series in result.series}
+        if add:
+            self.series = tuple(s for s in self.series if s.uid not in fresh) + result.series
+            known = {entry.file for entry in self.skipped}
+            self.skipped += tuple(entry for entry in result.skipped if entry.file not in known)
+            self.paths = tuple(dict.fromkeys([*self.paths, *paths]))
+        else:
+            self.series, self.skipped, self.paths = result.series, result.skipped, tuple(paths)
+            self.undo.clear()
+            self.labels, self.label_file = {}, None
+        roles: dict[str, Role] = {}
+        for series in self.series:
+            default: Role = "noisy" if series.treat == "denoise" else "unused"
+            roles[series.uid] = self.roles.get(series.uid, default)
+        self.roles = roles
+        self.found_pairs = ()
+        self.pairs = tuple(p for p in self.pairs if p.noisy.uid in roles and p.clean.uid in roles) if add else ()
+        if self.current not in roles:
+            self.current = next((s.uid for s in self.series if s.treat != "list"), "")
+        self.scans_changed.emit()
+        self.roles_changed.emit()
+        self.pairs_changed.emit()
+
+    def set_roles(self, uids: Iterable[str], role: Role) -> None:
+        """Give series a role (undoable). Pairs that lose a member are dropped by `set_pairs`."""
+        chosen = list(uids)
+        words = f"Role of {len(chosen)} series" if len(chosen) != 1 else "Role of a series"
+        self._change("roles", {**self.roles, **dict.fromkeys(chosen, role)}, words)
+
+    def set_labels(self, labels: Mapping[str, str]) -> None:
+        """Class labels by series uid or file path (undoable)."""
+        self._change("labels", dict(labels), "Class labels")
+
+    def propose_pairs(self, pairs: Sequence[Any]) -> None:
+        """Pairs found in the folder; nothing uses them before `set_pairs`."""
+        self.found_pairs = tuple(pairs)
+        self.pairs_changed.emit()
+
+    def set_pairs(self, pairs: Sequence[Any]) -> None:
+        """The user confirmed these pairs (empty: undid them); roles follow, and one undo takes both back."""
+        self.undo.beginMacro("Use pairs" if pairs else "Undo pairs")
+        roles = dict(self.roles)
+        for pair in pairs:
+            roles[pair.clean.uid] = "clean"
+            if roles.get(pair.noisy.uid) != "holdout":
+                roles[pair.noisy.uid] = "noisy"
+        self._change("roles", roles, "Roles of pairs")
+        self._change("pairs", tuple(pairs), "Pairs")
+        self.undo.endMacro()
+
+    def set_model(self, ref: str | Path) -> None:
+        """Choose a model by id or file."""
+        if ref != self.model_ref:
+            self._put("model_ref", ref)
+
+    def ensure_model(self) -> str | Path:
+        """The chosen model, or the default shipped one."""
+        if not self.model_ref:
+            from aegui import models
+
+            cards = models.cards()
+            if not cards:
+                raise UserError("No model is installed.", "Install the program again, or load a model file.")
+            self.set_model(cards[0].id)
+        return self.model_ref
+
+    def set_preset(self, preset: recipes.Recipe) -> None:
+        """Start again from a preset (undoable)."""
+        self.preset = preset
+        self._change("recipe", preset, f"Preset {preset.title}")
+
+    def set_recipe(self, recipe: recipes.Recipe, words: str = "Recipe") -> None:
+        """Take an edited recipe (undoable)."""
+        self._change("recipe", recipe, words)
+
+    def set_recipe_problems(self, problems: Sequence[str]) -> None:
+        """What keeps the recipe's forms from being valid."""
+        if tuple(problems) != self.recipe_problems:
+            self.recipe_problems = tuple(problems)
+            self.page_state_changed.emit()
+
+    def set_device(self, device: str) -> None:
+        """auto, cpu or cuda; remembered."""
+        self.device = device
+        self.change_settings(device=device)
+        self.device_changed.emit()
+
+    def set_result(self, result: Any) -> None:
+        """A finished run: its bundle becomes the model that Review and Deliver use."""
+        self.result = result
+        self.accepted = None
+        if result is not None:
+            self.run_folder = Path(result.run)
+            self.model_ref = Path(result.bundle)
+            self.model_changed.emit()
+        self.result_changed.emit()
+
+    def set_accepted(self, accepted: bool | None) -> None:
+        """Review's verdict on the model."""
+        self.accepted = accepted
+        self.review_changed.emit()
+
+    def change_settings(self, **values: Any) -> None:
+        """Remember preferences."""
+        changed = type(self.settings).model_validate({**self.settings.model_dump(), **values})
+        if changed == self.settings:
+            return
+        self.settings = changed
+        try:
+            stored.save(changed)
+        except OSError as error:
+            self.notice.emit(UserError("Settings could not be saved.", str(error)))
+
+    def request_page(self, page: str) -> None:
+        """Go to a page."""
+        self.page_requested.emit(page)
+
+    def attempt(self, action: Callable[[], Any]) -> Any:
+        """Run something short; a UserError becomes a notice, its result None."""
+        try:
+            return action()
+        except UserError as error:
+            self.notice.emit(error)
+            return None
+
+    def report(self, error: Exception) -> None:
+        """Where a Job's `failed` goes when the page has nothing better to say."""
+        (self.notice if isinstance(error, UserError) else self.crash).emit(error)
+
+    # ---- files
+    def to_values(self) -> dict[str, Any]:
+        """What a project file holds: paths, never pixels or names."""
+        return {
+            "schema": 1,
+            "paths": [str(path) for path in self.paths],
+            "roles": dict(self.roles),
+            "labels": dict(self.labels),
+            "pairs": [[pair.noisy.uid, pair.clean.uid] for pair in self.pairs],
+            "model": str(self.model_ref),
+            "initial": self.initial,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "device": self.device,
+            "run": str(self.run_folder) if self.run_folder else "",
+            "accepted": self.accepted,
+        }
+
+    def mark_saved(self, file: Path) -> None:
+        """Everything up to now is in this file."""
+        self.project_file, self.saved = file, True
+        self.project_changed.emit()
+
+    def reset(self) -> None:
+        """A new, empty project."""
+        self.series, self.skipped, self.paths, self.roles, self.labels = (), (), (), {}, {}
+        self.found_pairs, self.pairs, self.current, self.label_file = (), (), "", None
+        self.model_ref, self.preset, self.result, self.run_folder = "", recipes.shipped()[0], None, None
+        self.recipe, self.accepted, self.train_job, self.initial = self.preset, None, None, "pretrained"
+        self.recipe_problems, self.denoise_directly, self.strength = (), False, 1.0
+        self.undo.clear()
+        for signal in (self.scans_changed, self.roles_changed, self.pairs_changed, self.model_changed):
+            signal.emit()
+        for signal in (self.recipe_changed, self.result_changed, self.review_changed):
+            signal.emit()
+        self.project_file, self.saved = None, True
+        self.project_changed.emit()
