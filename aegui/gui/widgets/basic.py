@@ -236,9 +236,11 @@ class Note(QFrame):
         self._icon.setFixedSize(16, 16)
         self._title = label(title, "med", wrap=True)
         self._text = label(text, "cap1", wrap=True)
-        self.links = row(gap=12)
-        self._words = column(self._title, self._text, self.links, gap=4)
-        self.setLayout(row(column(self._icon, STRETCH), (self._words, 1), margins=(12, 10, 12, 10), gap=10))
+        # A layout without items would cap the width of the column it lies in, a hidden widget does not.
+        self._links = holder(row(STRETCH, gap=12))
+        self._links.hide()
+        words = column(self._title, self._text, self._links, gap=4)
+        self.setLayout(row(column(self._icon, STRETCH), (words, 1), margins=(12, 10, 12, 10), gap=10))
         self.show_text(tone, text, title, icon)
 
     def show_text(self, tone: str, text: str, title: str = "", icon: str = "") -> None:
@@ -254,5 +256,7 @@ class Note(QFrame):
 
     def add_action(self, widget: QWidget) -> None:
         """A link under the text."""
-        self.links.addWidget(widget)
-        self.links.addStretch(1)
+        layout = self._links.layout()
+        assert isinstance(layout, QHBoxLayout)
+        layout.insertWidget(layout.count() - 1, widget)
+        self._links.show()

@@ -106,7 +106,6 @@ class Blocked(QWidget):
                 row(STRETCH, box, STRETCH),
                 8,
                 row(STRETCH, label(reassurance, "ter"), STRETCH),
-                (label(""), 1),
                 STRETCH,
                 gap=6,
             )
