@@ -1,0 +1,91 @@
+"""The command line: one verb per job. `aegui` alone, or with a folder, opens the window.
+
+Exit codes: 0 all done, 1 wrong use or nothing done, 2 partly failed.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import typer
+
+from aegui import log, paths
+from aegui.cli.show import say
+from aegui.cli.verbs import app
+from aegui.errors import Cancelled, UserError
+
+__all__ = ["app", "main", "run"]
+
+_log = logging.getLogger(__name__)
+
+_REPEATED = {
+    "train": ("--data", "--clean", "--set"),
+    "denoise": ("--input",),
+    "evaluate": ("--noisy", "--clean"),
+}
+
+# typer carries its own copy of click in some versions; its public exceptions lead to the base class of either.
+_ClickError: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def arguments(given: Sequence[str]) -> list[str]:
+    """What typer can read: the window's verb put in front of a folder, `--data A B` as `--data A --data B`."""
+    words = list(given)
+    verbs = _verbs()
+    first = next((word for word in words if not word.startswith("-")), None)
+    if first is None:
+        return words if words else ["gui"]
+    if first not in verbs:
+        return ["gui", *words]
+    several = _REPEATED.get(first, ())
+    result: list[str] = []
+    option: str | None = None
+    fresh = False
+    for word in words:
+        if word.startswith("-"):
+            option, fresh = (word if word in several else None), True
+        elif option is not None:
+            if not fresh:
+                result.append(option)
+            fresh = False
+        result.append(word)
+    return result
+
+
+def run(given: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        log.setup()
+        return int(app(arguments(given), prog_name="aegui", standalone_mode=False) or 0)
+    except UserError as error:
+        say(f"{error}")
+    except Cancelled as error:
+        say(str(error) or "Stopped.")
+    except (KeyboardInterrupt, typer.Abort):
+        say("Stopped.")
+    except BrokenPipeError:  # the reader of our output, such as `head`, went away
+        sys.stderr.close()
+    except Exception as error:  # noqa: BLE001 - the last resort: a sentence instead of a traceback
+        if isinstance(error, _ClickError):
+            say(f"{error.format_message()} See `aegui {_verb(given)}--help`.")
+        else:
+            _log.error("unexpected: aegui %s", " ".join(given), exc_info=True)
+            file = paths.data_home() / "aegui.log"
+            say(f"The program met an unexpected {type(error).__name__}. Its log says more: {file}")
+    return 1
+
+
+def _verbs() -> set[str]:
+    return {command.callback.__name__ for command in app.registered_commands if command.callback}
+
+
+def _verb(given: Sequence[str]) -> str:
+    return next((f"{word} " for word in given if word in _verbs()), "")
+
+
+def main() -> NoReturn:
+    """The entry point."""
+    sys.exit(run(sys.argv[1:]))

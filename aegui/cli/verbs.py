@@ -1,0 +1,458 @@
+"""The verbs. Slow imports lie inside them: help, scan and the lists start without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aegui.cli.show import drive, print_json, print_text, say, warn
+from aegui.errors import UserError
+
+if TYPE_CHECKING:
+    from aegui.imaging import ScanResult, Series
+    from aegui.recipes import Recipe
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Adapts denoising autoencoders to your own scans, and denoises whole folders with them. "
+    "Without a verb it opens the window.",
+)
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Init(StrEnum):
+    """Which weights training starts from."""
+
+    pretrained = "pretrained"
+    random = "random"
+
+
+class Output(StrEnum):
+    """Form of the denoised series."""
+
+    same = "same"
+    dicom = "dicom"
+    nifti = "nifti"
+    png = "png"
+
+
+class Exported(StrEnum):
+    """Form of an exported model."""
+
+    onnx = "onnx"
+    pt2 = "pt2"
+    torchscript = "torchscript"
+    safetensors = "safetensors"
+    monai = "monai"
+
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
+ModelRef = Annotated[str, typer.Option("--model", "-m", help="A model's id, or a model file.")]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.")]
+
+
+@app.callback()
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from aegui import __version__
+
+        print_text(f"aegui {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def gui(folder: Annotated[Path | None, typer.Argument(help="A folder of scans to open.")] = None) -> int:
+    """Open the window."""
+    if folder is not None and not folder.exists():
+        raise UserError(f"There is no folder or verb “{folder}”.", "Run `aegui --help` for the verbs.")
+    from aegui.gui.app import run
+
+    return int(run(folder))
+
+
+# ------------------------------------------------------------------------------------------------ scan and lists
+
+_ACQUISITION = {"kvp": "kVp", "tr": "TR", "te": "TE"}
+
+
+def series_row(series: Series) -> dict[str, Any]:
+    """A series as `scan --json` prints it."""
+    return {
+        "uid": series.uid,
+        "modality": series.modality,
+        "description": series.description,
+        "files": len(series.files),
+        "rows": series.rows,
+        "columns": series.columns,
+        "slices": series.slices,
+        "spacing_mm": list(series.geometry.spacing),
+        "acquisition": {_ACQUISITION.get(key, key): value for key, value in series.acquisition.items()},
+        "warnings": list(series.warnings),
+        "study": series.study_uid,
+        "label": series.label,
+        "treat": series.treat,
+        "reason": series.reason,
+    }
+
+
+def _scan(paths: Sequence[Path], quiet: bool) -> ScanResult:
+    from aegui import workflow
+
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"There is no folder or file {path}.", "Check its name.")
+    result: ScanResult = drive(workflow.scan(list(paths)), quiet)
+    return result
+
+
+def _scanned(paths: Sequence[Path], quiet: bool) -> ScanResult:
+    """A scan that must have found something to work on."""
+    result = _scan(paths, quiet)
+    if not any(series.treat == "denoise" for series in result.series):
+        where = " and ".join(str(path) for path in paths)
+        reasons = list(
+            dict.fromkeys([s.reason for s in result.series if s.reason] + [s.reason for s in result.skipped])
+        )
+        found = f" ({reasons[0]})" if len(reasons) == 1 else ""
+        raise UserError(
+            f"{where} holds no slices that can be used{found}.",
+            "Choose a folder with DICOM, NIfTI, NRRD, MHA, PNG, JPEG, TIFF or NPY images.",
+        )
+    return result
+
+
+def _usable(result: ScanResult, quiet: bool = False) -> tuple[Series, ...]:
+    for skipped in result.skipped:
+        if not quiet:
+            say(f"Left out: {skipped.file}: {skipped.reason}")
+    for series in result.series:
+        for text in series.warnings:
+            warn(f"{series.description or series.uid}: {text}")
+    return tuple(series for series in result.series if series.treat == "denoise")
+
+
+@app.command()
+def scan(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders, files or zips of scans.")],
+    json: Json = False,
+) -> int:
+    """List the series in a folder."""
+    result = _scan(folders, json)
+    if json:
+        print_json(
+            {
+                "series": [series_row(series) for series in result.series],
+                "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in result.skipped],
+            }
+        )
+    else:
+        for series in result.series:
+            z, y, x = series.geometry.spacing
+            print_text(
+                f"{series.label}  {series.modality}  {series.description or '–'}: {series.slices} slices of "
+                f"{series.rows}×{series.columns}, {z:g} × {y:g} × {x:g} mm"
+            )
+            for text in series.warnings:
+                print_text(f"    {text}")
+        for skipped in result.skipped:
+            print_text(f"Left out: {skipped.file}: {skipped.reason}")
+    if not result.series:
+        where = " and ".join(str(folder) for folder in folders)
+        say(f"{where} holds no images. Choose the folder that holds the scans.")
+        return 1
+    return 0
+
+
+@app.command()
+def models(
+    json: Json = False,
+    add: Annotated[Path | None, typer.Option(help="Import your own checkpoint (.safetensors, .pt, .pth).")] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            help="conv_autoencoder, residual_autoencoder or monai_autoencoder; told from the layers if absent."
+        ),
+    ] = None,
+) -> int:
+    """List the models, or import a checkpoint."""
+    if add is not None:
+        return _add(add, architecture, json)
+    from aegui.models import library
+
+    cards = library.cards()
+    if json:
+        print_json({"models": [card.model_dump(mode="json") for card in cards]})
+        return 0
+    for card in cards:
+        fits = ", ".join(card.modalities) or "any modality"
+        print_text(f"{card.id:<24} {card.title}: {card.summary} ({fits}; {card.parameters:,} weights)")
+    return 0
+
+
+def _add(file: Path, architecture: str | None, json: bool) -> int:
+    from aegui.models import own
+
+    card, fit = own.add(file, architecture)
+    if json:
+        print_json({"model": card.model_dump(mode="json"), "fit": fit})
+    else:
+        print_text(f"Added “{card.id}”: {fit.words()}.")
+    return 0
+
+
+@app.command()
+def recipes(json: Json = False) -> int:
+    """List the recipes."""
+    from aegui import recipes as shelf
+
+    found = shelf.shipped()
+    if json:
+        print_json({"recipes": [recipe.model_dump(mode="json") for recipe in found]})
+        return 0
+    for recipe in found:
+        print_text(f"{recipe.id:<24} {recipe.title}: {recipe.summary}")
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------ train
+
+
+@app.command()
+def train(
+    data: Annotated[list[Path], typer.Option("--data", help="Folders of scans to learn from.")],
+    out: Annotated[Path, typer.Option("--out", help="The run folder.")],
+    model: ModelRef = "",
+    recipe: Annotated[str, typer.Option("--recipe", help="A recipe's id, or a recipe file.")] = "denoise",
+    init: Annotated[Init, typer.Option(help="Weights to start from.")] = Init.pretrained,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a value of the recipe.")
+    ] = None,
+    clean: Annotated[list[Path] | None, typer.Option("--clean", help="Folders of clean partners.")] = None,
+    accept_pairs: Annotated[bool, typer.Option(help="Accept pairs matched by name or order.")] = False,
+    labels: Annotated[Path | None, typer.Option(help="CSV of `path or series_uid,label`.")] = None,
+    device: DeviceOption = Device.auto,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
+    json: Json = False,
+) -> int:
+    """Fine-tune a model on your scans."""
+    from aegui import recipes as shelf
+    from aegui import workflow
+    from aegui.models import DEFAULT
+
+    plan = shelf.load(recipe).with_set(assignments or [])
+    noisy = _usable(_scanned(data, json), json)
+    partners: tuple[Series, ...] = ()
+    pairs: Sequence[Any] = ()
+    if clean:
+        partners = _usable(_scanned(clean, json), json)
+        plan = _paired(plan)
+        pairs = _pairs(noisy, partners, accept_pairs)
+    job = workflow.TrainJob(
+        model=model or DEFAULT,
+        recipe=plan,
+        noisy=noisy,
+        run=out,
+        clean=partners,
+        pairs=tuple(pairs),
+        labels=_labels(plan, labels, noisy),
+        init=init.value,
+        device=device.value,
+        resume=resume,
+    )
+    blocking = []
+    for problem in workflow.check(job):
+        if problem.blocking:
+            blocking.append(problem)
+        else:
+            warn(problem.message, problem.hint)
+    if blocking:
+        for problem in blocking:
+            say(f"{problem.message} {problem.hint}".rstrip())
+        return 1
+    result = drive(workflow.train(job), json)
+    if json:
+        print_json(_summary(result))
+    else:
+        print_text(f"Best epoch {result.best_epoch} of {result.epochs}: {_words(result.scores)}")
+        for name, scores in result.baselines.items():
+            print_text(f"    {name}: {_words(scores)}")
+        print_text(f"Model: {result.bundle}")
+    return 0
+
+
+def _paired(plan: Recipe) -> Recipe:
+    from aegui.recipes.parts import PairedTargets
+
+    if isinstance(plan.targets, PairedTargets):
+        return plan
+    say("Learning from the clean scans given, instead of from added noise.")
+    return plan.model_copy(update={"targets": PairedTargets()})
+
+
+def _pairs(noisy: Sequence[Series], clean: Sequence[Series], accept: bool) -> Sequence[Any]:
+    from aegui import workflow
+
+    pairs: Sequence[Any] = workflow.match_pairs(list(noisy), list(clean))
+    for pair in pairs:
+        say(f"Paired by {pair.method}: {pair.noisy.description} – {pair.clean.description} ({len(pair.slices)} slices)")
+    unsure = [pair for pair in pairs if not pair.sure]
+    if unsure and not accept:
+        raise UserError(
+            f"{len(unsure)} of the pairs were matched by {unsure[0].method} only ({unsure[0].why}).",
+            "If they are right, add --accept-pairs.",
+        )
+    return pairs
+
+
+def _labels(plan: Recipe, file: Path | None, noisy: Sequence[Series]) -> Mapping[str, str]:
+    from aegui.data.labels import folder_labels, read_labels
+
+    if file is not None:
+        return read_labels(file)
+    return folder_labels(noisy) if plan.needs_labels else {}
+
+
+def _summary(result: Any) -> dict[str, Any]:
+    from dataclasses import fields
+
+    return {f.name: getattr(result, f.name) for f in fields(result)}
+
+
+def _words(scores: Mapping[str, Any]) -> str:
+    names = {"psnr": ("PSNR", "{:.2f} dB"), "ssim": ("SSIM", "{:.4f}"), "rmse": ("RMSE", "{:.4g}")}
+    parts = [
+        f"{title} {form.format(scores[key])}" for key, (title, form) in names.items() if scores.get(key) is not None
+    ]
+    return ", ".join(parts) or "no scores"
+
+
+# ------------------------------------------------------------------------------------------------ denoise and judge
+
+
+def _level(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UserError(f"“{text}” is not a noise level.", "Give auto, or the noise SD in the scan's unit.")
+    return value
+
+
+@app.command()
+def denoise(
+    inputs: Annotated[list[Path], typer.Option("--input", help="Folder, file or zip of scans.")],
+    output: Annotated[Path, typer.Option("--output", help="Folder for the denoised series.")],
+    model: ModelRef = "",
+    strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="out = in + strength · (net − in).")] = 1.0,
+    noise_level: Annotated[str, typer.Option(help="auto, or the noise SD in the scan's unit.")] = "auto",
+    form: Annotated[Output, typer.Option("--format", help="Form of the output.")] = Output.same,
+    device: DeviceOption = Device.auto,
+    json: Json = False,
+) -> int:
+    """Denoise every series of a folder."""
+    from aegui import workflow
+    from aegui.models import DEFAULT
+
+    level = _level(noise_level)
+    found = _scanned(inputs, json)
+    job = workflow.DenoiseJob(
+        model=model or DEFAULT,
+        series=_usable(found, json),
+        output=output,
+        strength=strength,
+        noise_level=level,
+        format=form.value,
+        device=device.value,
+        skipped=found.skipped,
+    )
+    report = drive(workflow.denoise(job), json)
+    if json:
+        print_json({"series": [_summary(row) for row in report.series], "report": report.path})
+    else:
+        for row in report.series:
+            note = f" ({row.reason})" if row.reason else ""
+            print_text(f"{row.status}: {row.description or row.label} → {row.output or '–'}{note}")
+        print_text(f"Report: {report.path}")
+    return outcome(found, report.series)
+
+
+def outcome(found: ScanResult, rows: Sequence[Any]) -> int:
+    """The exit code of a batch: 2 if a series failed or a file was too damaged to be one, 1 if none was done."""
+    if not any(row.status in ("done", "flagged") for row in rows):
+        return 1
+    return 2 if any(row.status == "failed" for row in rows) else 0
+
+
+@app.command()
+def evaluate(
+    noisy: Annotated[list[Path], typer.Option("--noisy", help="Scans to denoise.")],
+    clean: Annotated[list[Path], typer.Option("--clean", help="Their clean partners.")],
+    model: ModelRef = "",
+    accept_pairs: Annotated[bool, typer.Option(help="Accept pairs matched by name or order.")] = False,
+    json: Json = False,
+) -> int:
+    """Compare a model's output with clean scans."""
+    from aegui import workflow
+    from aegui.models import DEFAULT
+
+    one, other = _usable(_scanned(noisy, json), json), _usable(_scanned(clean, json), json)
+    _pairs(one, other, accept_pairs)
+    result = drive(workflow.evaluate(model or DEFAULT, one, other), json)
+    if json:
+        print_json(_summary(result))
+        return 0
+    for name in ("input", "output"):
+        print_text(f"{name:<7} {_words(getattr(result, name))}, bias {getattr(result, name)['bias']:.4g}")
+    return 0
+
+
+@app.command()
+def export(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A model file, or a model's id.")],
+    form: Annotated[Exported, typer.Option("--format", help="Form of the export.")],
+    output: Annotated[Path, typer.Option("--output", help="File (monai: folder) to write.")],
+    json: Json = False,
+) -> int:
+    """Export a model; the export is loaded again and compared."""
+    from aegui import workflow
+
+    result = drive(workflow.export(file, form.value, output), json)
+    if json:
+        print_json(_summary(result))
+    else:
+        print_text(f"{result.path}: largest difference {result.max_difference:.3g} {result.unit}".rstrip())
+    return 0
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes.")] = Path("aegui-demo"),
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of fine-tuning.")] = 6,
+    json: Json = False,
+) -> int:
+    """Run the whole path on sample data."""
+    from aegui import demo as show
+
+    summary = drive(show.run(out, epochs=epochs), json)
+    if json:
+        print_json(summary)
+    else:
+        print_text(show.words(summary))
+    return 0
