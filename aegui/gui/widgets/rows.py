@@ -1,0 +1,185 @@
+"""Rows of a form: label, editor, and the message line where help gives way to a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from aegui.gui import theme
+from aegui.gui.widgets.basic import STRETCH, column, label, row
+from aegui.gui.widgets.editors import CheckEditor, ChoiceEditor, Editor, NumberEditor, Tone
+
+Where = tuple[str | int, ...]
+LABEL = 136
+ICONS = {"err": "circle-alert", "warn": "triangle-alert", "info": "info"}
+
+
+class Message(QWidget):
+    """Help below a field, or the problem that replaces it."""
+
+    def __init__(self, help: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.help = help
+        self._told: dict[str, tuple[Tone, str]] = {}
+        self.icon = QLabel(self)
+        self.icon.setFixedWidth(14)
+        self.text = QLabel(self)
+        self.text.setWordWrap(True)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(self.icon, 0, Qt.AlignmentFlag.AlignTop)
+        layout.addWidget(self.text, 1)
+        self.show_text("", "")
+
+    def tell(self, who: str, tone: Tone, text: str) -> None:
+        """What one of several fields has to say; the worst is shown, with the field's name."""
+        self._told[who] = (tone, text)
+        for wanted in ("err", "warn"):
+            for name, (its_tone, its_text) in self._told.items():
+                if its_tone == wanted:
+                    self.show_text(its_tone, f"{name}: {its_text[:1].lower()}{its_text[1:]}" if name else its_text)
+                    return
+        self.show_text("", "")
+
+    def forget(self) -> None:
+        """The fields that spoke are gone."""
+        self._told.clear()
+        self.show_text("", "")
+
+    def show_text(self, tone: Tone, text: str) -> None:
+        self.icon.setVisible(bool(tone))
+        if tone:
+            theme.set_icon(self.icon, ICONS[tone], tone, 14)
+        self.text.setText(text or self.help)
+        theme.set_property(self.text, t=tone or "ter")
+        self.setVisible(bool(text or self.help))
+
+
+class Composite(Editor):
+    """An editor that holds further rows.
+
+    choice: what stands beside the label, the rest being below. described: one line about what was chosen.
+    """
+
+    described = Signal(str)
+
+    add_button: QPushButton
+    choice: ChoiceEditor | None = None
+
+    def locate(self, where: Where) -> tuple[Place, Where] | None:
+        """The innermost row for the rest of an address, or None: this editor's own row."""
+        raise NotImplementedError
+
+    def inner_rows(self) -> Iterator[Place]:
+        """Every row inside."""
+        raise NotImplementedError
+
+    def mark(self, preset: Any) -> None:
+        """Show which parts differ from the preset's plain value."""
+
+
+class Row(QWidget):
+    """Label, editor and message of one knob. dot: shown when the value differs from the preset's."""
+
+    def __init__(self, editor: Editor, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        knob = editor.knob
+        self.editor = editor
+        self.name = name
+        self.label = label("" if isinstance(editor, CheckEditor) else knob.title, "sec")
+        self.dot = label("", "link")
+        self.dot.setFixedWidth(12)
+        self.message = Message(knob.help, self)
+        self.tone: Tone = ""
+        editor.name_inputs(name)
+        if inputs := editor.inputs():
+            self.label.setBuddy(inputs[0])
+        self.setLayout(self._list() if knob.kind == "list" else self._line())
+        self.set_changed(False)
+
+    def _list(self) -> QVBoxLayout:
+        """A list has a heading with its “Add” button, and the width of the form."""
+        assert isinstance(self.editor, Composite)
+        theme.set_property(self.label, t="h2")
+        self.message.help = ""
+        self.message.show_text("", "")
+        return column(row(self.label, self.dot, STRETCH, self.editor.add_button), self.editor, self.message)
+
+    def _line(self) -> QVBoxLayout:
+        self.label.setMinimumWidth(theme.scaled(LABEL) - 12)
+        self.label.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+        control: Any = (self.editor, 1)
+        body: QWidget | None = None
+        if isinstance(self.editor, NumberEditor):
+            self.editor.setFixedWidth(theme.scaled(140))
+            control = row(self.editor, STRETCH)
+        elif isinstance(self.editor, Composite) and self.editor.choice is not None:
+            # Its own rows stand below at full width, so that all labels of a card line up.
+            control, body = (self.editor.choice, 1), self.editor
+            self.editor.described.connect(self._describe)
+        self.inset = theme.scaled(LABEL) + 8
+        below = row((self.message, 1), margins=(self.inset, 0, 0, 0))
+        return column(row(row(self.label, self.dot, gap=0), control), below, body, gap=4)
+
+    def _describe(self, help: str) -> None:
+        self.message.help = help
+        if not self.tone:
+            self.message.show_text("", "")
+
+    def set_changed(self, on: bool) -> None:
+        self.dot.setText("•" if on else "")
+        self.dot.setToolTip("Changed from the preset" if on else "")
+        self.dot.setAccessibleName("Changed from the preset" if on else "")
+
+    def changed_from_preset(self) -> bool:
+        return bool(self.dot.text())
+
+    def show_problem(self, tone: Tone, text: str) -> None:
+        self.tone = tone
+        self.message.show_text(tone, text)
+        self.editor.set_tone(tone)
+        for widget in self.editor.inputs():
+            description = text or self.editor.knob.help
+            if widget.accessibleDescription() != description:
+                widget.setAccessibleDescription(description)
+
+
+class Cell:
+    """A knob shown without its label, in a list; its problems go to a message line that it shares."""
+
+    def __init__(self, editor: Editor, name: str, message: Message, words: str = "") -> None:
+        self.editor = editor
+        self.name = name
+        self.message = message
+        self.words = words or name
+        self.tone: Tone = ""
+        self.changed = False
+        editor.name_inputs(name)
+
+    def set_changed(self, on: bool) -> None:
+        self.changed = on
+
+    def show_problem(self, tone: Tone, text: str) -> None:
+        self.tone = tone
+        self.editor.set_tone(tone)
+        self.message.tell(self.words, tone, text)
+
+
+Place = Row | Cell
+
+
+class CheckRow(QWidget):
+    """The yes-or-no knobs of one nested Spec side by side, under its title."""
+
+    def __init__(self, title: str, rows: Sequence[Row]) -> None:
+        super().__init__()
+        head = label(title, "sec")
+        head.setMinimumWidth(theme.scaled(LABEL))
+        self.setAccessibleName(title)
+        self.setLayout(row(head, *(place.editor for place in rows), STRETCH, gap=8))
+        for place in rows:
+            place.hide()
