@@ -135,7 +135,9 @@ def prepare(
     marked = frozenset(holdout)
     total = sum(len(slices) for _, _, slices in work)
     warnings: list[str] = []
-    average = recipe.targets.average if isinstance(recipe.targets, SyntheticNoise) else 1
+    average, limit, left_out = 1, None, 0
+    if isinstance(recipe.targets, SyntheticNoise):
+        average, limit = recipe.targets.average, recipe.targets.own_noise_limit
     for block, (one, other, slices) in enumerate(work):
         source = open_series(one)
         target = open_series(other) if other is not one else source
@@ -145,16 +147,21 @@ def prepare(
             for i, j in slices:
                 yield Progress(len(items), total, "Reading slices")
                 x = _read(source, i, scale, colour, average)
+                level = estimate_noise(np.nan_to_num(x[0]), np.isfinite(x[0]))
+                if limit is not None and level * scale.span / data_range.value * 255 > limit:
+                    left_out += 1
+                    continue
                 noisy_slices.append(x)
                 if paired:
                     clean_slices.append(_read(target, j, scale, colour, 1))
-                level = estimate_noise(np.nan_to_num(x[0]), np.isfinite(x[0]))
                 items.append(Item(one, i, scale, data_range, level, -1))
                 names.append(label_of(one, i, labels))
                 blocks.append((f"\0held {one.uid}" if one.uid in marked else one.patient, block))
         finally:
             source.close()
             target.close()
+    if left_out:
+        warnings.append(f"{left_out} of {total} slices are too noisy to be clean targets and were left out.")
     classes, items = _classes(recipe, names, items, warnings)
     parts = split(
         blocks,
@@ -210,9 +217,7 @@ def _classes(
     if missing:
         warnings.append(f"{missing} of {len(names)} slices have no label; they train the image only.")
     number = {name: k for k, name in enumerate(classes)}
-    return classes, [
-        replace(item, label=number[name] if name else -1) for item, name in zip(items, names, strict=True)
-    ]
+    return classes, [replace(item, label=number[name] if name else -1) for item, name in zip(items, names, strict=True)]
 
 
 def _fingerprint(items: Sequence[Item], work: Sequence[Any]) -> str:

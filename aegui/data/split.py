@@ -24,7 +24,11 @@ class Split:
 
 
 def split(
-    slices: Sequence[tuple[str, int]], validation: float, holdout: float, seed: int, marked: frozenset[str] = frozenset()
+    slices: Sequence[tuple[str, int]],
+    validation: float,
+    holdout: float,
+    seed: int,
+    marked: frozenset[str] = frozenset(),
 ) -> Split:
     """Part slices by patient, or by blocks where there are fewer than three patients.
 

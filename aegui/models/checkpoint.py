@@ -55,9 +55,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{path.name} is not a safetensors file.", f"It may be cut short. ({error})") from None
     if path.suffix not in (".pt", ".pth"):
-        raise UserError(
-            f"{path.name} is not a model file.", "Model files end in .aegui, .safetensors, .pt or .pth."
-        )
+        raise UserError(f"{path.name} is not a model file.", "Model files end in .aegui, .safetensors, .pt or .pth.")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - torch raises many kinds; all mean "not plain weights"
@@ -66,7 +64,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 f"{path.name} holds more than weights and was not opened, because it could run code.",
                 "Save it again with torch.save(model.state_dict(), …) or as safetensors.",
             ) from None
-        raise UserError(f"{path.name} is not a torch checkpoint.", "It may be damaged or another kind of file.") from None
+        raise UserError(
+            f"{path.name} is not a torch checkpoint.", "It may be damaged or another kind of file."
+        ) from None
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -34,7 +34,10 @@ class ConvAutoencoder(nn.Module):
         self.channels = channels
         self.features = 32
         self.encoder = nn.Sequential(
-            nn.Conv2d(channels, 16, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()
+            nn.Conv2d(channels, 16, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
+            nn.ReLU(),
         )
         self.decoder = nn.Sequential(
             nn.ConvTranspose2d(32, 16, 3, stride=2, padding=1, output_padding=1),
@@ -116,9 +119,7 @@ class _Decoder(nn.Module):
     def forward(self, features: list[Tensor]) -> Tensor:
         """features: as the encoder gives them."""
         x = features[-1]
-        for up, stage, skip in zip(
-            list(self.ups)[::-1], list(self.stages)[::-1], features[-2::-1], strict=True
-        ):
+        for up, stage, skip in zip(list(self.ups)[::-1], list(self.stages)[::-1], features[-2::-1], strict=True):
             x = stage(up(x) + skip)
         return self.out(x)  # type: ignore[no-any-return]
 

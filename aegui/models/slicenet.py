@@ -50,7 +50,7 @@ class SliceNet(nn.Module):
         return head if isinstance(head, nn.Module) else None
 
     def part_of(self, name: str) -> str:
-        """"encoder", "decoder", "head" or "rest" for a parameter name of this module."""
+        """ "encoder", "decoder", "head" or "rest" for a parameter name of this module."""
         first = name.removeprefix("net.").split(".", 1)[0]
         if first in ("head", "classifier"):
             return "head"

@@ -13,6 +13,7 @@ from aegui.models.library import file_of, is_file
 from aegui.models.slicenet import SliceNet, build
 from aegui.recipes import Recipe
 
+
 @dataclass(frozen=True)
 class Model:
     """A network with what is known of it. ref: how it was named."""

@@ -81,6 +81,15 @@ class SyntheticNoise(Spec):
         le=4,
         advanced=True,
     )
+    own_noise_limit: float | None = knob(
+        None,
+        title="Own noise at most",
+        help="Slices that are noisier than this themselves are no clean targets and are left out; empty: all are used",
+        unit="of 255",
+        gt=0,
+        le=255,
+        advanced=True,
+    )
 
     def model_post_init(self, context: object) -> None:
         """Check that the range is one."""
@@ -124,14 +133,18 @@ class ConstantSchedule(Spec):
     """The learning rate stays."""
 
     kind: Literal["constant"] = "constant"
-    warmup: float = knob(0.0, title="Warm-up", help="Rise from zero over this many epochs", unit="epochs", ge=0, le=1000)
+    warmup: float = knob(
+        0.0, title="Warm-up", help="Rise from zero over this many epochs", unit="epochs", ge=0, le=1000
+    )
 
 
 class CosineSchedule(Spec):
     """Falls along a cosine to a fraction of the start."""
 
     kind: Literal["cosine"] = "cosine"
-    warmup: float = knob(0.0, title="Warm-up", help="Rise from zero over this many epochs", unit="epochs", ge=0, le=1000)
+    warmup: float = knob(
+        0.0, title="Warm-up", help="Rise from zero over this many epochs", unit="epochs", ge=0, le=1000
+    )
     final: float = knob(0.01, title="Ends at", help="Fraction of the peak learning rate", ge=0, le=1)
 
 

@@ -172,8 +172,10 @@ class _Fit:
         terms = self.objective.names
         self.metrics = Table(
             self.run.metrics,
-            ["epoch", "train_loss", *(f"train_{t}" for t in terms), "val_loss", *(f"val_{t}" for t in terms)]
-            + ["psnr", "ssim", "accuracy", *groups, "grad_norm", "best", "seconds"],
+            [
+                *("epoch", "train_loss", *(f"train_{t}" for t in terms), "val_loss", *(f"val_{t}" for t in terms)),
+                *("psnr", "ssim", "accuracy", *groups, "grad_norm", "best", "seconds"),
+            ],
             keep=self.at.epoch,
         )
         self.curve = Table(
@@ -483,4 +485,3 @@ def fit(
         data.close()
         run.clear_cache()
     yield Done(result)
-

@@ -15,7 +15,7 @@ from aegui.training.objective import Objective
 
 
 def choose_device(name: str) -> torch.device:
-    """"auto" takes CUDA where there is one."""
+    """ "auto" takes CUDA where there is one."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("There is no CUDA graphics card here.", "Choose the device “auto” or “cpu”.")
     if name == "auto":
