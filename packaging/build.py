@@ -25,9 +25,9 @@ VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "aegui" / "__init__.py").r
 
 # What the frozen folder does not bring along: it uses the machine's own OpenGL, X11 and C library.
 DEPENDS = (
-    "libc6 (>= 2.31), libegl1, libgl1, libdbus-1-3, libfontconfig1, libxkbcommon0, libxkbcommon-x11-0, libx11-xcb1, "
-    "libxcb-cursor0, libxcb-icccm4, libxcb-image0, libxcb-keysyms1, libxcb-randr0, libxcb-render-util0, libxcb-shape0, "
-    "libxcb-sync1, libxcb-xfixes0, libxcb-xkb1"
+    f"libc6 (>= {platform.libc_ver()[1] or '2.28'}), libegl1, libgl1, libdbus-1-3, libfontconfig1, libxkbcommon0, "
+    "libxkbcommon-x11-0, libx11-xcb1, libxcb-cursor0, libxcb-icccm4, libxcb-image0, libxcb-keysyms1, libxcb-randr0, "
+    "libxcb-render-util0, libxcb-shape0, libxcb-sync1, libxcb-xfixes0, libxcb-xkb1"
 )
 
 

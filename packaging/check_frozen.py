@@ -1,0 +1,316 @@
+"""Run the frozen program as on a machine without Python and without network, and say what fails.
+
+python packaging/check_frozen.py dist/aegui [--picture window.png] [--skip demo,window]
+
+The folder (or the tarball, or the .deb) is copied to a temporary place. The program gets an empty environment and an
+empty PATH; as root on Linux it also gets a network namespace without network, and the checkout and the Python that
+built it are hidden from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# One grey CT or MR (or other) scan per transfer syntax; names as in pydicom's and pydicom-data's wheels.
+SYNTAXES = {
+    "implicit little endian": "MR_small_implicit.dcm",
+    "explicit little endian": "CT_small.dcm",
+    "explicit big endian": "MR_small_bigendian.dcm",
+    "deflated": "image_dfl.dcm",
+    "RLE": "MR_small_RLE.dcm",
+    "JPEG baseline": "SC_rgb_jpeg_dcmtk.dcm",
+    "JPEG extended, 12 bit": "JPGExtended.dcm",
+    "JPEG lossless": "JPEG-LL.dcm",
+    "JPEG lossless, first order": "JPGLosslessP14SV1_1s_1f_8b.dcm",
+    "JPEG 2000 lossless": "MR_small_jp2klossless.dcm",
+    "JPEG 2000": "JPEG2000.dcm",
+    "JPEG-LS lossless": "MR_small_jpeg_ls_lossless.dcm",
+    "JPEG-LS near-lossless": "JPEGLSNearLossless_16.dcm",
+}
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+class Failed(Exception):  # noqa: N818 - a verdict, not an error
+    """What did not work, in one sentence."""
+
+
+# --- the bare machine ------------------------------------------------------------------------------------------
+
+
+def hidden_folders() -> list[Path]:
+    """Where a Python or the source could be found: the checkout, this environment, the Python it was made from."""
+    folders = {ROOT, Path(sys.prefix), Path(sys.base_prefix)} - {Path("/usr"), Path("/")}
+    folders |= set(Path("/usr/lib").glob("python3*")) | set(Path("/usr/local/lib").glob("python3*"))
+    return sorted(folder for folder in folders if folder.is_dir())
+
+
+class Machine:
+    """Starts the frozen program with nothing of the surroundings."""
+
+    def __init__(self, program: Path, home: Path) -> None:
+        self.program = program
+        self.empty = home / "empty"
+        self.empty.mkdir(parents=True)
+        self.environment = {"HOME": str(home), "PATH": str(self.empty), "LANG": "C.UTF-8", "TMPDIR": str(home)}
+        self.wrapper: list[str] = []
+        self.isolation = "empty environment and PATH"
+        if sys.platform == "linux" and os.geteuid() == 0 and shutil.which("unshare"):
+            hide = "; ".join(f"mount --bind {self.empty} {folder}" for folder in hidden_folders())
+            wrapper = ["unshare", "--net", "--mount", "sh", "-c", f'{hide}; exec "$@"', "sh"]
+            if subprocess.run([*wrapper, "/bin/true"], capture_output=True, check=False).returncode == 0:
+                self.wrapper = wrapper
+                self.isolation += ", no network, no Python and no checkout to be found"
+
+    def command(self, *arguments: str | Path, **environment: str) -> list[str]:
+        variables = [f"{name}={value}" for name, value in {**self.environment, **environment}.items()]
+        return [*self.wrapper, "/usr/bin/env", "-i", *variables, str(self.program), *map(str, arguments)]
+
+    def run(self, *arguments: str | Path, codes: tuple[int, ...] = (0,), limit: float = 600) -> str:
+        result = subprocess.run(
+            self.command(*arguments),
+            cwd=self.empty,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
+        if result.returncode not in codes:
+            raise Failed(
+                f"`aegui {' '.join(map(str, arguments))}` ended with {result.returncode}: "
+                f"{(result.stderr or result.stdout).strip()[-1500:]}"
+            )
+        return result.stdout
+
+
+# --- what is tried -----------------------------------------------------------------------------------------------
+
+
+def check_help(machine: Machine, work: Path) -> str:
+    text = machine.run("--help")
+    missing = [verb for verb in ("gui", "scan", "train", "denoise", "evaluate", "export", "demo") if verb not in text]
+    if missing:
+        raise Failed(f"--help does not name {', '.join(missing)}")
+    return "names every verb"
+
+
+def check_models(machine: Machine, work: Path) -> str:
+    found = json.loads(machine.run("models", "--json"))["models"]
+    recipes = json.loads(machine.run("recipes", "--json"))["recipes"]
+    if not found or not recipes:
+        raise Failed("no models or no recipes: the resources are not there")
+    return f"{len(found)} models, {len(recipes)} recipes"
+
+
+def sample_file(name: str) -> Path | None:
+    import pydicom
+
+    folders = [Path(pydicom.__file__).parent / "data" / "test_files"]
+    try:
+        import data_store  # pydicom-data's files
+
+        folders.append(Path(data_store.__file__).parent / "data")
+    except ImportError:
+        pass
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def check_syntaxes(machine: Machine, work: Path) -> str:
+    """Each transfer syntax alone, so that one failing codec is named."""
+    done, absent, failed = [], [], []
+    for syntax, name in SYNTAXES.items():
+        source = sample_file(name)
+        if source is None:
+            absent.append(syntax)
+            continue
+        folder = work / "syntaxes" / syntax.replace(" ", "_").replace(",", "")
+        folder.mkdir(parents=True)
+        shutil.copy(source, folder)
+        output = work / "denoised" / folder.name
+        try:
+            series = json.loads(machine.run("scan", folder, "--json"))["series"]
+            if len(series) != 1:
+                raise Failed(f"{len(series)} series found")
+            machine.run("denoise", "--input", folder, "--output", output, "--json", codes=(0, 1, 2))
+            report = json.loads((output / "report.json").read_text(encoding="utf-8"))["series"]
+            status = [(row["status"], row["reason"]) for row in report]
+            if len(status) != 1 or status[0][0] not in ("done", "flagged"):
+                raise Failed(f"denoise said {status}")
+            import pydicom
+
+            written = [file for file in output.rglob("*") if file.suffix == ".dcm"]
+            if not written or pydicom.dcmread(written[0]).pixel_array.size == 0:
+                raise Failed("no DICOM was written")
+            done.append(syntax)
+        except (Failed, OSError, KeyError, ValueError, subprocess.TimeoutExpired) as error:
+            failed.append(f"{syntax} ({name}): {error}")
+    if failed:
+        raise Failed("; ".join(failed))
+    return f"{len(done)} transfer syntaxes scanned and denoised" + (f"; no sample of {absent}" if absent else "")
+
+
+def check_demo(machine: Machine, work: Path) -> str:
+    out = work / "demo"
+    start = time.monotonic()
+    machine.run("demo", "--out", out, limit=1200)
+    seconds = time.monotonic() - start
+    kinds = {
+        suffix: len(list(out.rglob(f"*{suffix}"))) for suffix in (".aegui", ".dcm", ".png", ".onnx", "report.json")
+    }
+    if not all(kinds[suffix] for suffix in (".aegui", ".dcm", "report.json")):
+        raise Failed(f"the demo left {kinds}")
+    return f"{seconds:.0f} s; left {kinds}"
+
+
+@contextmanager
+def virtual_screen(work: Path) -> Iterator[tuple[str, Path]]:
+    """(DISPLAY, the file that holds the screen's pixels)"""
+    if not shutil.which("Xvfb") or not shutil.which("xdotool"):
+        raise Failed("Xvfb and xdotool are needed to look for the window")
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1440x900x24", "-fbdir", str(work), "-nolisten", "tcp"]
+    server = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    try:
+        with os.fdopen(read) as answer:
+            number = answer.readline().strip()
+        if not number:
+            raise Failed("Xvfb did not start")
+        yield f":{number}", work / "Xvfb_screen0"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def save_picture(framebuffer: Path, target: Path) -> None:
+    """Xvfb's framebuffer file is an XWD dump: a header of 32-bit words, the colour map, then rows of BGRX."""
+    import numpy as np
+    from PIL import Image
+
+    data = framebuffer.read_bytes()
+    header = np.frombuffer(data, ">u4", 25)
+    size, width, height, stride, colours = (int(header[i]) for i in (0, 4, 5, 12, 19))
+    pixels = np.frombuffer(data, np.uint8, stride * height, size + 12 * colours).reshape(height, stride // 4, 4)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.ascontiguousarray(pixels[:, :width, 2::-1])).save(target, optimize=True)
+
+
+def window_check(picture: Path | None, limit: float) -> Callable[[Machine, Path], str]:
+    def check_window(machine: Machine, work: Path) -> str:
+        with virtual_screen(work) as (display, framebuffer):
+            start = time.monotonic()
+            log = work / "window.log"
+            with log.open("w") as output:
+                # X over its socket file: abstract sockets belong to the network namespace.
+                program = subprocess.Popen(
+                    machine.command("gui", DISPLAY=display),
+                    cwd=machine.empty,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+                search = ["xdotool", "search", "--onlyvisible", "--name", "aegui"]
+                try:
+                    while True:
+                        seconds = time.monotonic() - start
+                        if subprocess.run(
+                            search, env={**os.environ, "DISPLAY": display}, capture_output=True, check=False
+                        ).stdout.strip():
+                            break
+                        if program.poll() is not None:
+                            raise Failed(f"the program ended with {program.returncode}: {log.read_text()[-1500:]}")
+                        if seconds > limit:
+                            raise Failed(f"no window within {limit:.0f} s: {log.read_text()[-1500:]}")
+                        time.sleep(0.1)
+                    time.sleep(5)  # it must stay, and finish drawing
+                    if program.poll() is not None:
+                        raise Failed(f"the window went away: {log.read_text()[-1500:]}")
+                    if picture:
+                        save_picture(framebuffer, picture)
+                finally:
+                    if program.poll() is None:
+                        os.killpg(program.pid, signal.SIGTERM)
+                        try:
+                            program.wait(20)
+                        except subprocess.TimeoutExpired:
+                            os.killpg(program.pid, signal.SIGKILL)
+                            program.wait()
+            return f"appeared after {seconds:.1f} s"
+
+    return check_window
+
+
+# --- start ---------------------------------------------------------------------------------------------------------
+
+
+def unpack(source: Path, target: Path) -> Path:
+    """The program, in a place it was not built in."""
+    if source.is_dir():
+        shutil.copytree(source, target / "moved here", symlinks=True)
+    elif source.suffix == ".deb":
+        subprocess.run(["dpkg-deb", "-x", source, target], check=True)
+    else:
+        with tarfile.open(source) as tar:
+            tar.extractall(target, filter="fully_trusted")
+    name = "aegui.exe" if os.name == "nt" else "aegui"
+    found = [
+        file for file in target.rglob(name) if file.is_file() and not file.is_symlink() and os.access(file, os.X_OK)
+    ]
+    if not found:
+        raise SystemExit(f"{source} holds no program named {name}.")
+    return min(found, key=lambda file: len(file.parts))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program", type=Path, help="dist/aegui, the tarball, or the .deb")
+    parser.add_argument("--picture", type=Path, help="where to save a picture of the window")
+    parser.add_argument("--window-limit", type=float, default=30, help="seconds until the window must be there")
+    parser.add_argument("--skip", default="", help="checks to leave out, with commas: help,models,syntaxes,demo,window")
+    options = parser.parse_args()
+    picture = options.picture.resolve() if options.picture else None
+    checks = {
+        "help": check_help,
+        "models": check_models,
+        "syntaxes": check_syntaxes,
+        "demo": check_demo,
+        "window": window_check(picture, options.window_limit),
+    }
+    failures = 0
+    with tempfile.TemporaryDirectory(prefix="aegui-frozen-", ignore_cleanup_errors=True) as name:
+        work = Path(name)
+        machine = Machine(unpack(options.program.resolve(), work / "program"), work / "home")
+        say(f"{machine.program} with {machine.isolation}")
+        for title, check in checks.items():
+            if title in options.skip.split(","):
+                continue
+            start = time.monotonic()
+            try:
+                say(f"ok      {title}: {check(machine, work)} ({time.monotonic() - start:.1f} s)")
+            except (Failed, OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+                failures += 1
+                say(f"FAILED  {title}: {error}")
+    say(f"{len(checks) - failures} passed, {failures} failed")
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
