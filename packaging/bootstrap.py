@@ -25,7 +25,7 @@ CONSTRAINTS = ROOT / "packaging" / "constraints.txt"
 ENVIRONMENT = ROOT / ".venv"
 BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
-BUILD_BACKEND = ("hatchling", "pathspec", "pluggy", "trove-classifiers", "packaging")
+BUILD_BACKEND = ("hatchling", "editables", "pathspec", "pluggy", "trove-classifiers", "packaging")
 
 # fmt: off
 QT_LIBRARIES = (
