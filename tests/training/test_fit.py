@@ -1,0 +1,284 @@
+"""A whole run: events, files, stopping, resuming."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aegui import recipes, workflow
+from aegui.errors import UserError
+from aegui.events import Baselines, Epoch, Event, Noted, Preview, Started, Step, Stop, Warned, finish
+from aegui.models import bundle
+from aegui.models.zoo import load_model
+from aegui.training.fit import TrainResult
+
+
+def write_scans(folder: Path, patients: int = 4, slices: int = 4, side: int = 48) -> Path:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:side, :side] / side
+    for p in range(patients):
+        (folder / f"case{p}").mkdir(parents=True)
+        volume = [
+            200 + 100 * np.sin(5 * x + p) * np.cos(4 * y + 0.2 * k) + 80 * ((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.1)
+            for k in range(slices)
+        ]
+        values = np.asarray(volume) + rng.normal(0, 1, (slices, side, side))
+        np.save(folder / f"case{p}" / "volume.npy", values.astype(np.float32))
+    return folder
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> workflow.TrainJob:
+    found = finish(workflow.scan([write_scans(tmp_path / "scans")]))
+    recipe = recipes.load("denoise").with_set(
+        ["run.epochs=3", "run.batch_size=4", "run.patch_size=32", "groups.rest.learning_rate=1e-3"]
+    )
+    return workflow.TrainJob("classic-small", recipe, found.series, tmp_path / "run", init="random", device="cpu")
+
+
+def run(job: workflow.TrainJob) -> tuple[list[Event], TrainResult]:
+    events = list(workflow.train(job))
+    return events, events[-1].result  # type: ignore[attr-defined]
+
+
+def of(events: list[Event], kind: type) -> list:  # type: ignore[type-arg]
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_a_run_tells_its_story_in_order(job: workflow.TrainJob) -> None:
+    events, result = run(job)
+    kinds = [type(e) for e in events if type(e) in (Started, Baselines, Step, Epoch, Preview)]
+    assert kinds[:3] == [Started, Baselines, Step]
+    assert len(of(events, Epoch)) == 3 and len(of(events, Step)) == 3 * 3
+    assert set(of(events, Baselines)[0].scores) == {"input", "classical"}
+    assert result.best_epoch in (1, 2, 3)
+    preview = of(events, Preview)[0]
+    assert preview.noisy.shape == preview.output.shape == preview.reference.shape == (48, 48)
+    assert 100 < preview.reference.mean() < 300  # real units
+    assert any("New best" in note.message for note in of(events, Noted))
+
+
+def test_the_curves_equal_the_csv(job: workflow.TrainJob) -> None:
+    events, result = run(job)
+    with (result.run / "metrics.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    for row, epoch in zip(rows, of(events, Epoch), strict=True):
+        assert float(row["psnr"]) == epoch.psnr
+        assert float(row["val_mse"]) == epoch.val["mse"]
+        assert float(row["train_loss"]) == epoch.train["loss"]
+        assert float(row["lr_rest"]) == epoch.lr["rest"]
+    with (result.run / "steps.csv").open() as handle:
+        losses = [float(row["loss"]) for row in csv.DictReader(handle)]
+    assert losses == [step.loss for step in of(events, Step)]
+
+
+def test_training_learns(job: workflow.TrainJob) -> None:
+    longer = replace(job, recipe=job.recipe.with_set(["run.epochs=25", "groups.rest.learning_rate=5e-3"]))
+    events, _ = run(longer)
+    epochs = of(events, Epoch)
+    assert epochs[-1].val["mse"] < 0.5 * epochs[0].val["mse"]
+
+
+def test_the_bundle_holds_the_best_weights_and_no_names(job: workflow.TrainJob) -> None:
+    _, result = run(job)
+    assert bundle.self_test(result.bundle) < 1e-5
+    with zipfile.ZipFile(result.bundle) as archive:
+        names = set(archive.namelist())
+        hashes = json.loads(archive.read("split.json"))
+        everything = b"".join(archive.read(name) for name in names)
+    assert names >= {"weights.safetensors", "card.yaml", "recipe.yaml", "metrics.csv", "versions.json", "split.json"}
+    assert len(hashes["train"]) == 12 and len(hashes["validation"]) == 4
+    for series in job.noisy:
+        assert series.uid.encode() not in everything
+        assert str(series.files[0].parent).encode() not in everything
+
+
+def test_stop_keeps_the_best(job: workflow.TrainJob) -> None:
+    events = workflow.train(replace(job, recipe=job.recipe.with_set(["run.epochs=50"])))
+    seen: list[Event] = []
+    for event in events:
+        seen.append(event)
+        if isinstance(event, Epoch) and event.epoch == 2:
+            break
+    seen.append(events.throw(Stop()))  # type: ignore[attr-defined]
+    seen += list(events)
+    result = seen[-1].result  # type: ignore[attr-defined]
+    assert result.stopped and result.best_epoch in (1, 2)
+    assert load_model(result.bundle).card.metrics["best_epoch"] == result.best_epoch
+
+
+def test_an_abandoned_run_resumes_to_the_weights_of_an_uninterrupted_one(job: workflow.TrainJob, tmp_path: Path) -> None:
+    _, whole = run(job)
+    other = replace(job, run=tmp_path / "other")
+    events = workflow.train(other)
+    for event in events:
+        if isinstance(event, Step) and (event.epoch, event.step) == (2, 2):
+            break
+    events.close()  # type: ignore[attr-defined]
+    assert not list((tmp_path / "other").glob("cache"))
+    _, resumed = run(replace(other, resume=True))
+    assert_same_weights(whole.bundle, resumed.bundle)
+    assert (whole.run / "steps.csv").read_text() == (resumed.run / "steps.csv").read_text()
+
+
+def assert_same_weights(one: Path, two: Path) -> None:
+    a, b = (load_model(file).net.state_dict() for file in (one, two))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from aegui import recipes, workflow
+from aegui.events import Epoch, finish
+from aegui.training import fit
+import torch
+torch.set_num_threads(1)
+fit.CHECKPOINT_SECONDS = 0.0
+found = finish(workflow.scan([Path(sys.argv[1])]))
+recipe = recipes.load("denoise").with_set(["run.epochs=12", "run.batch_size=4", "run.patch_size=32"])
+job = workflow.TrainJob("general-small", recipe, found.series, Path(sys.argv[2]), init="random", device="cpu", resume=True)
+for event in workflow.train(job):
+    if isinstance(event, Epoch):
+        print(event.epoch, flush=True)
+"""
+
+
+def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    scans = write_scans(tmp_path / "scans")
+
+    def start(out: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-c", KILLED, str(scans), str(out)], stdout=subprocess.PIPE, text=True)
+
+    with start(tmp_path / "whole") as whole:
+        pass
+    assert whole.returncode == 0
+    with start(tmp_path / "killed") as first:
+        assert first.stdout is not None
+        for line in first.stdout:
+            if int(line) == 4:
+                time.sleep(0.05)
+                os.kill(first.pid, signal.SIGKILL)
+                break
+    assert first.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "model.aegui").exists()
+    with start(tmp_path / "killed") as second:
+        pass
+    assert second.returncode == 0
+    assert_same_weights(tmp_path / "whole" / "model.aegui", tmp_path / "killed" / "model.aegui")
+
+
+def test_a_run_folder_is_not_overwritten(job: workflow.TrainJob) -> None:
+    run(job)
+    assert any("already holds a run" in p.message for p in workflow.check(job))
+    with pytest.raises(UserError, match="already holds a run"):
+        run(job)
+
+
+def test_resuming_with_another_recipe_is_refused(job: workflow.TrainJob) -> None:
+    run(job)
+    other = replace(job, recipe=job.recipe.with_set(["losses.tv.weight=0.2"]), resume=True)
+    with pytest.raises(UserError, match="another recipe"):
+        run(other)
+
+
+def test_the_untouched_model_counts_as_epoch_zero(job: workflow.TrainJob, tmp_path: Path) -> None:
+    _, first = run(job)
+    ruin = job.recipe.with_set(["groups.rest.learning_rate=1.0", "run.epochs=2"])
+    events, result = run(
+        replace(job, model=str(first.bundle), recipe=ruin, run=tmp_path / "ruin", init="pretrained")
+    )
+    assert result.best_epoch == 0
+    assert any("No epoch beat" in w.message for w in of(events, Warned))
+    assert_same_weights(first.bundle, result.bundle)
+
+
+def test_classes_come_from_folders_and_are_learned(job: workflow.TrainJob, tmp_path: Path) -> None:
+    recipe = recipes.load("discriminative").with_set(["run.epochs=2", "run.batch_size=4", "run.patch_size=32"])
+    labels = workflow.folder_labels(job.noisy)
+    events, result = run(replace(job, recipe=recipe, labels=labels))
+    card = load_model(result.bundle).card
+    assert card.classes == ("case0", "case1", "case2", "case3")
+    assert of(events, Epoch)[0].accuracy is not None
+    assert load_model(result.bundle).net.head is not None
+
+
+def test_labels_for_other_files_are_refused(job: workflow.TrainJob) -> None:
+    recipe = recipes.load("discriminative")
+    wrong = replace(job, recipe=recipe, labels={"nowhere/else.dcm": "a", "nowhere/other.dcm": "b"})
+    assert any("two classes" in p.message for p in workflow.check(wrong))
+    with pytest.raises(UserError, match="needs at least two classes; 0 found"):
+        run(wrong)
+
+
+def test_pairs_are_learned_from_and_guesses_need_a_word(tmp_path: Path) -> None:
+    write_scans(tmp_path / "clean")
+    rng = np.random.default_rng(9)
+    for file in (tmp_path / "clean").rglob("*.npy"):
+        target = tmp_path / "noisy" / file.parent.name / file.name
+        target.parent.mkdir(parents=True)
+        values = np.load(file)
+        np.save(target, values + rng.normal(0, 20, values.shape).astype(np.float32))
+    noisy = finish(workflow.scan([tmp_path / "noisy"])).series
+    clean = finish(workflow.scan([tmp_path / "clean"])).series
+    recipe = recipes.load("denoise").with_set(
+        ["targets={kind: paired}", "run.epochs=1", "run.batch_size=4", "run.patch_size=32"]
+    )
+    job = workflow.TrainJob("classic-small", recipe, noisy, tmp_path / "run", clean=clean, init="random", device="cpu")
+    with pytest.raises(UserError, match="by name only"):
+        run(job)
+    events, _ = run(replace(job, pairs=tuple(workflow.match_pairs(noisy, clean))))
+    assert of(events, Preview)[0].psnr_noisy < 30
+
+
+def test_a_loss_that_explodes_says_what_to_do_and_keeps_the_best(job: workflow.TrainJob) -> None:
+    broken = replace(
+        job,
+        model="monai-autoencoder",
+        recipe=job.recipe.with_set(["groups.rest.learning_rate=10", "losses.mse.weight=1e6", "run.epochs=60"]),
+    )
+    try:
+        run(broken)
+    except UserError as error:
+        assert "Lower the learning rates" in error.hint
+        assert (job.run / "best.safetensors").exists() or not (job.run / "metrics.csv").read_text().count("\n") > 1
+
+
+def test_colour_slices_train_a_grey_model(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    from PIL import Image
+
+    for k in range(6):
+        (tmp_path / "rgb").mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (40, 44, 3), dtype=np.uint8)).save(tmp_path / "rgb" / f"a{k}.png")
+    series = finish(workflow.scan([tmp_path / "rgb"])).series
+    recipe = recipes.load("denoise").with_set(["run.epochs=1", "run.batch_size=2", "run.patch_size=32"])
+    job = workflow.TrainJob("classic-small", recipe, series, tmp_path / "run", init="random", device="cpu")
+    assert run(job)[1].bundle.exists()
+
+
+def test_events_come_often_enough(job: workflow.TrainJob) -> None:
+    last, slowest = time.monotonic(), 0.0
+    for _ in workflow.train(job):
+        now = time.monotonic()
+        slowest, last = max(slowest, now - last), now
+    assert slowest < 5  # loading torch is the longest single thing
+
+
+def test_check_names_every_problem_at_once(job: workflow.TrainJob) -> None:
+    recipe = recipes.load("discriminative").with_set(["targets={kind: paired}"])
+    problems = workflow.check(replace(job, recipe=recipe, noisy=job.noisy[:1]))
+    assert {p.where for p in problems if p.blocking} == {("targets",), ("losses", 1)}
+    assert any("optimistic" in p.message for p in problems)
