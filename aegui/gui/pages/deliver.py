@@ -1,0 +1,364 @@
+"""Deliver: export the model, and denoise whole folders with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QUrl, Slot
+from PySide6.QtGui import QAction, QDesktopServices, QDragEnterEvent, QDropEvent, QKeySequence
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+
+from aegui import paths
+from aegui.errors import UserError
+from aegui.gui import theme
+from aegui.gui.batch import Batch, Options
+from aegui.gui.pages.base import Page, RailState
+from aegui.gui.session import Session
+from aegui.gui.widgets.basic import STRETCH, ElidedLabel, Note, button, card, column, holder, icon_label, label, row
+from aegui.gui.widgets.export_panel import ExportPanel
+from aegui.gui.widgets.model_chooser import card_of, title_of
+from aegui.gui.widgets.output_options import OutputOptions
+from aegui.gui.widgets.queue import Entry, clock
+from aegui.gui.widgets.queue_view import QueueView
+from aegui.gui.widgets.states import bar, dropped_paths
+
+
+class DeliverPage(Page):
+    """Left: exports. Right: the queue."""
+
+    key = "deliver"
+    title = "Deliver"
+    icon = "package-check"
+    help = (
+        "Left, save the model for other programs; each file is loaded again and compared with the model. "
+        "Right, denoise whole folders: every series is written as a new one, originals are never changed, "
+        "and one bad series never stops the others. Look opens a flagged series in Review."
+    )
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, parent)
+        self.batch = Batch(session, self)
+        self.exports = ExportPanel(session)
+        self.options = OutputOptions()
+        self.view = QueueView(self.batch.model)
+        self.counts = ElidedLabel("", "ter")
+        self.add = button("Add folder…", "ghost", "folder-plus", clicked=self._add_folder)
+        self.pause = button("Pause queue", icon="pause", clicked=self.batch.toggle_pause)
+        self.stop = button("Stop", icon="square", clicked=self.batch.stop)
+        self.run = button("Denoise all", "primary", "play", clicked=self.start)
+        self.problem = Note("err", "")
+        self.problem.hide()
+        self.example = ElidedLabel("", "ter")
+        self.bar = bar(name="Slices denoised")
+        self.done_words = label("", "cap")
+        self.left_words = label("", "h3")
+        self.progress = holder(row((self.bar, 1), self.done_words, self.left_words, gap=12))
+        self.empty = self._empty()
+        self._build()
+        self._suggested = ""
+        self.open_folder = button("Open output folder", "ghost", "folder-open", clicked=self._open_output)
+        self.head_actions = [self.open_folder]
+        self.primary_action = self.run
+        self.setAcceptDrops(True)
+        remove = QAction("Remove from queue", self.view)
+        remove.setShortcut(QKeySequence(QKeySequence.StandardKey.Delete))
+        remove.triggered.connect(lambda: self.batch.remove(self.view.selected()))
+        self.view.addAction(remove)
+        self.view.setContextMenuPolicy(self.view.contextMenuPolicy().ActionsContextMenu)
+        self.view.acted.connect(self._act)
+        self.batch.changed.connect(self._refresh)
+        self.batch.failed.connect(self._on_failed)
+        self.batch.ended.connect(self._on_ended)
+        self.options.changed.connect(self._on_options)
+        self.exports.report_asked.connect(lambda: session.request_page("review"))
+        session.scans_changed.connect(self._on_scans)
+        session.roles_changed.connect(self._on_scans)
+        session.model_changed.connect(self._on_model)
+        session.review_changed.connect(self._on_review)
+        session.lanes.ended.connect(self._on_lane_free)
+        self.options.suffix.setText(session.settings.suffix)
+        self._on_scans()
+        self._on_model()
+
+    def _build(self) -> None:
+        head = row(label("Denoise scan folders", "h2"), (self.counts, 1), self.add, self.stop, self.pause, self.run)
+        hint = row(icon_label("shield-check", 14, "text3"), (self.example, 1), gap=6)
+        queue = card((self.view, 1), (self.empty, 1), padding=4, gap=0)
+        right = column(
+            head, self.options, self.problem, hint, self.progress, (queue, 1), margins=(16, 16, 24, 16), gap=10
+        )
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.exports)
+        layout.addLayout(right, 1)
+
+    def _empty(self) -> QWidget:
+        words = label("Drop a folder of scans here, or add one.", "sec")
+        pick = button("Add folder…", icon="folder-plus", clicked=self._add_folder)
+        return holder(column(STRETCH, row(STRETCH, words, STRETCH), row(STRETCH, pick, STRETCH), STRETCH, gap=12))
+
+    # ---- page
+    @property
+    def subtitle(self) -> str:
+        name = title_of(self.session.model_ref, self.session) if self.session.model_ref else ""
+        verdict = ""
+        if self.session.accepted is not None:
+            verdict = "accepted in Review" if self.session.accepted else "rejected in Review"
+        return " · ".join(part for part in (name, verdict) if part)
+
+    def rail_state(self) -> RailState:
+        model = self.batch.model
+        done = model.count("done", "flagged")
+        if self.batch.running:
+            return RailState("run", f"{done} of {done + model.count('waiting', 'running')}")
+        if model.count("failed"):
+            return RailState("warn", f"{model.count('failed')} failed")
+        if done and not model.count("waiting"):
+            return RailState("done", f"{done} series")
+        return RailState("ready", "Ready" if model.entries else "Add scans")
+
+    def enter(self) -> None:
+        self.session.attempt(self.session.ensure_model)
+        if not self.options.folder.text() or self.options.folder.text() == self._suggested:
+            self._suggest_folder()
+        if self.session.strength != 1.0 and not self.batch.running:
+            self.options.strength.setValue(round(100 * self.session.strength))
+        self._refresh()
+
+    def toggle_pause(self) -> None:
+        self.batch.toggle_pause()
+
+    def release(self) -> None:
+        """End this page's own threads."""
+        self.batch.release()
+
+    # ---- what others changed
+    @Slot()
+    def _on_scans(self) -> None:
+        if not self.batch.running:
+            self.batch.set_series(s for s in self.session.series if self.session.role(s.uid) != "clean")
+        self._on_options()
+
+    @Slot()
+    def _on_model(self) -> None:
+        card_now = card_of(self.session.model_ref)
+        self.batch.set_card(card_now)
+        units = {entry.series.unit for entry in self.batch.model.entries}
+        self.options.set_noise_level(
+            card_now is not None and card_now.noise_level, units.pop() if len(units) == 1 else ""
+        )
+        self._refresh()
+
+    @Slot()
+    def _on_review(self) -> None:
+        self.options.strength.setValue(round(100 * self.session.strength))
+        self.changed.emit()
+
+    @Slot(object)
+    def _on_lane_free(self, _job: object) -> None:
+        # Series added or retried during a job run in a next one.
+        if not self.batch.running and self.batch.model.count("waiting") and self._again:
+            self._again = False
+            self.batch.go_on()
+        self._refresh()
+
+    _again = False
+
+    def _suggest_folder(self) -> None:
+        """Beside the scans, or where the user wrote to last."""
+        folder = self.session.settings.output_folder
+        if not folder and self.session.paths:
+            first = self.session.paths[0]
+            inside = first.is_relative_to(paths.cache_home()) or first.is_relative_to(paths.data_home())
+            place = Path.home() if inside else first.parent
+            folder = str(place / f"{first.stem if first.is_file() else first.name}_denoised")
+        self._suggested = folder or str(Path.home() / "denoised")
+        self.options.folder.setText(self._suggested)
+
+    # ---- what the user asks
+    def start(self) -> None:
+        """Denoise everything that waits."""
+        self.problem.hide()
+        self.options.mark(None)
+        if self.session.attempt(self.session.ensure_model) is None:
+            return
+        try:
+            output = self.options.output()
+        except UserError as error:
+            self._say(error)
+            self.options.mark(self.options.folder)
+            return
+        try:
+            level = self.options.noise_level()
+        except UserError as error:
+            self._say(error)
+            self.options.mark(self.options.noise)
+            return
+        for entry in self.batch.model.entries:
+            if entry.status in ("done", "flagged") and not self.batch.model.count("waiting"):
+                entry.status, entry.done, entry.reason, entry.flagged = "waiting", 0, "", ()
+        options = Options(
+            model=self.session.model_ref,
+            output=output,
+            strength=self.options.strength.value() / 100,
+            noise_level=level,
+            format=self.options.format_name(),
+            suffix=self.options.suffix.text(),
+            device=self.session.device,
+        )
+        if self.batch.start(options):
+            self.session.change_settings(suffix=self.options.suffix.text())
+            if str(output) != self._suggested:
+                self.session.change_settings(output_folder=str(output))
+
+    def _say(self, error: UserError) -> None:
+        self.problem.show_text("err", error.hint, error.message)
+        self.problem.show()
+
+    @Slot(object, str)
+    def _act(self, entry: Entry, action: str) -> None:
+        match action:
+            case "Retry":
+                self._again = self.batch.running
+                self.batch.retry(entry)
+            case "Include":
+                self._again = self.batch.running
+                self.batch.include(entry)
+            case "Look":
+                self.session.look = (entry.series, entry.flagged[0] if entry.flagged else entry.series.slices // 2)
+                self.session.request_page("review")
+
+    def _add_folder(self) -> None:
+        start = self.session.settings.last_folder or str(Path.home())
+        chosen = QFileDialog.getExistingDirectory(self, "Add a folder of scans", start)
+        if chosen:
+            self.add_paths([Path(chosen)])
+
+    def add_paths(self, found: list[Path]) -> None:
+        """Scan folders or files and queue what they hold."""
+
+        def work() -> Any:
+            from aegui import workflow
+
+            return workflow.scan(found)
+
+        title = f"Scanning {found[0].name}"
+        job = self.session.attempt(lambda: self.session.lanes.create(work, title, lane="scan"))
+        if job is not None:
+            job.done.connect(self._on_scanned)
+            job.failed.connect(self._on_failed)
+            job.start()
+
+    @Slot(object)
+    def _on_scanned(self, result: Any) -> None:
+        before = len(self.batch.model.entries)
+        self._again = self.batch.running
+        self.batch.add_series(result.series, result.skipped)
+        added = len(self.batch.model.entries) - before
+        if not result.series:
+            self._say(
+                UserError("No scans were found there.", "Choose a folder that holds DICOM, NIfTI or image files.")
+            )
+        elif not added:
+            self.session.toast.emit("info", "These series are in the queue already", "")
+        self._on_model() if not self.batch.running else self._refresh()
+
+    def _open_output(self) -> None:
+        folder = Path(self.options.folder.text().strip() or ".").expanduser()
+        if folder.is_dir():
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+        else:
+            self.session.toast.emit(
+                "info", "The output folder does not exist yet", "It is made when a series is written."
+            )
+
+    # ---- what the queue says
+    @Slot(object)
+    def _on_failed(self, error: Exception) -> None:
+        if isinstance(error, UserError):
+            self._say(error)
+        else:
+            self.session.report(error)
+
+    @Slot(object)
+    def _on_ended(self, report: Any) -> None:
+        if report is None or self.batch.stopped:
+            return
+        model = self.batch.model
+        done, failed = model.count("done", "flagged"), model.count("failed")
+        detail = ", ".join(
+            words
+            for number, words in (
+                (model.count("flagged"), f"{model.count('flagged')} to look at"),
+                (failed, f"{failed} failed"),
+            )
+            if number
+        )
+        self.session.toast.emit("warn" if failed else "ok", f"{done} series denoised", detail)
+
+    @Slot()
+    def _on_options(self) -> None:
+        waiting = next((e.series for e in self.batch.model.entries if e.status in ("waiting", "running")), None)
+        self.example.setText(self.options.example(waiting))
+        self.options.mark(None)
+        self.problem.hide()
+        self._refresh()
+
+    @Slot()
+    def _refresh(self) -> None:
+        batch, model = self.batch, self.batch.model
+        running, waiting = batch.running, model.count("waiting")
+        self.view.set_running(running and not batch.paused)
+        self.view.setVisible(bool(model.entries))
+        self.empty.setVisible(not model.entries)
+        done, failed, flagged = model.count("done", "flagged"), model.count("failed"), model.count("flagged")
+        parts = [f"{len(model.entries)} series"] if model.entries else []
+        parts += [
+            f"{number} {words}"
+            for number, words in ((done, "done"), (flagged, "to look at"), (failed, "failed"))
+            if number
+        ]
+        self.counts.setText(", ".join(parts))
+        self.run.setVisible(not running)
+        self.pause.setVisible(running)
+        self.stop.setVisible(running)
+        self.pause.setText(" Resume queue" if batch.paused else " Pause queue")
+        theme.set_icon(self.pause, "play" if batch.paused else "pause")
+        again = not waiting and done > 0
+        self.run.setText(" Denoise again" if again else f" Denoise {'all' if waiting != 1 else '1 series'}")
+        self.run.setEnabled(bool(waiting or again))
+        self.run.setToolTip("" if waiting or again else "Nothing waits: add a folder, or include a skipped series.")
+        # What is being written must not change under the writer.
+        self.options.setEnabled(not running)
+        self.exports.chooser.setEnabled(not running)
+        self._show_progress(running, done, waiting)
+        self.changed.emit()
+
+    def _show_progress(self, running: bool, done: int, waiting: int) -> None:
+        slices_done, slices = self.batch.progress()
+        self.progress.setVisible(running or done > 0)
+        self.bar.setValue(round(1000 * slices_done / slices) if slices else 0)
+        tone = "warn" if self.batch.paused else "" if running else "ok"
+        theme.set_property(self.bar, tone=tone)
+        total = done + waiting + self.batch.model.count("running")
+        self.done_words.setText(f"{done} of {total} denoised")
+        left = self.batch.seconds_left()
+        if self.batch.paused:
+            words = "Paused"
+        elif running:
+            words = "" if left is None else f"≈ {clock(left)} left"
+        else:
+            words = ""
+        self.left_words.setText(words)
+
+    # Qt overrides
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if dropped_paths(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.acceptProposedAction()
+        self.add_paths(dropped_paths(event))
