@@ -306,7 +306,7 @@ def _paired(plan: Recipe) -> Recipe:
 def _pairs(noisy: Sequence[Series], clean: Sequence[Series], accept: bool) -> Sequence[Any]:
     from aegui import workflow
 
-    pairs: Sequence[Any] = workflow.match_pairs(list(noisy), list(clean))
+    pairs: Sequence[Any] = workflow.require_pairs(list(noisy), list(clean))
     for pair in pairs:
         say(f"Paired by {pair.method}: {pair.noisy.description} – {pair.clean.description} ({len(pair.slices)} slices)")
     unsure = [pair for pair in pairs if not pair.sure]
@@ -319,11 +319,18 @@ def _pairs(noisy: Sequence[Series], clean: Sequence[Series], accept: bool) -> Se
 
 
 def _labels(plan: Recipe, file: Path | None, noisy: Sequence[Series]) -> Mapping[str, str]:
-    from aegui.data.labels import folder_labels, read_labels
+    from aegui import workflow
+    from aegui.data.labels import label_of
 
-    if file is not None:
-        return read_labels(file)
-    return folder_labels(noisy) if plan.needs_labels else {}
+    if file is None:
+        return workflow.folder_labels(noisy) if plan.needs_labels else {}
+    labels: Mapping[str, str] = workflow.read_labels(file)
+    if not any(label_of(series, i, labels) for series in noisy for i in range(len(series.files))):
+        raise UserError(
+            f"No row of {file.name} names one of the scans (the first says “{next(iter(labels))}”).",
+            "Each row is a file or folder of the scans, or a series uid, then a comma and the label.",
+        )
+    return labels
 
 
 def _summary(result: Any) -> dict[str, Any]:
@@ -372,9 +379,10 @@ def denoise(
 
     level = _level(noise_level)
     found = _scanned(inputs, json)
+    _usable(found, json)
     job = workflow.DenoiseJob(
         model=model or DEFAULT,
-        series=_usable(found, json),
+        series=found.series,  # those that are no images to denoise get a row of their own in the report
         output=output,
         strength=strength,
         noise_level=level,
@@ -393,11 +401,16 @@ def denoise(
     return outcome(found, report.series)
 
 
+# Files that should have been slices; what is no image at all is left out without failing a batch.
+_DAMAGED = ("Truncated", "Damaged", "Cannot be read", "Holds no pixel data")
+
+
 def outcome(found: ScanResult, rows: Sequence[Any]) -> int:
     """The exit code of a batch: 2 if a series failed or a file was too damaged to be one, 1 if none was done."""
     if not any(row.status in ("done", "flagged") for row in rows):
         return 1
-    return 2 if any(row.status == "failed" for row in rows) else 0
+    damaged = any(skipped.reason.startswith(_DAMAGED) for skipped in found.skipped)
+    return 2 if damaged or any(row.status == "failed" for row in rows) or len(rows) < len(found.series) else 0
 
 
 @app.command()
@@ -413,8 +426,8 @@ def evaluate(
     from aegui.models import DEFAULT
 
     one, other = _usable(_scanned(noisy, json), json), _usable(_scanned(clean, json), json)
-    _pairs(one, other, accept_pairs)
-    result = drive(workflow.evaluate(model or DEFAULT, one, other), json)
+    pairs = _pairs(one, other, accept_pairs)
+    result = drive(workflow.evaluate(model or DEFAULT, pairs), json)
     if json:
         print_json(_summary(result))
         return 0
