@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
 from aegui import models, paths
+from aegui.models.zoo import load_model
 from aegui.recipes import Recipe
 
 QT = ("PySide6", "shiboken6", "pyqtgraph", "superqt", "qtpy")
@@ -53,6 +55,15 @@ def test_imports_point_one_way(repository: Path) -> None:
     assert re.search(r"Contracts: [4-9] kept, 0 broken", run.stdout)
 
 
+def test_the_contracts_name_every_part(repository: Path) -> None:
+    contracts = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    layers, qt, *_ = contracts["contracts"]
+    there = {f"aegui.{path.stem}" for path in (repository / "aegui").iterdir() if path.suffix == ".py" or path.is_dir()}
+    there -= {"aegui.__init__", "aegui.__pycache__"}
+    assert there == {part.strip() for layer in layers["layers"] for part in layer.split("|")}
+    assert there - {"aegui.cli", "aegui.gui"} == set(qt["source_modules"])
+
+
 def test_packaging_is_no_package_and_hides_nothing(repository: Path) -> None:
     assert not (repository / "packaging" / "__init__.py").exists()
     run = subprocess.run(
@@ -76,7 +87,7 @@ def test_every_shipped_model_card_loads_with_the_weights_it_names() -> None:
     assert cards
     assert len({card.id for card in cards}) == len(cards)
     for card in cards:
-        loaded = models.load_model(card.id)
+        loaded = load_model(card.id)
         assert loaded.card.id == card.id
         assert not loaded.net.training, card.id
 
