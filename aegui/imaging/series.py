@@ -35,7 +35,8 @@ class Series:
 
     uid: Series Instance UID, or one derived from the path for other formats. patient: the key by which
     data are split (never shown). label: what the window shows instead of the name ("ANON-0041").
-    files: one per slice (DICOM, images) or one for all (volumes). modality: PS3 code, "OT" if unknown.
+    files: one per slice (DICOM, images) or one for all (volumes, multi-frame), followed by the raw data files
+    that a volume header names. root: the folder that was scanned. modality: PS3 code, "OT" if unknown.
     unit: "HU" for CT, "" where values have no unit. treat: "denoise", "view" or "list", why in `reason`.
     acquisition: kernel, kvp, exposure, thickness, tr, te, manufacturer … where known.
     """
@@ -89,7 +90,7 @@ class SliceSource(Protocol):
         ...
 
     def read(self, index: int) -> Pixels:
-        """Slice `index` in real units: (rows, columns), colour (rows, columns, 3). UserError if it cannot be decoded."""
+        """Slice `index` in real units: (rows, columns), colour (rows, columns, 3). UserError if it is broken."""
         ...
 
     def valid(self, index: int) -> Mask:

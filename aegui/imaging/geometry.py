@@ -1,0 +1,110 @@
+"""Order, spacing and irregularities of slices, from their positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aegui.imaging.series import Geometry, Vector
+
+_SAME_PLACE = 0.01  # mm
+
+
+def normal(orientation: Sequence[float]) -> np.ndarray:
+    """Unit normal of the slice plane: row direction × column direction."""
+    vector = np.cross(np.asarray(orientation[:3], float), np.asarray(orientation[3:6], float))
+    length = float(np.linalg.norm(vector))
+    return np.asarray(vector / length) if length > 0 else np.array([0.0, 0.0, 1.0])
+
+
+def along_normal(positions: Sequence[Vector], orientation: Sequence[float]) -> np.ndarray:
+    """Distance of each slice from the origin along the normal, mm."""
+    return np.asarray(np.asarray(positions, float).reshape(-1, 3) @ normal(orientation))
+
+
+def places(distances: np.ndarray) -> np.ndarray:
+    """Number of the place each slice lies at, from 0; slices within 0.01 mm share a place."""
+    order = np.argsort(distances, kind="stable")
+    steps = np.diff(distances[order]) > _SAME_PLACE
+    numbers = np.concatenate([[0], np.cumsum(steps)])
+    out = np.empty(len(distances), int)
+    out[order] = numbers
+    return out
+
+
+def geometry(
+    positions: Sequence[Vector],
+    orientation: tuple[float, ...] | None,
+    in_plane: tuple[float, float] | None,
+    between: float | None = None,
+) -> Geometry:
+    """Geometry of slices that are already in order. between: nominal distance, used without positions only."""
+    y, x = in_plane or (1.0, 1.0)
+    axes = orientation or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    z = between or 0.0
+    if len(positions) > 1:
+        distances = np.unique(np.round(along_normal(positions, axes), 4))
+        z = float(np.median(np.diff(distances))) if len(distances) > 1 else 0.0
+    elif positions:
+        z = 0.0
+    return Geometry(spacing=(round(z, 6), float(y), float(x)), orientation=tuple(axes), positions=tuple(positions))
+
+
+def tilt(shape: Geometry) -> float:
+    """Angle between the direction in which the slices are stacked and their normal, degrees."""
+    if len(shape.positions) < 2:
+        return 0.0
+    run = np.asarray(shape.positions[-1], float) - np.asarray(shape.positions[0], float)
+    length = float(np.linalg.norm(run))
+    if length < _SAME_PLACE:
+        return 0.0
+    cosine = abs(float(run @ normal(shape.orientation))) / length
+    return float(np.degrees(np.arccos(min(1.0, cosine))))
+
+
+def regular(shape: Geometry) -> bool:
+    """Whether equal steps along one straight line describe all slices (within 1 % or 0.02 mm)."""
+    if len(shape.positions) < 3:
+        return True
+    points = np.asarray(shape.positions, float)
+    steps = np.linspace(0.0, 1.0, len(points))[:, None]
+    ideal = points[0] + steps * (points[-1] - points[0])
+    limit = max(0.02, 0.01 * abs(shape.spacing[0]))
+    return bool(np.abs(points - ideal).max() <= limit * 2)
+
+
+def warnings_for(shape: Geometry, modality: str) -> list[str]:
+    """What is irregular, in words."""
+    found: list[str] = []
+    if len(shape.positions) < 2:
+        return found
+    steps = np.diff(along_normal(shape.positions, shape.orientation))
+    z = shape.spacing[0]
+    if z > 0:
+        missing = np.round(steps / z).astype(int) - 1
+        whole = np.abs(steps / z - np.round(steps / z)) < 0.1
+        gaps = [int(i) for i in np.flatnonzero((missing > 0) & whole)]
+        found += [_gap(int(missing[i]), i + 1) for i in gaps[:3]]
+        if len(gaps) > 3:
+            found.append(f"{len(gaps) - 3} more gaps")
+        uneven = (steps > _SAME_PLACE) & ~whole
+        if uneven.any():
+            found.append(f"Slice distance varies: {_mm(steps[steps > _SAME_PLACE].min())} to {_mm(steps.max())} mm")
+    if np.any(steps <= _SAME_PLACE):
+        number = int(np.sum(steps <= _SAME_PLACE)) + 1
+        place = "one position" if z == 0 else "positions already taken"
+        found.append(f"{number if z == 0 else number - 1} slices at {place}")
+    angle = tilt(shape)
+    if angle > 0.5:
+        words = "Gantry tilt" if modality == "CT" else "Slices stacked at an angle of"
+        found.append(f"{words} {angle:.0f}°" if angle >= 1 else f"{words} {angle:.1f}°")
+    return found
+
+
+def _gap(missing: int, after: int) -> str:
+    return f"Gap: {missing} slice{'' if missing == 1 else 's'} missing after {after}"
+
+
+def _mm(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -1,0 +1,256 @@
+"""Folders of images: PNG, JPEG, TIFF, BMP and 2-D .npy, one slice per file."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image
+
+from aegui.errors import UserError
+from aegui.imaging import volumes
+from aegui.imaging.pixels import OUTSIDE_CT
+from aegui.imaging.quiet import quiet
+from aegui.imaging.series import Geometry, Mask, Pixels, Series, Skipped
+from aegui.imaging.text import digest, made_uid, natural
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy")
+_ENDINGS = re.compile(r"(\.(dcm|dicom|ima|nii|gz|png|jpe?g|tiff?|bmp|npy))+$", re.IGNORECASE)
+_MARK = r"(?:im|img|image|slice|sl|frame|fr|z)"
+_LAST_NUMBER = re.compile(rf"[-_ .]*(?:{_MARK}[-_ .]*)?\d+$", re.IGNORECASE)
+_MARKED_NUMBER = re.compile(rf"[-_ .]+{_MARK}[-_ .]*\d+$", re.IGNORECASE)
+_MODES = {"L": (1, 8), "LA": (1, 8), "RGB": (3, 8), "RGBA": (3, 8), "I;16": (1, 16), "I;16B": (1, 16), "F": (1, 32)}
+_CACHED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What scanning keeps of one image file."""
+
+    file: Path
+    root: Path
+    rows: int
+    columns: int
+    channels: int
+    bits: int
+    problem: str = ""
+
+
+def patient_stem(path: Path) -> str:
+    """The part of a file name that says whose it is: SC-HF-I-06 of SC-HF-I-06-IM-0001-0079.dcm.png."""
+    stem = _ENDINGS.sub("", path.name)
+    stem = _LAST_NUMBER.sub("", stem)
+    while (shorter := _MARKED_NUMBER.sub("", stem)) != stem:
+        stem = shorter
+    return re.sub(rf"[-_ .]+{_MARK}$", "", stem, flags=re.IGNORECASE).strip("-_ .")
+
+
+def inspect(path: Path, root: Path) -> Picture | Series | Skipped:
+    """One image file. A 3-D array or a TIFF of many pages is a series of its own."""
+    suffix = path.suffix.lower()
+    try:
+        with quiet():
+            if suffix == ".npy":
+                return _inspect_npy(path, root)
+            if suffix in (".tif", ".tiff"):
+                return _inspect_tiff(path, root)
+            return _inspect_pillow(path, root)
+    except OSError as error:
+        if error.errno is not None:
+            return Skipped(path, f"Cannot be read: {error.strerror or error}.")
+        return Skipped(path, f"Damaged, or not a {suffix[1:].upper()} image.")
+    except Exception:  # noqa: BLE001 - any broken file is listed, the rest goes on
+        return Skipped(path, f"Damaged, or not a {suffix[1:].upper()} image.")
+
+
+def _inspect_npy(path: Path, root: Path) -> Picture | Series | Skipped:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.dtype.kind not in "uif" or array.size == 0:
+        return Skipped(path, f"Array of {array.dtype.name}: not an image.")
+    bits = array.dtype.itemsize * 8
+    if array.ndim == 2:
+        return Picture(path, root, array.shape[0], array.shape[1], 1, bits)
+    if array.ndim == 3 and array.shape[2] == 3 and min(array.shape[:2]) > 4:
+        return Picture(path, root, array.shape[0], array.shape[1], 3, bits)
+    if array.ndim == 3:
+        return volumes.describe(path, root)
+    return Skipped(path, f"Array of {array.ndim} dimensions: not an image.")
+
+
+def _inspect_tiff(path: Path, root: Path) -> Picture | Series | Skipped:
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[0]
+        shape, dtype, count = tuple(page.shape), np.dtype(page.dtype), len(tiff.pages)
+    if dtype.kind not in "uif":
+        return Skipped(path, f"TIFF of {dtype.name}: not an image.")
+    if len(shape) == 3 and shape[2] in (3, 4):
+        return Picture(path, root, shape[0], shape[1], 3, dtype.itemsize * 8)
+    if len(shape) != 2:
+        return Skipped(path, f"TIFF of shape {shape}: not read.")
+    if count > 1:
+        return volumes.describe_tiff(path, root, count, shape, dtype)
+    return Picture(path, root, shape[0], shape[1], 1, dtype.itemsize * 8)
+
+
+def _inspect_pillow(path: Path, root: Path) -> Picture | Skipped:
+    with Image.open(path) as image:
+        width, height = image.size
+        mode = image.mode
+        if path.suffix.lower() != ".png":
+            image.verify() if path.suffix.lower() == ".bmp" else None
+    if mode == "I":
+        mode = "I;16"
+    if mode == "1":
+        return Skipped(path, "One-bit image: not a scan.")
+    if mode == "P":
+        return Picture(path, root, height, width, 3, 8, "Palette colours: shown, not denoised.")
+    if mode not in _MODES:
+        return Skipped(path, f"{mode} image: not read.")
+    channels, bits = _MODES[mode]
+    problem = "16-bit colour PNG: shown, not denoised." if channels == 3 and _png_depth(path) == 16 else ""
+    return Picture(path, root, height, width, channels, bits, problem)
+
+
+def _png_depth(path: Path) -> int:
+    with path.open("rb") as file:
+        start = file.read(26)
+    return start[24] if start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 26 else 8
+
+
+def gather(pictures: Sequence[Picture]) -> list[Series]:
+    """One series per folder, patient prefix, file type, size and channels."""
+    groups: dict[tuple[object, ...], list[Picture]] = defaultdict(list)
+    for item in pictures:
+        stem = patient_stem(item.file)
+        kind = ".jpg" if item.file.suffix.lower() == ".jpeg" else item.file.suffix.lower()
+        groups[(item.file.parent, stem, kind, item.rows, item.columns, item.channels, item.bits, item.problem)].append(
+            item
+        )
+    return [_series(members) for members in groups.values()]
+
+
+def _series(members: list[Picture]) -> Series:
+    members = sorted(members, key=lambda item: natural(item.file.name))
+    first = members[0]
+    folder = first.file.parent.resolve()
+    stem = patient_stem(first.file)
+    # A prefix with letters and digits names somebody; "slice" or "img" only does within its folder.
+    telling = bool(re.search(r"[A-Za-z]", stem) and re.search(r"\d", stem))
+    key = digest("name", stem.casefold()) if telling else digest("name", folder, stem.casefold())
+    parts = (folder, stem, first.file.suffix.lower(), first.rows, first.columns, first.channels, first.bits)
+    hounsfield = first.file.suffix.lower() == ".npy" and first.channels == 1 and _looks_like_ct(members)
+    notes = ("Taken for CT by its values",) if hounsfield else ()
+    return Series(
+        uid=made_uid("images", *parts, first.problem),
+        study_uid=made_uid("folder", folder),
+        patient=key,
+        label="",
+        study_date="",
+        modality="CT" if hounsfield else "OT",
+        description=folder.name,
+        form="images",
+        files=tuple(item.file for item in members),
+        rows=first.rows,
+        columns=first.columns,
+        slices=len(members),
+        geometry=Geometry((0.0, 1.0, 1.0)),
+        unit="HU" if hounsfield else "",
+        channels=first.channels,
+        bits=first.bits,
+        warnings=(*notes, "One slice only") if len(members) == 1 else notes,
+        treat="view" if first.problem else "denoise",
+        reason=first.problem,
+        root=first.root,
+    )
+
+
+def _looks_like_ct(members: list[Picture]) -> bool:
+    try:
+        values = load(members[len(members) // 2].file)
+    except UserError:
+        return False
+    return values.dtype.kind != "u" and volumes.looks_like_ct(values)
+
+
+def load(path: Path) -> npt.NDArray[Any]:
+    """The values of one image in the file's own type: (rows, columns) or (rows, columns, 3). UserError if broken."""
+    try:
+        with quiet():
+            if path.suffix.lower() == ".npy":
+                return np.asarray(np.load(path, allow_pickle=False))
+            if path.suffix.lower() in (".tif", ".tiff"):
+                values = np.asarray(tifffile.imread(path, key=0))
+                return values[..., :3] if values.ndim == 3 else values
+            with Image.open(path) as image:
+                return _pillow_values(image)
+    except Exception as error:
+        raise UserError(
+            f"{path.name} cannot be read.", "The image may be cut off or damaged. Copy it again, or leave it out."
+        ) from error
+
+
+def _pillow_values(image: Image.Image) -> npt.NDArray[Any]:
+    if image.mode == "P":
+        return np.asarray(image.convert("RGB"))
+    values = np.asarray(image)
+    if image.mode in ("RGBA", "LA"):
+        return values[..., :3] if image.mode == "RGBA" else values[..., 0]
+    return values.astype(np.uint16) if image.mode in ("I", "I;16", "I;16B") else values
+
+
+class ImageSource:
+    """A folder of images, read one by one."""
+
+    def __init__(self, series: Series) -> None:
+        self.series = series
+        self._lock = threading.Lock()
+        self._slices: OrderedDict[int, npt.NDArray[Any]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self.series.slices
+
+    def stored(self, index: int) -> npt.NDArray[Any]:
+        """Slice `index` in the file's own type."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        with self._lock:
+            if index in self._slices:
+                self._slices.move_to_end(index)
+                return self._slices[index]
+        path = self.series.files[index]
+        values = load(path)
+        if values.shape[:2] != (self.series.rows, self.series.columns):
+            raise UserError(f"{path.name} has changed its size.", "Scan the folder again.")
+        with self._lock:
+            self._slices[index] = values
+            while len(self._slices) > _CACHED:
+                self._slices.popitem(last=False)
+        return values
+
+    def read(self, index: int) -> Pixels:
+        """Slice `index`; values that are not numbers read as 0."""
+        values = np.array(self.stored(index), np.float32)
+        return values if np.isfinite(values).all() else np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
+
+    def valid(self, index: int) -> Mask:
+        """False where there is no number, and in CT outside the field of view."""
+        values = self.stored(index)
+        if self.series.modality == "CT":
+            return np.asarray(np.isfinite(values) & (values > OUTSIDE_CT))
+        if values.dtype.kind == "f":
+            finite = np.isfinite(values)
+            return np.asarray(finite.all(axis=2) if values.ndim == 3 else finite)
+        return np.ones(values.shape[:2], bool)
+
+    def close(self) -> None:
+        """Forget decoded slices."""
+        with self._lock:
+            self._slices.clear()

@@ -1,0 +1,45 @@
+"""Small words shared by the readers: natural order, stable identifiers, safe file names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+_DIGITS = re.compile(r"(\d+)")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+
+
+def natural(path: Path | str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key that puts slice2 before slice10."""
+    parts = _DIGITS.split(str(path).casefold())
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part)
+
+
+def digest(*parts: object) -> str:
+    """The same short key for the same parts, on every machine."""
+    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()[:24]
+
+
+def made_uid(*parts: object) -> str:
+    """A valid DICOM UID that depends on nothing but the parts."""
+    number = int.from_bytes(hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()[:16], "big")
+    return f"2.25.{number}"
+
+
+def safe_name(text: str, limit: int = 80) -> str:
+    """A file name that every file system takes."""
+    name = _UNSAFE.sub("_", text).strip("._ ")[:limit].rstrip("._ ")
+    return name or "series"
+
+
+def free_path(path: Path) -> Path:
+    """The path, or the first of name_2, name_3 … that does not exist."""
+    if not path.exists():
+        return path
+    suffix = "".join(path.suffixes[-2:]) if path.name.lower().endswith((".nii.gz", ".dcm.png")) else path.suffix
+    stem = path.name[: len(path.name) - len(suffix)]
+    number = 2
+    while (candidate := path.with_name(f"{stem}_{number}{suffix}")).exists():
+        number += 1
+    return candidate
