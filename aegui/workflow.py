@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +23,8 @@ from aegui.recipes import Recipe
 from aegui.recipes.parts import PairedTargets
 
 if TYPE_CHECKING:
+    import torch
+
     from aegui.models.zoo import Model
 
 _log = logging.getLogger(__name__)
@@ -302,8 +304,9 @@ def _write_report(job: DenoiseJob, results: Sequence[SeriesResult]) -> Path:
     return path
 
 
-def _denoise_series(job: DenoiseJob, model: Model, series: Series, device: Any) -> Iterator[Event]:
-    # A generator that returns a SeriesResult.
+def _denoise_series(
+    job: DenoiseJob, model: Model, series: Series, device: torch.device
+) -> Generator[Event, None, SeriesResult]:
     from aegui.analysis import ALERT, structure_score
     from aegui.inference.denoiser import Denoiser
     from aegui.measure import estimate_noise
@@ -346,7 +349,7 @@ def _denoise_series(job: DenoiseJob, model: Model, series: Series, device: Any) 
         reasons.append(f"Structure in the removed noise in {_numbers(flagged)}")
     if outside:
         reasons.append(f"{outside} voxels outside the model's range were left as they were")
-    return SeriesResult(  # type: ignore[return-value]
+    return SeriesResult(
         series.uid,
         series.label,
         series.description,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -127,59 +128,65 @@ def prepare(
         raise UserError("There are no scans to train on.", "Open a folder with CT, MR or other images.")
     colour = channels == 3 and all(s.channels == 3 for s, _, _ in work)
     cache.mkdir(parents=True, exist_ok=True)
-    noisy_slices = Slices(cache / "noisy.bin")
-    clean_slices = Slices(cache / "clean.bin") if paired else noisy_slices
-    items: list[Item] = []
-    names: list[str | None] = []
-    blocks: list[tuple[str, int]] = []
-    marked = frozenset(holdout)
-    total = sum(len(slices) for _, _, slices in work)
-    warnings: list[str] = []
-    average, limit, left_out = 1, None, 0
-    if isinstance(recipe.targets, SyntheticNoise):
-        average, limit = recipe.targets.average, recipe.targets.own_noise_limit
-    for block, (one, other, slices) in enumerate(work):
-        source = open_series(one)
-        target = open_series(other) if other is not one else source
-        try:
-            scale = scale_for(card, one, source)
-            data_range = signal_range(one.modality, one.bits, _samples(target))
-            for i, j in slices:
-                yield Progress(len(items), total, "Reading slices")
-                x = _read(source, i, scale, colour, average)
-                level = estimate_noise(np.nan_to_num(x[0]), np.isfinite(x[0]))
-                if limit is not None and level * scale.span / data_range.value * 255 > limit:
-                    left_out += 1
-                    continue
-                noisy_slices.append(x)
-                if paired:
-                    clean_slices.append(_read(target, j, scale, colour, 1))
-                items.append(Item(one, i, scale, data_range, level, -1))
-                names.append(label_of(one, i, labels))
-                blocks.append((f"\0held {one.uid}" if one.uid in marked else one.patient, block))
-        finally:
-            source.close()
-            target.close()
-    if left_out:
-        warnings.append(f"{left_out} of {total} slices are too noisy to be clean targets and were left out.")
-    classes, items = _classes(recipe, names, items, warnings)
-    parts = split(
-        blocks,
-        recipe.run.validation_fraction,
-        recipe.run.holdout_fraction,
-        recipe.run.seed,
-        frozenset(patient for patient, _ in blocks if patient.startswith("\0held")),
-    )
-    return TrainingData(
-        tuple(items),
-        noisy_slices,
-        clean_slices,
-        parts,
-        recipe.targets,
-        classes,
-        (*warnings, *parts.warnings),
-        _fingerprint(items, work),
-    )
+    with contextlib.ExitStack() as undo:
+        noisy_slices = Slices(cache / "noisy.bin")
+        undo.callback(noisy_slices.close)
+        clean_slices = noisy_slices
+        if paired:
+            clean_slices = Slices(cache / "clean.bin")
+            undo.callback(clean_slices.close)
+        items: list[Item] = []
+        names: list[str | None] = []
+        blocks: list[tuple[str, int]] = []
+        marked = frozenset(holdout)
+        total = sum(len(slices) for _, _, slices in work)
+        warnings: list[str] = []
+        average, limit, left_out = 1, None, 0
+        if isinstance(recipe.targets, SyntheticNoise):
+            average, limit = recipe.targets.average, recipe.targets.own_noise_limit
+        for block, (one, other, slices) in enumerate(work):
+            source = open_series(one)
+            target = open_series(other) if other is not one else source
+            try:
+                scale = scale_for(card, one, source)
+                data_range = signal_range(one.modality, one.bits, _samples(target))
+                for i, j in slices:
+                    yield Progress(len(items), total, "Reading slices")
+                    x = _read(source, i, scale, colour, average)
+                    level = estimate_noise(np.nan_to_num(x[0]), np.isfinite(x[0]))
+                    if limit is not None and level * scale.span / data_range.value * 255 > limit:
+                        left_out += 1
+                        continue
+                    noisy_slices.append(x)
+                    if paired:
+                        clean_slices.append(_read(target, j, scale, colour, 1))
+                    items.append(Item(one, i, scale, data_range, level, -1))
+                    names.append(label_of(one, i, labels))
+                    blocks.append((f"\0held {one.uid}" if one.uid in marked else one.patient, block))
+            finally:
+                source.close()
+                target.close()
+        if left_out:
+            warnings.append(f"{left_out} of {total} slices are too noisy to be clean targets and were left out.")
+        classes, items = _classes(recipe, names, items, warnings)
+        parts = split(
+            blocks,
+            recipe.run.validation_fraction,
+            recipe.run.holdout_fraction,
+            recipe.run.seed,
+            frozenset(patient for patient, _ in blocks if patient.startswith("\0held")),
+        )
+        undo.pop_all()
+        return TrainingData(
+            tuple(items),
+            noisy_slices,
+            clean_slices,
+            parts,
+            recipe.targets,
+            classes,
+            (*warnings, *parts.warnings),
+            _fingerprint(items, work),
+        )
 
 
 def _samples(source: SliceSource) -> list[Pixels]:
@@ -237,7 +244,8 @@ def _noise_sd(targets: SyntheticNoise, item: Item, rng: np.random.Generator) -> 
 def _hold(x: Pixels, scale: Scale) -> Pixels:
     """Inside the model's limits; padding becomes the lower end of the slice's values."""
     if np.isnan(x).any():
-        x = np.where(np.isnan(x), np.float32(max(np.nanmin(x), scale.bounds[0])) if np.isfinite(x).any() else 0, x)
+        floor = max(float(np.nanmin(x)), scale.bounds[0]) if np.isfinite(x).any() else 0.0
+        x = np.nan_to_num(x, nan=floor)
     return np.clip(x, *scale.bounds).astype(np.float32)
 
 

@@ -41,7 +41,7 @@ class Denoiser:
         self.scale: Scale = scale_for(model.card, source.series, source)
 
     def slice(self, index: int, strength: float = 1.0, noise_level: float | None = None) -> Denoised:
-        """Denoise slice `index`. strength s: in + s·(net − in). noise_level: SD in the scan's unit; None estimates it."""
+        """Denoise slice `index`. strength s: in + s·(net − in). noise_level: SD in the scan's unit; None: estimated."""
         return self.pixels(self.source.read(index), self.source.valid(index), strength, noise_level)
 
     def pixels(self, pixels: Pixels, valid: Mask, strength: float = 1.0, noise_level: float | None = None) -> Denoised:

@@ -7,7 +7,7 @@ import json
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def _example(size: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
 
 @contextlib.contextmanager
 def _known_warnings() -> Iterator[None]:
-    # torch deprecates jit in favour of export and its exporters warn about their own internals; nothing a user can act on.
+    # torch deprecates jit in favour of export and its exporters warn of their internals: nothing to act on.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -125,13 +125,15 @@ def _run_pt2(path: Path, model: Model) -> Run:
 
 def _torchscript(model: Model, path: Path) -> None:
     with _known_warnings():
-        script = torch.jit.trace(_Plain(model.net).eval(), _example(SIZES[0], 0), check_trace=False)
+        script = torch.jit.trace(  # type: ignore[no-untyped-call]
+            _Plain(model.net).eval(), _example(SIZES[0], 0), check_trace=False
+        )
         torch.jit.save(script, path, _extra_files={"card.json": _card_json(model)})
 
 
 def _run_torchscript(path: Path, model: Model) -> Run:
     with _known_warnings():
-        script = torch.jit.load(path, map_location="cpu")
+        script = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
     return lambda image, level: script(image, level).numpy()
 
 
@@ -252,7 +254,8 @@ def export(model: Model, format: str, output: Path) -> Iterator[Event]:
     yield Done(ExportResult(path, format, worst * gain, worst, unit, LIMIT, SIZES))
 
 
-def _compare(model: Model, run: Run) -> Iterator[Event]:  # a generator that returns the largest difference
+def _compare(model: Model, run: Run) -> Generator[Event, None, float]:
+    """Returns the largest difference."""
     worst = 0.0
     plain = _Plain(model.net).eval()
     for number, size in enumerate(SIZES):
@@ -261,4 +264,4 @@ def _compare(model: Model, run: Run) -> Iterator[Event]:  # a generator that ret
         with torch.inference_mode():
             expected = plain(image, level).numpy()
             worst = max(worst, float(np.abs(run(image, level) - expected).max()))
-    return worst  # type: ignore[return-value]
+    return worst

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
-
 from aegui.spec import Spec, knob
 
 
@@ -54,10 +52,8 @@ class Card(Spec):
     )
     options: dict[str, Any] = knob({}, title="Options", help="Arguments of the network")
     modalities: tuple[str, ...] = knob((), title="Modalities", help="PS3 codes it fits; empty: any")
-    intensity: dict[str, Intensity] = Field(
-        default_factory=lambda: {"*": RobustRange()},
-        title="Input range",
-        description="By modality; “*” for every other",
+    intensity: dict[str, Intensity] = knob(
+        {"*": RobustRange()}, title="Input range", help="By modality, “8-bit” for such images; “*” for every other"
     )
     noise_level: bool = knob(False, title="Takes a noise level", help="Whether the noise SD is an input")
     multiple: int = knob(1, title="Multiple", help="Sides are padded to a multiple of this", unit="px", ge=1)

@@ -6,6 +6,7 @@ Inputs and outputs are (N, channels, H, W) in normalised units, sides a multiple
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -94,9 +95,7 @@ class _Encoder(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(inputs, widths[0], 3, padding=1, bias=False)
         self.stages = nn.ModuleList(_blocks(w, n) for w, n in zip(widths, blocks, strict=True))
-        self.downs = nn.ModuleList(
-            nn.Conv2d(a, b, 2, stride=2, bias=False) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2, bias=False) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features from fine to coarse."""
@@ -110,9 +109,7 @@ class _Encoder(nn.Module):
 class _Decoder(nn.Module):
     def __init__(self, outputs: int, widths: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
-        self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(b, a, 2, stride=2, bias=False) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.ups = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2, bias=False) for a, b in pairwise(widths))
         self.stages = nn.ModuleList(_blocks(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
         self.out = nn.Conv2d(widths[0], outputs, 3, padding=1, bias=False)
 

@@ -25,7 +25,7 @@ def assign(net: SliceNet, groups: Iterable[ParameterGroup]) -> dict[str, list[nn
     for name, parameter in net.named_parameters():
         part = net.part_of(name)
         match = part if part in wanted else "rest"
-        trains = match in wanted and wanted[match].train  # type: ignore[index]
+        trains = match in wanted and wanted[match].train
         parameter.requires_grad_(trains)
         if trains:
             taken[match].append(parameter)

@@ -52,7 +52,7 @@ def run_case(net: SliceNet, c: Case, device: torch.device) -> tuple[Pixels, torc
 
 def score(c: Case, output: Pixels) -> tuple[float, float]:
     """(PSNR, SSIM) of a normalised output against the case's reference, in real units."""
-    mask = np.isfinite(c.clean).all(axis=0)
+    mask = np.asarray(np.isfinite(c.clean).all(axis=0))
     restored = np.nan_to_num(c.item.scale.restore(output)).mean(axis=0)
     reference = np.nan_to_num(c.item.scale.restore(c.clean)).mean(axis=0)
     clip, ssim_range, _ = ssim_window(c.item.series.modality, c.item.range)
