@@ -85,6 +85,7 @@ class Session(QObject):
         self.train_job: Any = None  # the workflow.TrainJob asked for; Train starts it when shown
         self.accepted: bool | None = None
         self.strength = 1.0
+        self.look: tuple[Series, int] | None = None  # what Review shows next: a series and a slice of it
         self.denoise_directly = False  # “Denoise now” was chosen: Scans leads to Deliver
         self.project_file: Path | None = None
         self.saved = True
@@ -279,21 +280,20 @@ class Session(QObject):
         (self.notice if isinstance(error, UserError) else self.crash).emit(error)
 
     # ---- files
-    def to_values(self) -> dict[str, Any]:
-        """What a project file holds: paths, never pixels or names."""
-        return {
-            "schema": 1,
-            "paths": [str(path) for path in self.paths],
-            "roles": dict(self.roles),
-            "labels": dict(self.labels),
-            "pairs": [[pair.noisy.uid, pair.clean.uid] for pair in self.pairs],
-            "model": str(self.model_ref),
-            "initial": self.initial,
-            "recipe": self.recipe.model_dump(mode="json"),
-            "device": self.device,
-            "run": str(self.run_folder) if self.run_folder else "",
-            "accepted": self.accepted,
-        }
+    def adopt(self, **values: Any) -> None:
+        """Take over stored values at once, without undo (a project was opened)."""
+        for attribute, value in values.items():
+            if not hasattr(self, attribute):
+                raise AttributeError(attribute)
+            setattr(self, attribute, value)
+        self.undo.clear()
+        self._announce_all()
+
+    def _announce_all(self) -> None:
+        for signal in (self.scans_changed, self.roles_changed, self.pairs_changed, self.model_changed):
+            signal.emit()
+        for signal in (self.recipe_changed, self.result_changed, self.review_changed):
+            signal.emit()
 
     def mark_saved(self, file: Path) -> None:
         """Everything up to now is in this file."""
@@ -308,9 +308,6 @@ class Session(QObject):
         self.recipe, self.accepted, self.train_job, self.initial = self.preset, None, None, "pretrained"
         self.recipe_problems, self.denoise_directly, self.strength = (), False, 1.0
         self.undo.clear()
-        for signal in (self.scans_changed, self.roles_changed, self.pairs_changed, self.model_changed):
-            signal.emit()
-        for signal in (self.recipe_changed, self.result_changed, self.review_changed):
-            signal.emit()
+        self._announce_all()
         self.project_file, self.saved = None, True
         self.project_changed.emit()
