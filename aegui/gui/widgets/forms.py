@@ -23,10 +23,14 @@ from aegui.spec import Spec, SpecError, problems
 class Problem(Protocol):
     """What a check outside the form finds (workflow.Problem)."""
 
-    message: str
-    hint: str
-    where: Where
-    blocking: bool
+    @property
+    def message(self) -> str: ...
+    @property
+    def hint(self) -> str: ...
+    @property
+    def where(self) -> Where: ...
+    @property
+    def blocking(self) -> bool: ...
 
 
 class Fields(QObject):
@@ -256,6 +260,10 @@ class Form(Fields):
             parent = parent.parentWidget()
         if inputs := row.editor.inputs():
             inputs[0].setFocus(Qt.FocusReason.ShortcutFocusReason)
+
+    def refresh(self) -> None:
+        """Show problems and marks again, after a row was rebuilt."""
+        self._show()
 
     def _check(self) -> None:
         try:

@@ -1,0 +1,121 @@
+"""The foot of the recipe: how long it takes, what is left to fix, start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import psutil
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame
+
+from aegui.gui import theme
+from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, column, holder, icon_label, label, row, rule
+from aegui.gui.widgets.states import clear
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """steps: per epoch, 0 without scans. step_seconds: measured, or None."""
+
+    epochs: int
+    steps: int
+    step_seconds: float | None
+
+
+def duration_words(seconds: float) -> str:
+    """3 min 40 s, 2 h 5 min, 12 s."""
+    total = max(0, round(seconds))
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min {total % 60} s" if total < 600 and total % 60 else f"{round(total / 60)} min"
+    return f"{total // 3600} h {total % 3600 // 60} min"
+
+
+class Foot(QFrame):
+    """problem_opened: the address of a problem's field."""
+
+    problem_opened = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setProperty("panel", "foot")
+        self.setFixedHeight(theme.scaled(72))
+        self.time = label("", "h3")
+        self.where = label("", "cap")
+        self.steps = label("", "ter")
+        self.memory = label("", "h3")
+        self.memory_of = label("", "ter")
+        self.ok_icon = icon_label("circle-check", 16, "ok")
+        self.ok = ElidedLabel("Nothing to fix", "cap", Qt.TextElideMode.ElideRight)
+        self.ok.setMinimumWidth(theme.scaled(90))
+        self.calm = holder(
+            row(
+                icon_label("timer", 18),
+                column(STRETCH, row(self.time, self.where, STRETCH, gap=6), self.steps, STRETCH, gap=2),
+                rule(vertical=True, length=32),
+                column(STRETCH, self.memory, self.memory_of, STRETCH, gap=2),
+                rule(vertical=True, length=32),
+                self.ok_icon,
+                (self.ok, 1),
+                gap=12,
+            )
+        )
+        self.count = label("", "h3")
+        self._links = row(gap=12)
+        self.trouble = holder(
+            row(
+                icon_label("circle-alert", 18, "err"),
+                (column(STRETCH, self.count, self._links, STRETCH, gap=0), 1),
+                gap=12,
+            )
+        )
+        self.trouble.hide()
+        self.save = button("Save recipe…", "ghost", "save")
+        self.start = button("Start training", "primary", "play", "l")
+        self.setLayout(row((self.calm, 1), (self.trouble, 1), self.save, self.start, margins=(24, 0, 24, 0), gap=12))
+
+    def show_forecast(self, forecast: Forecast) -> None:
+        """Time as far as it was measured; memory as it is now."""
+        if not forecast.steps:
+            self.time.setText("No scans yet")
+            self.where.setText("")
+            self.steps.setText("The time depends on their number")
+        else:
+            plan = f"{forecast.epochs} epochs × {forecast.steps} step{'s' if forecast.steps > 1 else ''}"
+            if forecast.step_seconds is None:
+                self.time.setText("Time not known yet")
+                self.where.setText("")
+                self.steps.setText(plan)
+            else:
+                seconds = forecast.epochs * forecast.steps * forecast.step_seconds
+                self.time.setText(f"≈ {duration_words(seconds)}")
+                self.where.setText("of steps, plus validation")
+                self.steps.setText(f"{plan}, {forecast.step_seconds * 1000:.0f} ms each, measured just now")
+        state = psutil.virtual_memory()
+        self.memory.setText(f"{state.available / 2**30:.1f} GB free")
+        self.memory_of.setText(f"of {state.total / 2**30:.0f} GB memory")
+
+    def show_problems(self, found: Sequence[tuple[str, tuple[str | int, ...]]], notes: Sequence[str]) -> None:
+        """found: words and address of everything that blocks. notes: what only warns."""
+        count = len(found)
+        self.calm.setVisible(not count)
+        self.trouble.setVisible(bool(count))
+        self.start.setEnabled(not count)
+        self.start.setToolTip("" if not count else "; ".join(words for words, _ in found))
+        things = "1 thing" if count == 1 else f"{count} things"
+        self.count.setText(f"{things} to fix before you can start")
+        clear(self._links)
+        for words, where in found[:1]:
+            short = words if len(words) < 72 else words[:70].rsplit(" ", 1)[0] + " …"
+            link = button(short, "link", tip=words, clicked=partial(self.problem_opened.emit, where))
+            self._links.addWidget(link)
+        if count > 1:
+            self._links.addWidget(label(f"and {count - 1} more", "ter"))
+        self._links.addStretch(1)
+        theme.set_icon(self.ok_icon, "triangle-alert" if notes else "circle-check", "warn" if notes else "ok")
+        self.ok.setText(notes[0] + (f" (+{len(notes) - 1})" if len(notes) > 1 else "") if notes else "Nothing to fix")
+        if notes:
+            self.ok.setToolTip("\n".join(notes))
