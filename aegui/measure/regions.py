@@ -93,3 +93,25 @@ def compare(
     if before.shape != after.shape:
         raise UserError("The two images differ in size.", "Compare slices of one series.")
     return Comparison(statistics(before, circle, spacing, valid), statistics(after, circle, spacing, valid))
+
+
+def flattest(image: Pixels, mask: Mask, side: int) -> tuple[int, int] | None:
+    """(row, column) of the centre of the square with the least spread that lies wholly inside the mask."""
+    if image.ndim == 3:
+        image = image.mean(axis=-1)
+    if min(image.shape) <= side:
+        return None
+    values = np.where(mask, image, 0).astype(np.float64)
+    values -= values[mask].mean() if mask.any() else 0
+
+    def sums(array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        padded = np.pad(array.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+        return np.asarray(padded[side:, side:] - padded[:-side, side:] - padded[side:, :-side] + padded[:-side, :-side])
+
+    whole = sums(mask.astype(np.float64)) >= side * side - 0.5
+    if not whole.any():
+        return None
+    inside = np.where(mask, values, 0)
+    spread = sums(inside**2) - sums(inside) ** 2 / side**2
+    row, column = np.unravel_index(int(np.argmin(np.where(whole, spread, np.inf))), spread.shape)
+    return int(row) + side // 2, int(column) + side // 2

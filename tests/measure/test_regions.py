@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aegui.errors import UserError
-from aegui.measure.regions import Circle, Comparison, Statistics, compare, statistics
+from aegui.measure.regions import Circle, Comparison, Statistics, compare, flattest, statistics
 
 
 def test_mean_and_sd_come_from_the_voxels_inside_the_circle_only() -> None:
@@ -56,3 +56,15 @@ def test_a_region_outside_the_image_is_refused_in_words() -> None:
 def test_images_of_two_sizes_are_refused() -> None:
     with pytest.raises(UserError, match="differ in size"):
         compare(np.zeros((10, 10)), np.zeros((10, 12)), Circle(5, 5, 3))
+
+
+def test_the_flattest_square_is_found_inside_the_mask_only() -> None:
+    rng = np.random.default_rng(4)
+    image = rng.normal(0, 30, (80, 80))
+    image[10:30, 50:70] = rng.normal(500, 2, (20, 20))
+    mask = np.ones((80, 80), bool)
+    assert flattest(image, mask, 15) == pytest.approx((20, 60), abs=3)
+    image[50:75, 5:30] = -1000
+    mask[50:75, 5:30] = False
+    assert flattest(image, mask, 15) == pytest.approx((20, 60), abs=3)
+    assert flattest(image, np.zeros((80, 80), bool), 15) is None
