@@ -1,0 +1,102 @@
+"""The project file: paths, roles, choices. No pixels, no names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from aegui import paths
+from aegui.errors import UserError
+from aegui.gui.session import Role, Session
+from aegui.recipes import recipe as recipes
+from aegui.spec import Spec, knob
+
+SUFFIX = ".aeguiproject"
+
+
+class Project(Spec):
+    """What is in a *.aeguiproject file (YAML)."""
+
+    schema_version: int = knob(1, title="Schema", help="Version of this file's form", ge=1, le=1)
+    paths: tuple[str, ...] = knob((), title="Paths", help="Folders and files that were opened")
+    roles: dict[str, Role] = knob({}, title="Roles", help="Role by Series Instance UID")
+    labels: dict[str, str] = knob({}, title="Labels", help="Class by series or file")
+    pairs: tuple[tuple[str, str], ...] = knob((), title="Pairs", help="Confirmed: noisy uid, clean uid")
+    model: str = knob("", title="Model", help="Id or file")
+    initial: Literal["pretrained", "random"] = knob("pretrained", title="Start from", help="Weights to start from")
+    preset: str = knob("", title="Preset", help="Recipe the values started from")
+    recipe: recipes.Recipe | None = knob(None, title="Recipe", help="All values")
+    run: str = knob("", title="Run", help="Folder of the last run")
+    accepted: bool | None = knob(None, title="Accepted", help="Review's verdict")
+
+
+def of(session: Session) -> Project:
+    """The session as it is now."""
+    return Project(
+        paths=tuple(str(path) for path in session.paths),
+        roles=dict(session.roles),
+        labels=dict(session.labels),
+        pairs=tuple((pair.noisy.uid, pair.clean.uid) for pair in session.pairs),
+        model=str(session.model_ref),
+        initial=session.initial,
+        preset=session.preset.id,
+        recipe=session.recipe,
+        run=str(session.run_folder or ""),
+        accepted=session.accepted,
+    )
+
+
+def save(session: Session, file: Path) -> None:
+    """Write the project file atomically."""
+    if file.suffix != SUFFIX:
+        file = file.with_name(file.name + SUFFIX)
+    try:
+        with paths.atomic(file) as temporary:
+            temporary.write_text(of(session).to_yaml(), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"The project {file.name} cannot be written.", f"{error.strerror}. Choose another folder.") from (
+            error
+        )
+    session.mark_saved(file)
+
+
+def last_session_file() -> Path:
+    """Where work that was never saved is kept when the window closes."""
+    return paths.data_home() / f"last session{SUFFIX}"
+
+
+def keep(session: Session) -> None:
+    """Before the window closes: a named project is saved, an unnamed one is kept for the next start."""
+    if session.saved or not session.paths:
+        return
+    if session.project_file is not None:
+        save(session, session.project_file)
+        return
+    with paths.atomic(last_session_file()) as temporary:
+        temporary.write_text(of(session).to_yaml(), encoding="utf-8")
+
+
+def apply(session: Session, project: Project) -> None:
+    """Take over everything but the scans, which must have been scanned before."""
+    known = {series.uid for series in session.series}
+    roles: dict[str, Role] = {**session.roles, **{u: r for u, r in project.roles.items() if u in known}}
+    session.adopt(
+        roles=roles,
+        labels=dict(project.labels),
+        model_ref=_model(project),
+        initial=project.initial,
+        preset=_preset(project),
+        recipe=project.recipe or session.recipe,
+        run_folder=Path(project.run) if project.run else None,
+        accepted=project.accepted,
+    )
+
+
+def _model(project: Project) -> str | Path:
+    text = project.model
+    return Path(text) if text.endswith(".aegui") or "/" in text or "\\" in text else text
+
+
+def _preset(project: Project) -> recipes.Recipe:
+    presets = recipes.shipped()
+    return next((preset for preset in presets if preset.id == project.preset), presets[0])

@@ -1,0 +1,336 @@
+"""The main window: bars, rail, the five pages, and what concerns all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QByteArray, QSettings, Qt, QTimer, Slot
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QIcon, QKeySequence, QShortcut
+from PySide6.QtWidgets import QApplication, QFileDialog, QStackedWidget, QVBoxLayout, QWidget
+
+from aegui import paths
+from aegui.errors import UserError
+from aegui.gui import dialogs, project, theme
+from aegui.gui.bars import STATUS, Head, StatusBar, TopBar
+from aegui.gui.focus_ring import FocusRing
+from aegui.gui.help import about_dialog, help_dialog, keyboard_dialog
+from aegui.gui.pages.base import Page
+from aegui.gui.pages.deliver import DeliverPage
+from aegui.gui.pages.recipe import RecipePage
+from aegui.gui.pages.review import ReviewPage
+from aegui.gui.pages.scans import ScansPage
+from aegui.gui.pages.train import TrainPage
+from aegui.gui.session import Session
+from aegui.gui.slices import end_all
+from aegui.gui.toasts import Toasts
+from aegui.gui.widgets.basic import column, row
+from aegui.gui.widgets.notice import NoticeBar
+from aegui.gui.widgets.rail import Rail
+from aegui.gui.widgets.states import dropped_paths
+
+PAGES: tuple[type[Page], ...] = (ScansPage, RecipePage, TrainPage, ReviewPage, DeliverPage)
+SMALLEST = (1280, 720)
+
+
+def _memory() -> QSettings:
+    """Where the window's place on the screen is kept."""
+    return QSettings(str(paths.config_home() / "window.ini"), QSettings.Format.IniFormat)
+
+
+class Window(QWidget):
+    """Owns the session. A page is asked for what the shell shows; it never reaches into the shell."""
+
+    def __init__(self, session: Session | None = None) -> None:
+        super().__init__()
+        self.session = session or Session()
+        self.session.setParent(self)
+        self.setObjectName("window")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setWindowTitle("aegui")
+        self.setWindowIcon(QIcon(theme.pixmap("aperture", "#1B63B5", 64)))
+        self.setAcceptDrops(True)
+        self.setMinimumSize(*SMALLEST)
+        self.pages: list[Page] = [kind(self.session) for kind in PAGES]
+        self._leaving = False
+        self._dialog: dialogs.Dialog | None = None
+
+        self.top = TopBar(self.session)
+        self.rail = Rail([(page.title, page.icon) for page in self.pages])
+        self.head = Head()
+        self.notices = NoticeBar()
+        self.stack = QStackedWidget()
+        self.stack.setObjectName("pages")
+        for page in self.pages:
+            self.stack.addWidget(page)
+            page.changed.connect(self._page_changed)
+        self.status = StatusBar(self.session)
+        main = column(self.head, self.notices, (self.stack, 1), gap=0)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(0)
+        outer.addWidget(self.top)
+        outer.addLayout(row(self.rail, (main, 1), gap=0), 1)
+        outer.addWidget(self.status)
+        self.toasts = Toasts(self, STATUS)
+        self.ring = FocusRing(self)
+
+        self._connect()
+        self._shortcuts()
+        self._restore_place()
+        self.show_page(0)
+        self.pages[0].enter()
+
+    def _connect(self) -> None:
+        session, top = self.session, self.top
+        self.rail.chosen.connect(self.show_page)
+        session.page_requested.connect(self.show_page_named)
+        session.page_state_changed.connect(self.refresh)
+        session.notice.connect(self.show_notice)
+        session.crash.connect(self.show_crash)
+        session.toast.connect(self._toast)
+        session.lanes.started.connect(self.refresh)
+        session.lanes.ended.connect(self._job_ended)
+        top.new_wanted.connect(self.new_project)
+        top.open_wanted.connect(self.open_project)
+        top.open_file_wanted.connect(self.open_project_file)
+        top.save_wanted.connect(self.save)
+        top.save_as_wanted.connect(self.save_as)
+        top.folder_wanted.connect(self._open_folder)
+        top.theme_wanted.connect(self.set_look)
+        top.help_wanted.connect(self.show_help)
+        top.keys_wanted.connect(lambda: keyboard_dialog(self))
+        top.about_wanted.connect(lambda: about_dialog(self))
+
+    def _shortcuts(self) -> None:
+        for number in range(1, len(self.pages) + 1):
+            self._shortcut(f"Ctrl+{number}", lambda n=number: self.show_page(n - 1))
+        self._shortcut("Ctrl+O", self._ask_folder)
+        self._shortcut("Ctrl+S", self.save)
+        self._shortcut("Ctrl+Z", self.session.undo.undo)
+        self._shortcut("Ctrl+Shift+Z", self.session.undo.redo)
+        self._shortcut("Ctrl+Return", self._primary)
+        self._shortcut("Ctrl+Enter", self._primary)
+        self._shortcut("Ctrl+.", lambda: self.page.toggle_pause())
+        self._shortcut("F1", self.show_help)
+        self._shortcut("F6", self._next_region)
+
+    def _shortcut(self, keys: str, act: object) -> None:
+        QShortcut(QKeySequence(keys), self).activated.connect(act)  # type: ignore[arg-type]
+
+    # ---- pages
+    @property
+    def page(self) -> Page:
+        """The shown page."""
+        shown = self.stack.currentWidget()
+        assert isinstance(shown, Page)
+        return shown
+
+    @property
+    def scans(self) -> ScansPage:
+        """The page that opens folders."""
+        first = self.pages[0]
+        assert isinstance(first, ScansPage)
+        return first
+
+    @Slot(int)
+    def show_page(self, index: int) -> None:
+        """Go to a step; blocked ones show their reasons."""
+        page = self.pages[index]
+        before = self.page
+        if before is not page:
+            before.leave()
+            self.stack.setCurrentWidget(page)
+            page.enter()
+        self.rail.set_current(index)
+        self.refresh()
+
+    @Slot(str)
+    def show_page_named(self, key: str) -> None:
+        """Go to a step by its key."""
+        self.show_page([page.key for page in self.pages].index(key))
+
+    @Slot()
+    def refresh(self) -> None:
+        """Rail, page head."""
+        for page, item in zip(self.pages, self.rail.items, strict=True):
+            state = page.rail_state()
+            if (state.kind, state.note) != (item.kind, item.note):
+                item.show_state(state.kind, state.note)
+        self.head.show_page(self.page)
+
+    @Slot()
+    def _page_changed(self) -> None:
+        self.refresh()
+
+    def _primary(self) -> None:
+        action = self.page.primary_action
+        if action is not None and action.isVisible() and action.isEnabled():
+            action.click()
+
+    def _next_region(self) -> None:
+        """F6: rail → page head → page → rail, so that no long tab walk is needed."""
+        focus = QApplication.focusWidget()
+        regions: list[QWidget] = [self.rail, self.head, self.stack]
+        at = next((i for i, region in enumerate(regions) if focus and region.isAncestorOf(focus)), -1)
+        for step in range(1, len(regions) + 1):
+            region = regions[(at + step) % len(regions)]
+            for child in region.findChildren(QWidget):
+                if child.isVisible() and child.isEnabled() and child.focusPolicy() & Qt.FocusPolicy.TabFocus:
+                    child.setFocus(Qt.FocusReason.TabFocusReason)
+                    return
+
+    # ---- saying things
+    @Slot(object)
+    def show_notice(self, error: UserError) -> None:
+        """A problem the user can solve, in place."""
+        self.notices.show_problem(error.message, error.hint)
+
+    @Slot(object)
+    def show_crash(self, error: BaseException) -> None:
+        """A bug."""
+        if self._dialog is None:
+            self._dialog = dialogs.crash_dialog(self, error)
+            self._dialog.finished.connect(self._dialog_closed)
+
+    @Slot(int)
+    def _dialog_closed(self, _result: int) -> None:
+        self._dialog = None
+
+    @Slot(str, str, str)
+    def _toast(self, tone: str, text: str, detail: str) -> None:
+        self.toasts.show(tone, text, detail)
+
+    @Slot()
+    def show_help(self) -> None:
+        """Help for the shown page."""
+        help_dialog(self, self.page)
+
+    @Slot(str, int)
+    def set_look(self, which: str, text_size: int) -> None:
+        """Theme and text size, at once and remembered."""
+        app = QApplication.instance()
+        assert isinstance(app, QApplication)
+        self.session.change_settings(theme=which, text_size=text_size)
+        theme.apply(app, which, text_size)
+
+    # ---- folders and projects
+    def open_paths(self, chosen: list[Path]) -> None:
+        """Scan files and folders (dropped, given at the start, or chosen)."""
+        files = [path for path in chosen if path.suffix == project.SUFFIX]
+        if files:
+            self.open_project_file(files[0])
+        elif chosen:
+            self.show_page(0)
+            self.scans.open_paths(chosen)
+
+    def _ask_folder(self) -> None:
+        self.show_page(0)
+        self.scans.ask_folder()
+
+    @Slot(object)
+    def _open_folder(self, folder: Path) -> None:
+        self.open_paths([folder])
+
+    @Slot()
+    def new_project(self) -> None:
+        """An empty one; the old one is kept."""
+        self.session.attempt(lambda: project.keep(self.session))
+        self.session.reset()
+        self.show_page(0)
+
+    @Slot()
+    def open_project(self) -> None:
+        """Ask for a project file."""
+        start = str(self.session.project_file or self.session.settings.last_folder)
+        name, _ = QFileDialog.getOpenFileName(self, "Open project", start, f"Projects (*{project.SUFFIX})")
+        if name:
+            self.open_project_file(Path(name))
+
+    @Slot(object)
+    def open_project_file(self, file: Path) -> None:
+        """Scan the project's folders again, then take over its choices."""
+        opened = self.session.attempt(lambda: project.Project.load(file))
+        if opened is None:
+            return
+        found = [Path(text) for text in opened.paths if Path(text).exists()]
+        lost = [text for text in opened.paths if not Path(text).exists()]
+        if lost:
+            self.show_notice(UserError(f"{Path(lost[0]).name} is no longer there.", "It may have been moved or renamed."))
+        self.session.reset()
+        self.show_page(0)
+        if found:
+            self.scans.open_paths(found, project=opened, file=None if file == project.last_session_file() else file)
+
+    @Slot()
+    def save(self) -> None:
+        """Ctrl+S."""
+        if self.session.project_file is None:
+            self.save_as()
+        else:
+            file = self.session.project_file
+            self.session.attempt(lambda: project.save(self.session, file))
+
+    @Slot()
+    def save_as(self) -> None:
+        """Ask for a file."""
+        start = Path(self.session.settings.last_folder or Path.home()) / f"{self.session.name}{project.SUFFIX}"
+        name, _ = QFileDialog.getSaveFileName(self, "Save project", str(start), f"Projects (*{project.SUFFIX})")
+        if name:
+            self.session.attempt(lambda: project.save(self.session, Path(name)))
+
+    # ---- leaving
+    def _restore_place(self) -> None:
+        place = _memory().value("geometry")
+        if not (isinstance(place, QByteArray) and self.restoreGeometry(place)):
+            self.resize(1440, 900)
+
+    @Slot(object)
+    def _job_ended(self, _job: object) -> None:
+        self.refresh()
+        if self._leaving and not self.session.lanes.running():
+            QTimer.singleShot(0, self.close)
+
+    def _stop_and_close(self) -> None:
+        self._leaving = True
+        for job in self.session.lanes.running():
+            job.resume()
+            job.stop()
+        self.status.task.setText("Finishing, then closing")
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        lanes = self.session.lanes
+        scan, work = lanes.job("scan"), lanes.job("work")
+        if work is not None and not self._leaving:
+            event.ignore()
+            if self._dialog is None:
+                self._dialog = dialogs.ask(
+                    self,
+                    f"{work.title} is still running",
+                    "Stopping keeps the best so far, and a training run can be resumed later.",
+                    [dialogs.Answer("Keep running"), dialogs.Answer("Stop and close", self._stop_and_close)],
+                )
+                self._dialog.finished.connect(self._dialog_closed)
+            return
+        if scan is not None:
+            scan.abandon()
+            self._leaving = True
+        if lanes.running():
+            event.ignore()
+            return
+        if not self.scans.release():
+            event.ignore()
+            QTimer.singleShot(100, self.close)
+            return
+        self.session.attempt(lambda: project.keep(self.session))
+        self.page.leave()
+        end_all()
+        _memory().setValue("geometry", self.saveGeometry())
+        event.accept()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if dropped_paths(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.acceptProposedAction()
+        self.open_paths(dropped_paths(event))
