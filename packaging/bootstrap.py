@@ -12,6 +12,7 @@ are installed with apt-get, when run by root or where sudo asks no password; oth
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -112,14 +113,9 @@ def make_environment() -> None:
         return
     shutil.rmtree(ENVIRONMENT, ignore_errors=True)
     say(f"making {ENVIRONMENT.name}")
-    builder = venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt", prompt="aegui")
-    try:
-        builder.create(ENVIRONMENT)
-    except subprocess.CalledProcessError:  # Debian's python3 comes without ensurepip
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        system_packages([f"python{version}-venv"])
-        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-        builder.create(ENVIRONMENT)
+    if not importlib.util.find_spec("ensurepip"):  # Debian's python3 comes without it
+        system_packages([f"python{sys.version_info.major}.{sys.version_info.minor}-venv"])
+    venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt", prompt="aegui").create(ENVIRONMENT)
 
 
 def python_packages(extra: str) -> None:
