@@ -1,10 +1,14 @@
 """Scans in and out: folder → Series → SliceSource; SliceSink → derived series. pydicom lives only here."""
 
-from aegui.imaging.open import open_series
+from aegui.imaging.open import open_series, open_sink
 from aegui.imaging.scan import scan
 from aegui.imaging.series import Geometry, Mask, Pixels, ScanResult, Series, Skipped, SliceSink, SliceSource
+from aegui.imaging.staging import DerivedNote
+from aegui.imaging.windows import WINDOWS, auto_window, thumbnail, window_for
 
 __all__ = [
+    "WINDOWS",
+    "DerivedNote",
     "Geometry",
     "Mask",
     "Pixels",
@@ -13,6 +17,10 @@ __all__ = [
     "Skipped",
     "SliceSink",
     "SliceSource",
+    "auto_window",
     "open_series",
+    "open_sink",
     "scan",
+    "thumbnail",
+    "window_for",
 ]

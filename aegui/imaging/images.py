@@ -146,6 +146,7 @@ def _series(members: list[Picture]) -> Series:
     telling = bool(re.search(r"[A-Za-z]", stem) and re.search(r"\d", stem))
     key = digest("name", stem.casefold()) if telling else digest("name", folder, stem.casefold())
     parts = (folder, stem, first.file.suffix.lower(), first.rows, first.columns, first.channels, first.bits)
+    grey = first.channels == 3 and first.bits == 8 and not first.problem and _all_grey(members)
     hounsfield = first.file.suffix.lower() == ".npy" and first.channels == 1 and _looks_like_ct(members)
     notes = ("Taken for CT by its values",) if hounsfield else ()
     return Series(
@@ -163,7 +164,7 @@ def _series(members: list[Picture]) -> Series:
         slices=len(members),
         geometry=Geometry((0.0, 1.0, 1.0)),
         unit="HU" if hounsfield else "",
-        channels=first.channels,
+        channels=1 if grey else first.channels,
         bits=first.bits,
         warnings=(*notes, "One slice only") if len(members) == 1 else notes,
         treat="view" if first.problem else "denoise",
@@ -178,6 +179,23 @@ def _looks_like_ct(members: list[Picture]) -> bool:
     except UserError:
         return False
     return values.dtype.kind != "u" and volumes.looks_like_ct(values)
+
+
+def _all_grey(members: list[Picture]) -> bool:
+    """Whether colour files hold grey slices, judged by the first, the middle and the last."""
+    for item in {members[0].file, members[len(members) // 2].file, members[-1].file}:
+        try:
+            values = load(item)
+        except UserError:
+            return False
+        if not is_grey(values):
+            return False
+    return True
+
+
+def is_grey(values: npt.NDArray[Any]) -> bool:
+    """Whether all three channels are the same."""
+    return bool((values[..., 0] == values[..., 1]).all() and (values[..., 0] == values[..., 2]).all())
 
 
 def load(path: Path) -> npt.NDArray[Any]:
@@ -195,6 +213,11 @@ def load(path: Path) -> npt.NDArray[Any]:
         raise UserError(
             f"{path.name} cannot be read.", "The image may be cut off or damaged. Copy it again, or leave it out."
         ) from error
+
+
+def original(image: Image.Image) -> npt.NDArray[Any]:
+    """All channels of an opened image, transparency included."""
+    return np.asarray(image)
 
 
 def _pillow_values(image: Image.Image) -> npt.NDArray[Any]:
@@ -229,6 +252,13 @@ class ImageSource:
         values = load(path)
         if values.shape[:2] != (self.series.rows, self.series.columns):
             raise UserError(f"{path.name} has changed its size.", "Scan the folder again.")
+        if values.ndim == 3 and self.series.channels == 1:
+            if not is_grey(values):
+                raise UserError(
+                    f"{path.name} is in colour, the other images of its series are grey.",
+                    "Move it to another folder and scan again.",
+                )
+            values = np.ascontiguousarray(values[..., 0])
         with self._lock:
             self._slices[index] = values
             while len(self._slices) > _CACHED:

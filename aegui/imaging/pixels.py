@@ -95,16 +95,19 @@ def _through_gdcm(path: Path, header: Dataset, frame: int | None) -> Stored:
     size = max(8, whole(header, "BitsAllocated", 16))
     values = np.asarray(values.astype(f"{'i' if signed else 'u'}{size // 8}"))
     if frame is not None and values.ndim == 3:
-        return values[frame]
+        return np.asarray(values[frame])
     return values[0] if values.ndim == 3 and values.shape[0] == 1 else values
 
 
-def has_embedded_overlay(header: Dataset) -> bool:
-    """Whether unused bits of the pixel words hold an overlay."""
-    return any(
-        (0x60000000 <= element.tag <= 0x60FEFFFF and element.tag & 0xFFFF == 0x0102 and bool(element.value))
-        for element in header.group_dataset(0x6000)
-    )
+def embedded_overlays(header: Dataset) -> list[int]:
+    """Bit numbers, above the stored ones, in which pixel words hold overlays (retired, still met)."""
+    bits: list[int] = []
+    for group in range(0x6000, 0x6020, 2):
+        if (group, 0x0102) not in header or (group, 0x3000) in header:
+            continue
+        if header[group, 0x0100].value == header.get("BitsAllocated") if (group, 0x0100) in header else True:
+            bits.append(int(header[group, 0x0102].value))
+    return [bit for bit in bits if bit >= whole(header, "BitsStored", 16)]
 
 
 def stored_range(bits: int, signed: bool) -> tuple[int, int]:

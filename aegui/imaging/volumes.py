@@ -119,10 +119,19 @@ def _least_bytes(path: Path, reader: Any, data: list[Path]) -> int:
     """Bytes an uncompressed file must have at least; 0 where compressed."""
     if suffix_of(path) not in (".nii", ".mhd") or any(item.suffix.lower() in (".zraw", ".gz") for item in data):
         return 0
-    if suffix_of(path) == ".mhd" and b"CompressedData = True" in path.read_bytes()[:4096]:
+    if is_compressed(path):
         return 0
     width = np.dtype(_dtype(reader.GetPixelID())).itemsize if suffix_of(path) == ".mhd" else 1
     return int(np.prod(reader.GetSize(), dtype=np.int64)) * width * int(reader.GetNumberOfComponents())
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether a volume file is stored compressed."""
+    suffix = suffix_of(path)
+    if suffix == ".nii.gz":
+        return True
+    start = path.read_bytes()[:4096] if suffix in (*_HEADERS, ".mha", ".nrrd") else b""
+    return b"CompressedData = True" in start or b"encoding: gz" in start
 
 
 def _dtype(pixel: int) -> np.dtype[Any]:

@@ -1,0 +1,120 @@
+"""Outputs grow under a temporary name beside their final place and are renamed when they are whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aegui.errors import UserError
+from aegui.imaging.series import Mask, Pixels
+from aegui.imaging.text import free_path
+
+
+@dataclass(frozen=True)
+class DerivedNote:
+    """What a derived series says about itself. description: how it was made, in one sentence."""
+
+    suffix: str = "_DN"
+    model: str = ""
+    strength: float = 1.0
+    description: str = ""
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong on the disk into words."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"Cannot write to {folder}: {error.strerror or error}.",
+            "Choose another output folder, or see that the disk has room and you may write there.",
+        ) from error
+
+
+class Staging:
+    """A temporary folder inside the output folder, named so that scans pass it by."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.name = name
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self.path = Path(tempfile.mkdtemp(prefix=f".{name[:40]}.", suffix=".part", dir=folder))
+
+    def publish_folder(self) -> Path:
+        """Rename the whole folder into place; never over something that is there."""
+        with writing(self.folder):
+            # mkdtemp makes a folder only its owner can enter; outputs follow the user's own umask.
+            umask = os.umask(0)
+            os.umask(umask)
+            self.path.chmod(0o777 & ~umask)
+            final = free_path(self.folder / self.name)
+            self.path.rename(final)
+        return final
+
+    def publish_files(self) -> Path:
+        """Move the files into the output folder, the one called `name` last; returns that one."""
+        final = self.folder / self.name
+        with writing(self.folder):
+            others = [item for item in sorted(self.path.iterdir()) if item.name != self.name]
+            for item in [*others, self.path / self.name]:
+                item.replace(self.folder / item.name)
+            self.path.rmdir()
+        return final
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Tally:
+    """Which slices have come."""
+
+    def __init__(self, slices: int) -> None:
+        self._missing = set(range(slices))
+
+    def take(self, index: int) -> None:
+        """Note slice `index`."""
+        self._missing.discard(index)
+
+    def close(self) -> None:
+        """Refuse to publish a series with holes."""
+        if self._missing:
+            raise ValueError(f"{len(self._missing)} slices were not written, the first is {min(self._missing)}")
+
+
+def encode(
+    pixels: Pixels,
+    stored: npt.NDArray[Any],
+    valid: Mask,
+    scale: tuple[float, float] = (1.0, 0.0),
+    limits: tuple[int, int] | None = None,
+) -> npt.NDArray[Any]:
+    """Real values in the type of `stored`: rounded, cut to what fits.
+
+    Unchanged voxels and padding stay exactly as they were stored.
+    scale: slope and intercept that made `stored` real. limits: lowest and highest value that may be stored.
+    """
+    if pixels.shape != stored.shape:
+        raise ValueError(f"Slice of shape {pixels.shape}, expected {stored.shape}")
+    slope, intercept = scale
+    real = stored.astype(np.float64) * slope + intercept
+    # Voxels that pass through must not change where float32 is too short for the stored value.
+    keep = (pixels == real.astype(np.float32)) | ~np.isfinite(pixels)
+    keep |= ~(valid if stored.ndim == 2 else valid[..., None])
+    values = (np.where(keep, 0.0, pixels).astype(np.float64) - intercept) / slope
+    if stored.dtype.kind in "ui":
+        kind = np.iinfo(stored.dtype)
+        low, high = limits or (int(kind.min), int(kind.max))
+        values = np.clip(np.rint(values), low, high)
+    return np.asarray(np.where(keep, stored, values.astype(stored.dtype)))
