@@ -1,0 +1,515 @@
+"""Review: what the model does to series it never saw, slice by slice, in pictures and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import QEvent, QObject, Qt, Slot
+from PySide6.QtGui import QHideEvent, QKeySequence, QResizeEvent, QShortcut, QShowEvent
+from PySide6.QtWidgets import QComboBox, QFileDialog, QStackedLayout, QWidget
+
+from aegui import imaging
+from aegui.analysis.pictures import residual_limit
+from aegui.errors import UserError
+from aegui.gui import reports
+from aegui.gui.pages.base import Page, RailState
+from aegui.gui.review_slices import ReviewSlices, mix
+from aegui.gui.session import Session
+from aegui.gui.widgets.basic import STRETCH, Note, button, column, frame, holder, icon_label, label, row
+from aegui.gui.widgets.measurements import Measurements
+from aegui.gui.widgets.model_chooser import ModelChooser, card_of, title_of
+from aegui.gui.widgets.region_figures import RegionFigures
+from aegui.gui.widgets.review_bar import ReviewBar
+from aegui.gui.widgets.review_views import ReviewViews
+from aegui.gui.widgets.states import EmptyState
+from aegui.gui.widgets.structure_strip import StructureStrip
+from aegui.imaging.series import Series
+
+
+class ReviewPage(Page):
+    """Pictures above, the structure strip under them, measurements at the foot."""
+
+    key = "review"
+    title = "Review"
+    icon = "columns-2"
+    help = (
+        "Compare before and after on series that training never saw. The residual is what was taken away: "
+        "it should look like noise. Slices whose residual shows structure are flagged; N and P go through them. "
+        "Draw regions with G to read noise, contrast and bias. Strength mixes the input back in. "
+        "Accept goes to Deliver with this strength."
+    )
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, parent)
+        self.slices = ReviewSlices(self)
+        self.measurements = Measurements()
+        self.figures = RegionFigures(session, self.measurements)
+        self.regions = self.figures.regions
+        self.bar = ReviewBar()
+        self.views = ReviewViews(self.regions)
+        self.strip = StructureStrip()
+        self.flag_words = label("", "ter")
+        self._flag_icon = icon_label("triangle-alert", 14, "warn")
+        self.previous = button("Previous", "ghost", "chevron-left", "s", tip="P", clicked=lambda: self._flag(-1))
+        self.next = button("Next", "ghost", "chevron-right", "s", tip="N", clicked=lambda: self._flag(1))
+        self.problem = Note("err", "")
+        self.problem.hide()
+        self.chooser = QComboBox()
+        self.chooser.setAccessibleName("Series")
+        self.chooser.setFixedWidth(220)
+        self.model = ModelChooser(session)
+        self.model.setFixedWidth(190)
+        self.report = button("Report…", "ghost", "file-text", clicked=self._ask_report)
+        self.reject = button("Reject", icon="x", clicked=self._reject)
+        self.accept = button("Accept and continue", "primary", "check", clicked=self._accept)
+        self.head_actions = [self.chooser, self.model, self.report, self.reject, self.accept]
+        self.primary_action = self.accept
+        self._limit: float | None = None
+        self._windowed = False  # whether the grey levels were set from the first slice
+        self._shown_model: tuple[str, str] = ("", "")
+        self._fold_chosen = False
+        self._build()
+        self._connect()
+        self._shortcuts()
+        self._on_series()
+        self._say_state()
+
+    def _build(self) -> None:
+        head = row(
+            label("Structure left in residual, per slice", "h3"),
+            label("dashed line: alert level", "ter"),
+            STRETCH,
+            self._flag_icon,
+            self.flag_words,
+            self.previous,
+            self.next,
+        )
+        strip = frame(column(head, self.strip, margins=(16, 6, 16, 8), gap=4), panel="foot")
+        strip.setFixedHeight(96)
+        note = holder(column(self.problem, margins=(16, 8, 16, 8)))
+        self._note = note
+        note.hide()
+        body = holder(column(self.bar, note, (self.views, 1), strip, self.measurements, gap=0))
+        go = button("Open scans", "primary", "folder-open", clicked=lambda: self.session.request_page("scans"))
+        empty = EmptyState("columns-2", "Nothing to review yet", "Open a folder of scans first.", [go])
+        self._stack = QStackedLayout(self)
+        self._stack.setContentsMargins(0, 0, 0, 0)
+        self._stack.addWidget(empty)
+        self._stack.addWidget(body)
+
+    def _connect(self) -> None:
+        session, bar, linked = self.session, self.bar, self.views.linked
+        bar.mode_asked.connect(self.set_mode)
+        bar.preset_asked.connect(linked.apply_preset)
+        bar.link_asked.connect(self._set_linked)
+        bar.tool_asked.connect(self._set_tool)
+        bar.reset_asked.connect(linked.reset)
+        bar.strength_asked.connect(self._on_strength)
+        bar.reference_asked.connect(self._on_reference_asked)
+        linked.slice_changed.connect(self._on_slice)
+        linked.window_changed.connect(self._say_window)
+        linked.auto_wanted.connect(self._auto_window)
+        self.slices.read.connect(self._on_read)
+        self.slices.cleaned.connect(self._on_arrived)
+        self.slices.referenced.connect(self._on_arrived)
+        self.slices.scored.connect(self.strip.set_score)
+        self.slices.failed.connect(self._on_failed)
+        self.strip.picked.connect(linked.first.set_slice)
+        self.strip.changed.connect(self._say_flags)
+        self.regions.drawn.connect(lambda: self.bar.tool.setChecked(False))
+        self.regions.changed.connect(self._measure)
+        self.measurements.add_asked.connect(lambda: self.bar.tool.setChecked(True))
+        self.chooser.activated.connect(self._on_chosen)
+        session.scans_changed.connect(self._on_series)
+        session.roles_changed.connect(self._on_series)
+        session.pairs_changed.connect(self._open_reference)
+        session.model_changed.connect(self._on_model)
+        session.result_changed.connect(self._on_series)
+        session.review_changed.connect(self._say_state)
+        self.views.curtain.installEventFilter(self)
+
+    def _shortcuts(self) -> None:
+        linked, bar, curtain = self.views.linked, self.bar, self.views.curtain
+        keys: dict[str, Any] = {
+            "S": lambda: self.set_mode("side"),
+            "C": lambda: self.set_mode("curtain"),
+            "F": self._key_flicker,
+            "D": lambda: self.set_mode("difference"),
+            "Space": lambda: self._hold("after" if curtain.mode == "before" else "before"),
+            "B": lambda: self._hold("before"),
+            "A": lambda: self._hold("after"),
+            "Shift+Left": lambda: curtain.move_curtain(curtain.position - 0.02),
+            "Shift+Right": lambda: curtain.move_curtain(curtain.position + 0.02),
+            "[": lambda: bar.strength.setValue(bar.strength.value() - 5),
+            "]": lambda: bar.strength.setValue(bar.strength.value() + 5),
+            "N": lambda: self._flag(1),
+            "P": lambda: self._flag(-1),
+            "L": bar.link.toggle,
+            "G": bar.tool.toggle,
+            "M": self._key_fold,
+            "R": linked.reset,
+        }
+        for key, act in keys.items():
+            shortcut = QShortcut(QKeySequence(key), self.views)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(lambda act=act, key=key: self._key(key, act))
+
+    # ---- page
+    @property
+    def subtitle(self) -> str:
+        series, result = self.slices.series, self.session.result
+        if series is None:
+            return "Before and after, on series that training never saw"
+        parts = [series.label]
+        own = result is not None and str(result.bundle) == str(self.session.model_ref)
+        if own and series.uid in self._held_out():
+            parts[0] += ", held out from training"
+        elif own and series.uid in {s.uid for s in self.session.noisy}:
+            parts[0] += ", used in training: figures look better than they are"
+        parts.append(title_of(self.session.model_ref, self.session))
+        if own:
+            parts.append(f"best epoch {result.best_epoch}")
+        return " · ".join(parts)
+
+    def rail_state(self) -> RailState:
+        accepted = self.session.accepted
+        if accepted is not None:
+            return RailState("done", "Accepted") if accepted else RailState("warn", "Rejected")
+        if not self.session.series and self.slices.series is None:
+            return RailState("blocked", "Needs scans")
+        return RailState("ready", "Your turn" if self.session.result is not None else "Ready")
+
+    def enter(self) -> None:
+        self.session.attempt(self.session.ensure_model)
+        look, self.session.look = self.session.look, None
+        if look is not None:
+            self.open(look[0], look[1])
+        elif self.slices.series is None and self.chooser.count():
+            self._on_chosen(0)
+        else:
+            self._on_model()
+        self.slices.sweep(True)
+        if self.slices.series is not None:
+            self.views.shown()[0].setFocus()
+
+    def leave(self) -> None:
+        self.slices.sweep(False)
+        self.views.curtain.flicker(False)
+
+    def release(self) -> None:
+        """End this page's own threads."""
+        self.slices.close()
+
+    # ---- what is shown
+    def _held_out(self) -> set[str]:
+        result = self.session.result
+        return {*self.session.holdout, *(uid for uid, _ in (result.holdout if result is not None else ()))}
+
+    @Slot()
+    def _on_series(self) -> None:
+        """Hold-out series first, then every other that can be shown."""
+        held = self._held_out()
+        usable = [s for s in self.session.series if s.treat != "list" and self.session.role(s.uid) != "clean"]
+        current = self.slices.series
+        if current is not None and all(s.uid != current.uid for s in usable):
+            gone = self.session.find(current.uid) is None and any(s.uid == current.uid for s in self._listed())
+            if gone and self.isVisible() is False:
+                self.slices.close()
+                current = None
+        self.chooser.clear()
+        for series in sorted(usable, key=lambda s: s.uid not in held):
+            self._add_choice(series, held)
+        if current is not None:
+            if self.chooser.findData(current.uid) < 0:
+                self._add_choice(current, held)
+            self.chooser.setCurrentIndex(self.chooser.findData(current.uid))
+        self._say_state()
+
+    def _listed(self) -> list[Series]:
+        return [self.chooser.itemData(i, Qt.ItemDataRole.UserRole + 1) for i in range(self.chooser.count())]
+
+    def _add_choice(self, series: Series, held: set[str]) -> None:
+        words = " · ".join(part for part in (series.label, series.description) if part) or series.modality
+        self.chooser.addItem(f"{words} (held out)" if series.uid in held else words, series.uid)
+        row_ = self.chooser.count() - 1
+        self.chooser.setItemData(row_, series, Qt.ItemDataRole.UserRole + 1)
+        self.chooser.setItemData(row_, words, Qt.ItemDataRole.ToolTipRole)
+
+    @Slot(int)
+    def _on_chosen(self, index: int) -> None:
+        series = self.chooser.itemData(index, Qt.ItemDataRole.UserRole + 1)
+        if series is not None and (self.slices.series is None or series.uid != self.slices.series.uid):
+            self.open(series)
+
+    def open(self, series: Series, index: int | None = None) -> None:
+        """Show a series at a slice: at first a held-out one, else the middle."""
+        from aegui.analysis import ALERT
+
+        if index is None:
+            held = [i for uid, i in (self.session.result.holdout if self.session.result else ()) if uid == series.uid]
+            index = held[len(held) // 2] if held else series.slices // 2
+        self._windowed, self._limit, self._shown_model = False, None, ("", "")
+        self._say_problem(None)
+        self.slices.open(series)
+        self.strip.reset(series.slices, ALERT)
+        self.figures.open(series)
+        self.views.open(series, index)
+        self._on_series()
+        self._open_reference()
+        self._on_model()
+
+    @Slot()
+    def _on_model(self) -> None:
+        ref, device = str(self.session.model_ref), self.session.device
+        series = self.slices.series
+        if series is None or not ref or (ref, device) == self._shown_model or not self.isVisible():
+            self._say_state()
+            return
+        from aegui.analysis import ALERT
+
+        self._shown_model, self._limit = (ref, device), None
+        self._say_problem(None)
+        self.strip.reset(series.slices, ALERT)
+        self.strip.set_current(self.index)
+        self.slices.open_model(ref, device)
+        self.slices.want(self.index)
+        self.slices.sweep(True)
+        self._show()
+        self._say_state()
+
+    @Slot()
+    def _open_reference(self) -> None:
+        series = self.slices.series
+        known = [*self.session.pairs, *(pair for pair in self.session.found_pairs if pair.sure)]
+        pair = next((p for p in known if series is not None and p.noisy.uid == series.uid), None)
+        self.slices.open_reference(pair.clean if pair else None, dict(pair.slices) if pair else {})
+        reason = f"Clean series: {pair.clean.description}" if pair else "No clean series is paired with this one"
+        on = self.bar.reference.isChecked() and pair is not None
+        self.bar.show_reference(pair is not None, reason, on)
+        self.views.reference.subtitle = (pair.clean.description,) if pair else ()
+        self.views.set_reference(on)
+        if pair is not None and self.slices.series is not None:
+            self.slices.want(self.index)
+
+    @property
+    def index(self) -> int:
+        """The slice on the screen, from 0."""
+        return self.views.linked.first.slice
+
+    @property
+    def strength(self) -> float:
+        return self.bar.strength.value() / 100
+
+    @Slot(int)
+    def _on_slice(self, index: int) -> None:
+        self.slices.want(index)
+        self.strip.set_current(index)
+        self._show()
+
+    @Slot(int)
+    def _on_read(self, index: int) -> None:
+        if index == self.index:
+            if not self._windowed:
+                self._windowed = True
+                self.views.linked.apply_preset(1)
+                self.figures.suggest(self.slices.noisy(index))
+            self._show()
+
+    @Slot(int)
+    def _on_arrived(self, index: int) -> None:
+        if index == self.index:
+            self._show()
+
+    @Slot(int)
+    def _on_strength(self, _value: int) -> None:
+        self.session.strength = self.strength
+        self._show()
+
+    def _show(self) -> None:
+        series, read = self.slices.series, self.slices.noisy(self.index)
+        if series is None:
+            return
+        net = self.slices.net(self.index)
+        out = mix(read.pixels, net, self.strength) if read is not None and net is not None else None
+        if self._limit is None and read is not None and net is not None:
+            # Fixed by the first slice at full strength, so that slices and strengths can be compared.
+            self._limit = residual_limit(read.pixels - net, read.valid)
+        self.views.name_model(title_of(self.session.model_ref, self.session), self.bar.strength.value())
+        noisy = read.pixels if read is not None else None
+        reference = self.slices.reference(self.index)
+        self.views.show_slice(noisy, out, reference, self._limit or 1.0, series.unit, "Reading …")
+        if self.views.with_reference and not self.slices.has_reference(self.index):
+            self.views.reference.set_image(None, message="This slice has no partner in the clean series.")
+        self._measure()
+
+    @Slot()
+    def _measure(self) -> None:
+        read, net = self.slices.noisy(self.index), self.slices.net(self.index)
+        before, after = self.figures.update_figures(read, net, self.strength, self.index)
+        self.views.show_figures(before, after)
+
+    # ---- saying
+    def _say_problem(self, error: UserError | None) -> None:
+        self._note.setVisible(error is not None)
+        self.problem.setVisible(error is not None)
+        if error is not None:
+            self.problem.show_text("err", error.hint, error.message)
+
+    @Slot(str, int, object)
+    def _on_failed(self, what: str, index: int, error: Exception) -> None:
+        if index not in (-1, self.index):
+            return
+        if not isinstance(error, UserError):
+            self.session.report(error)
+            error = UserError("This slice could not be shown.", "The message says what happened.")
+        if what == "scan":
+            self.views.show_slice(None, None, None, self._limit or 1.0, "", f"{error.message} {error.hint}")
+        self._say_problem(error)
+
+    @Slot()
+    def _say_state(self) -> None:
+        ready = self.slices.series is not None
+        self._stack.setCurrentIndex(1 if ready or self.session.series else 0)
+        for one in (self.accept, self.reject, self.report):
+            one.setEnabled(ready)
+            one.setToolTip("" if ready else "Open a series first")
+        self.chooser.setVisible(self.chooser.count() > 0)
+        self.changed.emit()
+
+    @Slot()
+    def _say_window(self) -> None:
+        first = self.views.linked.first
+        self.bar.show_window(first.presets, first.preset, first.width, first.level)
+
+    @Slot()
+    def _auto_window(self) -> None:
+        read, series = self.slices.noisy(self.index), self.slices.series
+        if read is not None and series is not None:
+            width, level = imaging.auto_window(read.pixels, read.valid, series.modality)
+            self.views.linked.set_window(width, level, 1)
+        self._say_window()
+
+    @Slot()
+    def _say_flags(self) -> None:
+        flags = bool(self.strip.flags())
+        self.flag_words.setText(self.strip.words())
+        self.flag_words.setProperty("t", "warn" if flags else "ter")
+        self.flag_words.style().unpolish(self.flag_words)
+        self.flag_words.style().polish(self.flag_words)
+        self._flag_icon.setVisible(flags)
+        self.previous.setEnabled(flags)
+        self.next.setEnabled(flags)
+
+    # ---- acting
+    def set_mode(self, mode: str) -> None:
+        """side, curtain, flicker or difference."""
+        self.views.set_mode(mode)
+        self.bar.show_mode(mode)
+
+    def _set_linked(self, linked: bool) -> None:
+        self.views.linked.set_linked(linked)
+        self.bar.show_link(linked)
+
+    def _set_tool(self, drawing: bool) -> None:
+        self.views.set_tool("point" if drawing else "window")
+
+    def _on_reference_asked(self, on: bool) -> None:
+        self.views.set_reference(on)
+        self._show()
+
+    def _key(self, key: str, act: Any) -> None:
+        if key not in "F":
+            self.views.curtain.flicker(False)
+        act()
+
+    def _key_flicker(self) -> None:
+        if self.views.mode == "flicker":
+            self.views.curtain.flicker(not self.views.curtain.flickering)
+        else:
+            self.set_mode("flicker")
+
+    def _key_fold(self) -> None:
+        self._fold_chosen = True
+        self.measurements.set_folded(not self.measurements.folded)
+
+    def _hold(self, side: str) -> None:
+        self.views.hold(side)
+        self.bar.show_mode("flicker")
+
+    def _flag(self, direction: int) -> None:
+        place = self.strip.step(self.index, direction)
+        if place is not None:
+            self.views.linked.first.set_slice(place)
+
+    def _accept(self) -> None:
+        self.session.strength = self.strength
+        self.session.set_accepted(True)
+        self.session.request_page("deliver")
+
+    def _reject(self) -> None:
+        self.session.set_accepted(False)
+        self.session.toast.emit("info", "Rejected", "The model is kept; change the recipe and train again.")
+        self.session.request_page("recipe")
+
+    def _ask_report(self) -> None:
+        start = Path(self.session.settings.output_folder or Path.home()) / "review.html"
+        name, _ = QFileDialog.getSaveFileName(self, "Write a report", str(start), "Web page (*.html)")
+        if name:
+            self.write_report(Path(name))
+
+    def write_report(self, path: Path) -> None:
+        """The shown slice with its figures, as one HTML file."""
+        from aegui.analysis import report
+
+        series, read, net = self.slices.series, self.slices.noisy(self.index), self.slices.net(self.index)
+        if series is None or read is None or net is None:
+            self.session.notice.emit(UserError("The slice is not ready yet.", "Wait until it is denoised."))
+            return
+        reference = self.slices.reference(self.index) if self.views.with_reference else None
+        first = self.views.linked.first
+        out = np.asarray(mix(read.pixels, net, self.strength))
+        window = (first.width, first.level)
+        limit, percent = self._limit or 1.0, self.bar.strength.value()
+        shown = reports.Shown(series, self.index, read.pixels, out, reference, window, limit, percent)
+        ref = self.session.model_ref
+        result = self.session.result if self.session.result and str(self.session.result.bundle) == str(ref) else None
+        facts = reports.model_facts(card_of(ref), title_of(ref, self.session), result)
+        model = self.measurements.model
+        rows = tuple(model.cells(row_) for row_ in range(model.rowCount()))
+        made = reports.review_report(
+            shown,
+            facts,
+            model.heads(),
+            rows,
+            self.figures.noise,
+            self.strip.flags(),
+            self.strip.known(),
+            self.session.accepted,
+        )
+        if self.session.attempt(lambda: report.write(made, path)) is not None:
+            self.session.toast.emit("ok", "Report written", str(path.name))
+
+    # Qt overrides
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.KeyPress and self.views.curtain.flickering:
+            self.views.curtain.flicker(False)
+        return super().eventFilter(watched, event)
+
+    def _fold_if_low(self) -> None:
+        if not self._fold_chosen:
+            self.measurements.set_folded(self.window().height() < 800)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._fold_if_low()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        self.views.curtain.flicker(False)
+        super().hideEvent(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fold_if_low()

@@ -1,0 +1,121 @@
+"""What the reports of Review and Deliver say, in the form that analysis.report writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aegui.analysis.pictures import grey, residual_map
+from aegui.analysis.report import Picture, Plot, Report, Table
+from aegui.gui.widgets.queue import STATES, Entry, clock, ranges
+from aegui.gui.widgets.view_link import number, window_words
+from aegui.imaging.series import Series
+from aegui.models import Card
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The slice on the screen. index from 0; out at the strength in %."""
+
+    series: Series
+    index: int
+    noisy: np.ndarray
+    out: np.ndarray
+    reference: np.ndarray | None
+    window: tuple[float, float]
+    limit: float
+    strength: int
+
+
+def model_facts(card: Card | None, title: str, result: object = None) -> list[tuple[str, str]]:
+    """What is known of the model; scores of a run stand beside their baselines."""
+    facts = [("Model", title)]
+    if card is not None:
+        facts += [("Licence", card.licence), ("Made for", ", ".join(card.modalities) or "any modality")]
+    if result is not None:
+        scores, baselines = getattr(result, "scores", {}), getattr(result, "baselines", {})
+        facts.append(("Best epoch", f"{getattr(result, 'best_epoch', 0)} of {getattr(result, 'epochs', 0)}"))
+        rows = [("this model", scores), *baselines.items()]
+        words = [f"{name} {values['psnr']:.2f} dB" for name, values in rows if "psnr" in values]
+        facts.append(("Validation PSNR", ", ".join(words)))
+    return facts
+
+
+def review_report(
+    shown: Shown,
+    facts: Sequence[tuple[str, str]],
+    heads: tuple[str, ...],
+    rows: tuple[tuple[str, ...], ...],
+    noise: tuple[str, np.ndarray, np.ndarray, np.ndarray] | None,
+    flags: Sequence[int],
+    scored: int,
+    verdict: bool | None,
+) -> Report:
+    """noise: (region, frequencies, before, after)."""
+    series = shown.series
+    width, level = shown.window
+    unit = f" {series.unit}" if series.unit else ""
+    spacing = series.geometry.spacing
+    aspect = spacing[1] / spacing[2] if spacing[1] > 0 and spacing[2] > 0 else 1.0
+    window = window_words(width, level)
+    pictures = [
+        Picture("Noisy", window, grey(shown.noisy, width, level), aspect),
+        Picture("Denoised", f"{window}, strength {shown.strength} %", grey(shown.out, width, level), aspect),
+    ]
+    if shown.reference is not None:
+        pictures.append(Picture("Reference", window, grey(shown.reference, width, level), aspect))
+    residual = residual_map(shown.noisy - shown.out, shown.limit)
+    words = f"noisy − denoised, ± {number(shown.limit)}{unit}; orange: was brighter, blue: was darker"
+    pictures.append(Picture("Residual", words, residual, aspect))
+    tables, plots = [], []
+    if rows:
+        note = f"Slice {shown.index + 1}, after = strength {shown.strength} %. Bias = mean after − mean before."
+        tables.append(Table("Regions", heads, rows, note))
+    if noise is not None:
+        name, frequency, before, after = noise
+        label = f"{series.unit}² mm²" if series.unit else "mm²"
+        plots.append(
+            Plot(f"Noise power, {name}", "mm⁻¹", label, (("before", frequency, before), ("after", frequency, after)))
+        )
+    flagged = f"flagged for structure in the residual: {ranges(flags)}" if flags else "none flagged"
+    verdicts = {True: "accepted", False: "rejected"}
+    return Report(
+        title=f"Review of {series.description or series.label}",
+        subtitle=f"{series.label} · {series.modality} · slice {shown.index + 1} of {series.slices}",
+        facts=(
+            *facts,
+            ("Strength", f"{shown.strength} %"),
+            ("Slices scored", f"{scored} of {series.slices}; {flagged}"),
+            ("Verdict", verdicts[verdict] if verdict is not None else "not given yet"),
+        ),
+        pictures=tuple(pictures),
+        tables=tuple(tables),
+        plots=tuple(plots),
+    )
+
+
+def deliver_report(
+    facts: Sequence[tuple[str, str]], exports: Sequence[str], entries: Sequence[Entry], output: Path
+) -> Report:
+    """Exports with their checks, and what happened to each series."""
+    rows = tuple(
+        (
+            entry.name,
+            str(entry.series.slices),
+            STATES[entry.status][2],
+            clock(entry.seconds) if entry.seconds else "–",
+            ranges(entry.flagged) if entry.flagged else "–",
+            entry.words,
+        )
+        for entry in entries
+    )
+    table = Table("Denoised series", ("Series", "Slices", "Status", "Time", "Flagged slices", "Reason"), rows)
+    return Report(
+        title="Delivery report",
+        subtitle=f"{len(entries)} series, written to {output.name}" if str(output) else f"{len(entries)} series",
+        facts=(*facts, *(("Export", words) for words in exports)),
+        tables=(table,) if rows else (),
+    )

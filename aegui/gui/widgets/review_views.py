@@ -1,0 +1,180 @@
+"""Review's pictures: noisy, denoised, reference and residual, side by side or one over the other."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QFrame, QHBoxLayout
+
+from aegui.analysis.pictures import residual_table
+from aegui.gui.widgets.curtain import CurtainViewport
+from aegui.gui.widgets.linked import LinkedViews
+from aegui.gui.widgets.regions import Regions
+from aegui.gui.widgets.view_link import number, window_words
+from aegui.gui.widgets.viewport import Viewport
+from aegui.imaging.series import Series
+
+_TABLE = np.ascontiguousarray(residual_table(255))
+MARKS = ("orange: was brighter", "blue: was darker")
+
+
+def residual_picture(pixels: np.ndarray, limit: float) -> QImage:
+    """Blue – black – orange over −limit … limit."""
+    if pixels.ndim == 3:
+        pixels = pixels.mean(axis=-1)
+    step = np.clip(np.nan_to_num(pixels) * (127.0 / max(limit, 1e-12)) + 127.0, 0, 254)
+    colours = np.ascontiguousarray(_TABLE[np.rint(step).astype(np.intp)])
+    rows, columns = colours.shape[:2]
+    return QImage(colours.data, columns, rows, columns * 3, QImage.Format.Format_RGB888).copy()
+
+
+def side_letters(orientation: tuple[float, ...]) -> tuple[str, str, str, str]:
+    """Letters at left, right, top and bottom of the picture, from the row and column directions (LPS)."""
+
+    def ends(direction: tuple[float, ...]) -> tuple[str, str]:
+        axis = max(range(3), key=lambda i: abs(direction[i]))
+        low, high = (("R", "L"), ("A", "P"), ("F", "H"))[axis]
+        return (low, high) if direction[axis] >= 0 else (high, low)
+
+    across, down = ends(orientation[:3]), ends(orientation[3:6])
+    return across[0], across[1], down[0], down[1]
+
+
+class ReviewViews(QFrame):
+    """mode: side, curtain, flicker or difference. activated: a viewport got the focus."""
+
+    activated = Signal()
+
+    def __init__(self, regions: Regions) -> None:
+        super().__init__()
+        self.setProperty("panel", "black")
+        self.linked = LinkedViews(5, self)
+        links = self.linked.links
+        self.noisy = Viewport("Noisy", links[0])
+        self.denoised = Viewport("Denoised", links[1])
+        self.reference = Viewport("Reference", links[2])
+        self.residual = Viewport("Residual", links[3])
+        self.curtain = CurtainViewport("Noisy", links[4])
+        self.mode, self.with_reference, self.limit = "side", False, 1.0
+        self.residual.subtitle = ("noisy − denoised",)
+        self.residual.bottom_left = MARKS
+        self.residual.colours = lambda pixels, _width, _level: residual_picture(pixels, self.limit)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        for view in self.all():
+            layout.addWidget(view, 1)
+            view.activated.connect(self._activated)
+            if view is not self.residual:
+                regions.attach(view)
+        self._arrange()
+        self.noisy.set_active(True)
+
+    def all(self) -> tuple[Viewport, ...]:
+        return self.noisy, self.denoised, self.reference, self.residual, self.curtain
+
+    def shown(self) -> list[Viewport]:
+        """The viewports of the current mode, in reading order."""
+        side = [self.noisy, self.denoised, *([self.reference] if self.with_reference else []), self.residual]
+        return {"side": side, "difference": [self.residual]}.get(self.mode, [self.curtain])
+
+    def set_mode(self, mode: str) -> None:
+        """Another arrangement; flicker starts at once, by this very choice."""
+        focused = any(view.hasFocus() for view in self.all())
+        self.mode = mode
+        self.curtain.flicker(mode == "flicker")
+        self.curtain.set_mode("before" if mode == "flicker" else "curtain")
+        self._arrange()
+        if focused:
+            self.shown()[0].setFocus()
+
+    def hold(self, side: str) -> None:
+        """Stop flickering and show “before” or “after”."""
+        if self.mode != "flicker":
+            self.set_mode("flicker")
+        self.curtain.flicker(False)
+        self.curtain.set_mode(side)
+
+    def set_reference(self, on: bool) -> None:
+        self.with_reference = on
+        self._arrange()
+
+    def set_tool(self, tool: str) -> None:
+        """What the left mouse button does: “window” or “point”."""
+        for view in self.all():
+            if view is not self.residual:
+                view.tool = tool
+
+    def _arrange(self) -> None:
+        shown = self.shown()
+        for view in self.all():
+            view.setVisible(view in shown)
+        if not any(view.active for view in shown):
+            self._mark(shown[0])
+
+    def _activated(self) -> None:
+        view = self.sender()
+        if isinstance(view, Viewport):
+            self._mark(view)
+            self.activated.emit()
+
+    def _mark(self, active: Viewport) -> None:
+        for view in self.all():
+            view.set_active(view is active)
+
+    # ---- content
+    def open(self, series: Series, index: int) -> None:
+        """A new series: nothing is shown before its first slice arrives."""
+        spacing = series.geometry.spacing[1:]
+        letters = side_letters(series.geometry.orientation) if series.form == "dicom" else None
+        for view in self.all():
+            view.letters = letters
+            view.set_image(None, spacing, "")
+        self.noisy.subtitle = self.curtain.before_lines = (series.description,) if series.description else ()
+        self.curtain.set_after(None)
+        self.linked.open(series.slices, series.modality, index)
+
+    def name_model(self, title: str, strength: int) -> None:
+        """Which model, at which strength, stands under “Denoised”."""
+        self.denoised.subtitle = self.curtain.after_lines = (f"{title}, {strength} %",)
+        for view in (self.denoised, self.curtain):
+            view.update()
+
+    def show_slice(
+        self,
+        noisy: np.ndarray | None,
+        out: np.ndarray | None,
+        reference: np.ndarray | None,
+        limit: float,
+        unit: str,
+        waiting: str = "",
+    ) -> None:
+        """What is known of the current slice; what is missing stays dimmed until it arrives."""
+        self.limit = limit
+        self.residual.top_right = (f"± {number(limit)}{f' {unit}' if unit else ''}",)
+        residual = noisy - out if noisy is not None and out is not None and noisy.shape == out.shape else None
+        for view, pixels in (
+            (self.noisy, noisy),
+            (self.denoised, out),
+            (self.residual, residual),
+            (self.reference, reference),
+            (self.curtain, noisy),
+        ):
+            if pixels is not None:
+                view.set_image(pixels)
+            elif view.pixels is not None:
+                view.set_busy()
+            else:
+                view.message = waiting
+                view.update()
+        if out is not None:
+            self.curtain.set_after(out)
+
+    def show_figures(self, before: str, after: str) -> None:
+        """The SD of the chosen region, at the bottom right."""
+        self.noisy.bottom_right = (before,) if before else ()
+        self.denoised.bottom_right = (after,) if after else ()
+        for view in (self.noisy, self.denoised):
+            view.bottom_left = (window_words(view.link.width, view.link.level),)
+            view.update()
