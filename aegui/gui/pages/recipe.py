@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,9 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from aegui import models, paths, recipes, workflow
 from aegui.errors import UserError
-from aegui.gui import previews
+from aegui.gui import previews, theme
 from aegui.gui.pages.base import Page, RailState
+from aegui.gui.runs import train_job
 from aegui.gui.session import Session
 from aegui.gui.widgets.basic import STRETCH, button, column, frame, holder, label, row
 from aegui.gui.widgets.gallery import Entry, Gallery, speed_words
@@ -53,7 +52,7 @@ class RecipePage(Page):
         weights = row(label("Weights", "sec", buddy=self.initial.button(0)), STRETCH, self.initial)
         weights.setContentsMargins(16, 8, 16, 8)
         self.gallery = Gallery(frame(weights, panel="foot"))
-        self.gallery.setFixedWidth(392)
+        self.gallery.setFixedWidth(min(theme.scaled(392), 472))
         self.presets = Presets()
         self.editor = RecipeForm()
         self.foot = Foot()
@@ -131,21 +130,7 @@ class RecipePage(Page):
 
     def job(self, recipe: Recipe | None = None) -> workflow.TrainJob:
         """The training job as things stand. Its run folder is new each time."""
-        session = self.session
-        recipe = recipe or session.recipe
-        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.id}"
-        return workflow.TrainJob(
-            model=str(session.model_ref),
-            recipe=recipe,
-            noisy=session.noisy,
-            run=paths.data_home() / "runs" / stem,
-            clean=session.clean,
-            pairs=session.pairs,
-            labels=session.labels,
-            holdout=session.holdout,
-            init=session.initial,
-            device=session.device,
-        )
+        return train_job(self.session, recipe)
 
     @Slot()
     def _take_recipe(self) -> None:
@@ -234,7 +219,7 @@ class RecipePage(Page):
     @Slot(object)
     def _on_problem(self, where: tuple[str | int, ...]) -> None:
         if where:
-            self.editor.reveal(where)
+            self.editor.form.reveal(where)
         else:
             self.session.request_page("scans")
 
@@ -260,7 +245,9 @@ class RecipePage(Page):
             words = busy.title if busy else "A job"
             self.session.notice.emit(UserError(f"“{words}” is still running.", "Wait until it ends, or stop it first."))
             return
-        self.session.train_job = replace(self.job(), recipe=self.session.recipe)
+        if (trying := self.session.lanes.job("preview")) is not None:
+            trying.abandon()
+        self.session.train_job = self.job()
         self.session.request_page("train")
 
     # ---- files

@@ -155,7 +155,7 @@ class FieldFrame(QFrame):
         self.stepper = _Stepper(self) if stepper else None
         if self.stepper:
             layout.addWidget(self.stepper)
-        self.setFixedHeight(theme.scaled(32))
+        self.setFixedHeight(32)
         self.line.focused.connect(self._on_focus)
         self._restyle()
 
@@ -323,7 +323,7 @@ class ChoiceEditor(Editor):
         layout.setContentsMargins(0, 0, 0, 0)
         if not combo and len(titles) <= 3 and sum(map(len, titles)) <= 34:
             self.control = Segmented(titles)
-            self.control.setFixedHeight(theme.scaled(32))
+            self.control.setFixedHeight(32)
             self.control.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             for place, choice in enumerate(knob.choices):
                 self.control.button(place).setToolTip(choice_help(choice))

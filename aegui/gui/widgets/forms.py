@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QWidget
 from aegui.gui.widgets.basic import column
 from aegui.gui.widgets.editors import CheckEditor, ChoiceEditor, Editor, NumberEditor, TextEditor, Tone
 from aegui.gui.widgets.knobs import Address, Knob, choice_help, tag_of, walk
-from aegui.gui.widgets.rows import CheckRow, Composite, Place, Row, Where
+from aegui.gui.widgets.rows import CheckRow, Composite, Fold, Place, Row, Where
 from aegui.spec import Spec, SpecError, problems
 
 
@@ -153,7 +153,10 @@ class UnionEditor(Composite):
             self.fields.changed.connect(self.changed)
             self.fields.ended.connect(self.ended)
             self._body = QWidget(self)
-            self._body.setLayout(column(*self.fields.rows.values(), gap=10))
+            rows = self.fields.rows.values()
+            seldom = [row for row in rows if row.editor.knob.advanced]
+            often = [row for row in rows if not row.editor.knob.advanced]
+            self._body.setLayout(column(*often, Fold(seldom) if seldom else None, gap=10))
             self._outer.addWidget(self._body)
             self.setVisible(bool(self.fields.rows))
             self.described.emit(choice_help(chosen))
@@ -244,7 +247,10 @@ class Form(Fields):
     def say(self, error: Problem | SpecError) -> str:
         """A problem in a few words with the name of its field, for a link."""
         found = self.locate(error.where)
-        return f"{found[0].name}: {self._words(error, found[0])}" if found else error.message
+        if not found:
+            return error.message
+        words = self._words(error, found[0])
+        return f"{found[0].name}: {words[:1].lower()}{words[1:]}"
 
     def reveal(self, where: Where) -> None:
         """Scroll to a problem's field and put the focus into it."""
@@ -254,6 +260,8 @@ class Form(Fields):
         row = found[0]
         parent = row.editor.parentWidget()
         while parent is not None:
+            if isinstance(parent, Fold):
+                parent.unfold(True)
             if hasattr(parent, "ensureWidgetVisible"):
                 parent.ensureWidgetVisible(row.editor, 0, 48)
                 break

@@ -122,13 +122,14 @@ class ModelCard(ClickCard):
         self.speed = ElidedLabel("Not measured yet", "ter", Qt.TextElideMode.ElideRight)
         kinds = dict.fromkeys(WORDS.get(code, code) for code in card.modalities) or {"Any": None}
         badges = [Badge(kind, "neutral") for kind in kinds]
-        size = f"{count_words(card.parameters)} parameters" if card.parameters else "Own checkpoint"
+        size = f"{count_words(card.parameters)} parameters" if card.parameters else ""
+        random = not card.weights and not entry.own
         about = ElidedLabel(card.summary, "ter", Qt.TextElideMode.ElideRight)
         words = column(
             row((ElidedLabel(card.title, "h3"), 1), self.tick, gap=4),
             row(*badges, Badge(card.licence, "outline"), STRETCH, gap=4),
             about,
-            ElidedLabel(size + ("" if card.weights or entry.own else ", starts from random weights"), "ter"),
+            ElidedLabel(" · ".join(part for part in (size, "your file" if entry.own else "") if part), "ter"),
             row(self.gauge, (self.speed, 1), gap=6),
             gap=3,
         )
@@ -138,6 +139,8 @@ class ModelCard(ClickCard):
             description=f"{card.summary} {entry.reason}".strip(),
         )
         self.setToolTip(f"{card.summary}\nLicence: {card.licence}" + (f"\n{entry.reason}" if entry.reason else ""))
+        if random:
+            self.speed.setText("No trained weights; starts from random ones")
         if entry.reason:
             theme.set_icon(self.gauge, "lock", "text3", 12)
             self.speed.setText(entry.reason)

@@ -156,7 +156,7 @@ def format_number(value: float | int | None) -> str:
         return str(value)
     if value == 0:
         return "0"
-    if 1e-3 <= abs(value) < 1e6:
+    if 1e-3 < abs(value) < 1e6:
         text = repr(value)
         return text.removesuffix(".0")
     sign, digits, _ = Decimal(repr(value)).as_tuple()

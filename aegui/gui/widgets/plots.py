@@ -185,6 +185,15 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]
         self.add(made)
         return made
 
+    def set_log(self, on: bool) -> None:
+        """Whether the left axis counts in decades."""
+        self.log = on
+        self.getPlotItem().setLogMode(x=False, y=on)
+
+    def write(self, text: str, role: str, x: float, y: float, anchor: tuple[float, float] = (0.0, 1.0)) -> None:
+        """Words at a value."""
+        self.text(text, role, anchor).setPos(x, math.log10(y) if self.log else y)
+
     def set_x(self, low: float, high: float) -> None:
         """The whole planned range, from the start."""
         self._range = (low, high)

@@ -8,6 +8,7 @@ from functools import partial
 
 import psutil
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame
 
 from aegui.gui import theme
@@ -43,25 +44,25 @@ class Foot(QFrame):
         super().__init__()
         self.setProperty("panel", "foot")
         self.setFixedHeight(theme.scaled(72))
+        self.setMinimumWidth(100)
         self.time = label("", "h3")
-        self.where = label("", "cap")
-        self.steps = label("", "ter")
+        self.where = ElidedLabel("", "cap", Qt.TextElideMode.ElideRight)
+        self.steps = ElidedLabel("", "ter", Qt.TextElideMode.ElideRight)
         self.memory = label("", "h3")
         self.memory_of = label("", "ter")
         self.ok_icon = icon_label("circle-check", 16, "ok")
         self.ok = ElidedLabel("Nothing to fix", "cap", Qt.TextElideMode.ElideRight)
-        self.ok.setMinimumWidth(theme.scaled(90))
-        self.calm = holder(
+        self.memory_part = holder(
             row(
-                icon_label("timer", 18),
-                column(STRETCH, row(self.time, self.where, STRETCH, gap=6), self.steps, STRETCH, gap=2),
                 rule(vertical=True, length=32),
                 column(STRETCH, self.memory, self.memory_of, STRETCH, gap=2),
                 rule(vertical=True, length=32),
-                self.ok_icon,
-                (self.ok, 1),
                 gap=12,
             )
+        )
+        forecast = column(STRETCH, row(self.time, (self.where, 1), gap=6), self.steps, STRETCH, gap=2)
+        self.calm = holder(
+            row(icon_label("timer", 18), (forecast, 3), self.memory_part, self.ok_icon, (self.ok, 2), gap=12)
         )
         self.count = label("", "h3")
         self._links = row(gap=12)
@@ -117,5 +118,10 @@ class Foot(QFrame):
         self._links.addStretch(1)
         theme.set_icon(self.ok_icon, "triangle-alert" if notes else "circle-check", "warn" if notes else "ok")
         self.ok.setText(notes[0] + (f" (+{len(notes) - 1})" if len(notes) > 1 else "") if notes else "Nothing to fix")
-        if notes:
-            self.ok.setToolTip("\n".join(notes))
+        self.ok_icon.setToolTip("\n".join(notes))
+        self.ok.setToolTip("\n".join(notes))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        # Where room is short, memory goes first: a problem with it would be named anyway.
+        self.memory_part.setVisible(event.size().width() > theme.scaled(860))
+        super().resizeEvent(event)

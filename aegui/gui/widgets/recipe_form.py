@@ -10,12 +10,13 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QFrame, QWidget
 
 from aegui.gui import theme
-from aegui.gui.widgets.basic import STRETCH, button, card, column, holder, label, row, scroll
+from aegui.gui.widgets.basic import STRETCH, card, column, holder, label, row, scroll
 from aegui.gui.widgets.forms import Form
 from aegui.gui.widgets.knobs import choice_title
 from aegui.gui.widgets.lists import TableEditor
 from aegui.gui.widgets.painted import Badge
 from aegui.gui.widgets.plots import SEVERAL, Plot
+from aegui.gui.widgets.rows import Fold
 from aegui.recipes import Recipe
 from aegui.recipes.parts import factor
 
@@ -38,12 +39,24 @@ class LearningRates(Plot):
         steps = np.unique(np.linspace(0, epochs * every - 1, min(epochs * every, 800)).astype(int))
         shape = np.asarray([at(int(step)) for step in steps])
         self.set_x(0, epochs)
+        rates = [group.learning_rate for group in recipe.groups if group.train]
+        # Rates a decade apart would lie on each other on a linear axis.
+        self.set_log(max(rates) > 8 * min(rates))
         words = []
         for index, group in enumerate(group for group in recipe.groups if group.train):
             line = self.line(choice_title(group.match), SEVERAL[index % len(SEVERAL)])
             line.set((steps + 1) / every, group.learning_rate * shape)
+            if len(rates) > 1:
+                high = int(np.argmax(shape))
+                self.write(
+                    choice_title(group.match).lower(), line.style.role, (steps[high] + 1) / every, group.learning_rate
+                )
             words.append(f"{choice_title(group.match)} up to {group.learning_rate:g}")
-        self.getPlotItem().setYRange(0, 1.14 * max(group.learning_rate for group in recipe.groups), padding=0)
+        if self.log:
+            low = min(rates) * max(float(shape.min()), 0.01)
+            self.getPlotItem().setYRange(np.log10(low) - 0.2, np.log10(max(rates)) + 0.7, padding=0)
+        else:
+            self.getPlotItem().setYRange(0, 1.14 * max(rates), padding=0)
         self.setAccessibleDescription(f"Over {epochs} epochs: {', '.join(words)}")
 
 
@@ -123,28 +136,8 @@ class RecipeForm(QWidget):
 
     def _more(self) -> QFrame:
         rest = [address for address in self.form.rows if address not in self._placed]
-        self._body = holder(column(*self._rows(*rest), gap=10))
-        self._body.hide()
-        self._toggle = button("More settings", "link", "chevron-down", clicked=self.toggle_more)
-        self._toggle.setCheckable(True)
-        return card(row(self._toggle, STRETCH), self._body, gap=10)
-
-    def toggle_more(self) -> None:
-        """Show or fold the seldom-used knobs."""
-        self.show_more(self._body.isHidden())
-
-    def show_more(self, on: bool) -> None:
-        self._body.setVisible(on)
-        self._toggle.setChecked(on)
-        theme.set_icon(self._toggle, "chevron-up" if on else "chevron-down", "accentText")
-        self._toggle.setText("Fewer settings " if on else "More settings ")
-
-    def reveal(self, where: tuple[str | int, ...]) -> None:
-        """Go to a problem's field, unfolding what hides it."""
-        found = self.form.locate(where)
-        if found and self._body.isAncestorOf(found[0].editor):
-            self.show_more(True)
-        self.form.reveal(where)
+        self.more = Fold(self._rows(*rest), "More settings", "Fewer settings")
+        return card(self.more, gap=10)
 
     def _on_checked(self) -> None:
         recipe = self.form.value()

@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from aegui.gui import theme
-from aegui.gui.widgets.basic import STRETCH, column, label, row
+from aegui.gui.widgets.basic import STRETCH, button, column, label, row
 from aegui.gui.widgets.editors import CheckEditor, ChoiceEditor, Editor, NumberEditor, Tone
 
 Where = tuple[str | int, ...]
@@ -80,6 +80,24 @@ class Composite(Editor):
 
     def mark(self, preset: Any) -> None:
         """Show which parts differ from the preset's plain value."""
+
+
+class Fold(QWidget):
+    """Seldom-used rows behind a link."""
+
+    def __init__(self, rows: Sequence[Any], more: str = "More", fewer: str = "Fewer") -> None:
+        super().__init__()
+        self._more, self._fewer = more, fewer
+        self.body = QWidget()
+        self.body.setLayout(column(*rows, gap=10))
+        self.link = button(more, "link", "chevron-down", clicked=lambda: self.unfold(self.body.isHidden()))
+        self.setLayout(column(row(self.link, STRETCH), self.body, gap=10))
+        self.unfold(False)
+
+    def unfold(self, on: bool) -> None:
+        self.body.setHidden(not on)
+        self.link.setText(f"{self._fewer if on else self._more} ")
+        theme.set_icon(self.link, "chevron-up" if on else "chevron-down", "accentText")
 
 
 class Row(QWidget):

@@ -1,0 +1,371 @@
+"""Step 3: the run as it goes, and why it cannot start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QSize, Qt, Slot
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QDialog, QPlainTextEdit, QStackedWidget, QWidget
+
+from aegui import events, workflow
+from aegui.errors import UserError
+from aegui.gui import runs, theme
+from aegui.gui.curves import Curves
+from aegui.gui.job import Job
+from aegui.gui.pages.base import Page, RailState
+from aegui.gui.session import Session
+from aegui.gui.widgets.basic import Note, button, column, holder, label, row
+from aegui.gui.widgets.model_chooser import title_of
+from aegui.gui.widgets.recipe_foot import duration_words
+from aegui.gui.widgets.run_band import RunBand, gain_words
+from aegui.gui.widgets.run_log import EventList, PreviewStrip
+from aegui.gui.widgets.states import Blocked, EmptyState, Requirement
+from aegui.gui.widgets.training_plots import TrainingPlots
+
+
+class TrainPage(Page):
+    """Blocked, ready, or a run: going, done, failed."""
+
+    key = "train"
+    title = "Train"
+    icon = "activity"
+    help = (
+        "Curves are measured on validation slices; hold-out series are not used here. "
+        "Pause and resume with Ctrl+., or stop: the best model so far is always kept."
+    )
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, parent)
+        self.state = "none"  # "none", "run", "paused", "stopping", "done", "failed"
+        self.curves = Curves()
+        self.run: workflow.TrainJob | None = None
+        self.epoch = 0
+        self._job: Job | None = None
+        self._missing = 0
+        self.blocked = Blocked("Training cannot start yet")
+        self.start = button("Start training", "primary", "play", "l", clicked=self._on_start)
+        self.ready = EmptyState("activity", "Ready to train", "", [self.start])
+        self.unfinished = Note("info", "")
+        self.resume_link = button("Resume this run", "link", clicked=self._on_resume)
+        self.unfinished.add_action(self.resume_link)
+        self.unfinished.hide()
+        self.band = RunBand()
+        self.note = Note("ok", "")
+        self.note.hide()
+        self.plots = TrainingPlots()
+        self.preview = PreviewStrip()
+        self.log = EventList()
+        self._lower = row((self.preview, 1), self.log, gap=16)
+        self._body = column((self.plots, 58), (self._lower, 42), margins=(24, 16, 24, 16), gap=16)
+        self._note_room = column(self.note, margins=(24, 12, 24, 0))
+        going = holder(column(self.band, self._note_room, (holder(self._body), 1), gap=0))
+        self.stack = QStackedWidget()
+        self._views = {"blocked": self.blocked, "ready": self.ready, "run": going}
+        for view in self._views.values():
+            self.stack.addWidget(view)
+        above = column(self.unfinished, margins=(24, 16, 24, 0))
+        self.setLayout(column(above, (self.stack, 1), gap=0))
+        self.recipe_button = button("Recipe used", "ghost", "file-text", clicked=self._on_recipe)
+        self.head_actions = [self.recipe_button]
+        self._connect()
+        self._show()
+
+    def _connect(self) -> None:
+        self.band.pause.clicked.connect(self.toggle_pause)
+        self.band.stop.clicked.connect(self.stop)
+        self.band.again.clicked.connect(self._on_again)
+        self.band.resume.clicked.connect(self._on_resume)
+        self.band.on.clicked.connect(self._on_continue)
+        for signal in (self.session.scans_changed, self.session.roles_changed, self.session.pairs_changed):
+            signal.connect(self._on_inputs)
+        self.session.page_state_changed.connect(self._on_inputs)
+
+    # ---- what the shell asks
+    @property
+    def subtitle(self) -> str:
+        if self.run is None:
+            return "Not ready" if self._missing else "Ready"
+        pairs = f"{len(self.run.pairs)} pairs" if self.run.pairs else f"{len(self.run.noisy)} series"
+        held = "; held-out series are not used here" if self.run.holdout else ""
+        return f"{self.run.recipe.title} · {title_of(self.run.model)} · {pairs}{held}"
+
+    def rail_state(self) -> RailState:
+        if self.state in ("run", "paused", "stopping"):
+            return RailState("run", f"{self.epoch} of {self.curves.planned}" if self.epoch else "Preparing")
+        if self.state == "failed":
+            return RailState("warn", "Stopped")
+        if self.state == "done":
+            best = self.curves.best("psnr")
+            words = gain_words(best, self.band.scores)[0] if best is not None else ""
+            return RailState("done", f"{words.split(' over')[0]} dB" if words else "Done")
+        if self._missing:
+            return RailState("blocked", f"{self._missing} missing")
+        return RailState("ready", "Not started")
+
+    def enter(self) -> None:
+        job, self.session.train_job = self.session.train_job, None
+        if job is not None:
+            self.begin(job)
+        self._show()
+
+    def toggle_pause(self) -> None:
+        if self._job is None or self.state not in ("run", "paused"):
+            return
+        if self.state == "paused":
+            self._job.resume()
+            self._set_state("run")
+        else:
+            self._job.pause()
+            self._set_state("paused")
+
+    def stop(self) -> None:
+        """Finish early; the best so far is kept."""
+        if self._job is not None and self.state in ("run", "paused"):
+            self._job.stop()
+            self._set_state("stopping")
+
+    # ---- the run
+    def begin(self, job: workflow.TrainJob) -> None:
+        """Start a run and show it."""
+        made = self.session.attempt(lambda: self.session.lanes.create(lambda: runs.run(job), "Training"))
+        if made is None:
+            return
+        self.run, self._job = job, made
+        self.epoch = 0
+        self.curves = Curves()
+        self.plots.begin(self.curves)
+        self.preview.clear()
+        self.log.start(str(job.run))
+        self.note.hide()
+        self.session.run_folder = job.run
+        made.event.connect(self._on_event)
+        made.done.connect(self._on_done)
+        made.failed.connect(self._on_failed)
+        made.cancelled.connect(self._on_cancelled)
+        self.band.prepare("Preparing the slices")
+        self._set_state("run")
+        made.start()
+
+    @Slot(object)
+    def _on_event(self, event: events.Event) -> None:
+        match event:
+            case events.Progress(done=done, total=total, what=what):
+                self.band.prepare(what, done, total)
+            case events.Started():
+                self._on_started(event)
+            case events.Baselines():
+                self.band.scores = event.scores
+                self.plots.show_baselines(event)
+                if (best := self.curves.best("psnr")) is not None:
+                    self.band.show_score(best)
+            case events.Step():
+                self.curves.add_step(event)
+                self.band.show_step(event)
+                self.plots.refresh()
+                if event.epoch != self.epoch:
+                    self.epoch = event.epoch
+                    self.changed.emit()
+            case events.Epoch():
+                self.curves.add_epoch(event)
+                self.band.show_best(event, self.curves.best("psnr"))
+                self.plots.refresh()
+            case events.Preview():
+                self.preview.show_preview(event)
+            case events.Noted(message=message, icon=icon):
+                self.log.add(message, icon)
+            case events.Warned(message=message, hint=hint):
+                self.log.add(f"{message} {hint}".strip(), "triangle-alert")
+                self.note.show_text("warn", f"{message} {hint}".strip())
+                self.note.show()
+
+    def _on_started(self, event: events.Started) -> None:
+        self.curves.start(event, self.run.run if self.run else None)
+        self.plots.begin(self.curves)
+        self.band.begin(event)
+        self.epoch = event.epoch + 1
+        again = f", going on after epoch {event.epoch}" if event.epoch or event.step else ""
+        self.log.add(f"Started, {event.epochs} epochs, seed {event.seed}{again}", "play")
+        self.changed.emit()
+
+    @Slot(object)
+    def _on_done(self, result: Any) -> None:
+        self._job = None
+        self.plots.draw()
+        self.band.bar.setVisible(True)
+        if not getattr(result, "stopped", False):
+            self.band.bar.setValue(1000)
+        stopped = getattr(result, "stopped", False)
+        head = "Training stopped" if stopped else "Training finished"
+        taken = duration_words(self.band.clock.elapsed)
+        self.band.epoch.setText(f"{head} after epoch {result.epochs} of {self.curves.planned}")
+        self.band.step.setText("")
+        self.band.so_far.setText(f"after {taken}")
+        psnr = result.scores.get("psnr")
+        gain = ""
+        if psnr is not None:
+            self.band.show_score(psnr)
+            gain = f", PSNR {psnr:.2f} dB, {gain_words(psnr, result.baselines)[0]}"
+        best = f"epoch {result.best_epoch}" if result.best_epoch else "the model as it was"
+        self.log.add(f"{head}; best is {best}{gain}, saved as {Path(result.bundle).name}", "circle-check")
+        if self.note.isHidden():
+            text = f"Best: {best}{gain} on validation slices. Look at it in Review before you use it."
+            self.note.show_text("ok", text, head)
+            self.note.show()
+        self._set_state("done")
+        self.session.set_result(result)
+        self.session.toast.emit("ok", head, f"Best: {best}{gain}")
+
+    @Slot(object)
+    def _on_failed(self, error: Exception) -> None:
+        self._job = None
+        self._set_state("failed")
+        kept = "The best model so far and the log are kept in the run folder; your scans were not changed."
+        if not isinstance(error, UserError):
+            self.session.report(error)
+            error = UserError("Training stopped because of a fault in the program.", "")
+        self.log.add(str(error), "octagon-alert")
+        self.note.show_text("err", f"{error.hint} {kept}".strip(), error.message)
+        self.note.show()
+        resumable = self.run is not None and (self.run.run / "last.pt").exists()
+        self.band.resume.setVisible(resumable)
+        if not self.epoch:
+            self.band.prepare("Training did not start")
+
+    @Slot()
+    def _on_cancelled(self) -> None:
+        self._job = None
+        self.run = None
+        self._set_state("none")
+
+    def _set_state(self, state: str) -> None:
+        self.state = state
+        self.band.show_state(state)
+        # The one filled button of the page.
+        views = {"none": self.start, "done": self.band.on}
+        self.primary_action = views.get(state)
+        self._show()
+
+    # ---- not running
+    def requirements(self) -> list[Requirement]:
+        """What a run needs, and what of it is there."""
+        session = self.session
+        series, noisy = len(session.series), [s for s in session.noisy if s.uid not in session.holdout]
+        studies = len({s.study_uid for s in session.series})
+        found = [] if not noisy else workflow.check(runs.train_job(session))
+        broken = [p for p in found if p.blocking]
+
+        def go(page: str) -> Any:
+            return lambda: session.request_page(page)
+
+        loaded = f"{studies} {'study' if studies == 1 else 'studies'}, {series} series"
+        items = [
+            Requirement(
+                "Scans loaded" if series else "No scans loaded",
+                loaded if series else "Open a folder of scans, or try the sample data",
+                bool(series),
+                "Open scans",
+                go("scans"),
+            )
+        ]
+        if series:
+            items.append(
+                Requirement(
+                    "Series to learn from" if noisy else "No series to learn from",
+                    f"{len(noisy)} noisy series" if noisy else "Mark at least one series as noisy input",
+                    bool(noisy),
+                    "Choose roles",
+                    go("scans"),
+                )
+            )
+            items += [
+                Requirement(p.message.rstrip("."), p.hint, False, "Open recipe" if p.where else "Open scans",
+                            go("recipe" if p.where else "scans"))
+                for p in broken
+            ]  # fmt: skip
+            held = len(session.holdout)
+            items.append(
+                Requirement(
+                    f"{held} series held out" if held else "No series held out",
+                    "Not used before Review" if held else "Without one, Review can only show slices known to the run",
+                    bool(held),
+                    "Choose hold-out",
+                    go("scans"),
+                    needed=False,
+                )
+            )
+        count = len(session.recipe_problems) - len(broken)
+        wrong = count > 0
+        items.append(
+            Requirement(
+                f"Recipe has {count} thing{'s' if count > 1 else ''} to fix" if wrong else "Recipe is complete",
+                session.recipe_problems[0] if wrong else session.recipe.title,
+                not wrong,
+                "Open recipe",
+                go("recipe"),
+            )
+        )
+        return items
+
+    def _show(self) -> None:
+        idle = self.state == "none"
+        if idle:
+            items = self.requirements()
+            self._missing = sum(not item.ready and item.needed for item in items)
+            self.blocked.show_requirements(items)
+            names = f"{self.session.recipe.title}, {self.session.recipe.run.epochs} epochs"
+            model = title_of(self.session.model_ref, self.session) if self.session.model_ref else "the default model"
+            self.ready.text.setText(f"{names}, starting from {model}, on {len(self.session.noisy)} series.")
+        self.stack.setCurrentWidget(self._views["run" if not idle else "blocked" if self._missing else "ready"])
+        self.recipe_button.setVisible(self.run is not None)
+        left = runs.unfinished() if idle else None
+        self.unfinished.setVisible(left is not None)
+        if left is not None:
+            self.unfinished.show_text("info", f"{left.words}. It goes on exactly where it was.", "An unfinished run")
+            self.resume_link.setEnabled(bool(self.session.noisy))
+            self.resume_link.setToolTip("" if self.session.noisy else "Open the scans it was started with first")
+        self.changed.emit()
+
+    @Slot()
+    def _on_inputs(self) -> None:
+        if self.state == "none" and self.isVisible():
+            self._show()
+
+    def _on_start(self) -> None:
+        if self.session.attempt(self.session.ensure_model):
+            self.begin(runs.train_job(self.session))
+
+    def _on_again(self) -> None:
+        self.session.request_page("recipe")
+        self.run = None
+        self._set_state("none")
+
+    def _on_resume(self) -> None:
+        left = runs.unfinished()
+        if left is not None:
+            self.begin(left.job(self.session))
+
+    def _on_continue(self) -> None:
+        self.session.request_page("review")
+
+    def _on_recipe(self) -> None:
+        if self.run is None:
+            return
+        dialog = QDialog(self)
+        dialog.setWindowTitle("Recipe used")
+        text = QPlainTextEdit(self.run.recipe.to_yaml())
+        text.setReadOnly(True)
+        text.setAccessibleName("Recipe used")
+        text.setFont(theme.mono_font())
+        close = button("Close", clicked=dialog.accept)
+        dialog.setLayout(
+            column(label(self.run.recipe.title, "h1"), (text, 1), row(close), margins=(24, 20, 24, 20), gap=16)
+        )
+        dialog.resize(QSize(608, 560))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.log.setFixedWidth(min(theme.scaled(400), max(260, event.size().width() // 3)))
+        super().resizeEvent(event)
