@@ -29,7 +29,7 @@ class Said:
         """One sentence that names the thing, and a hint; nothing of Python's."""
         assert self.code == 1, self
         assert self.out == ""
-        assert "Traceback" not in self.err and "unexpected" not in self.err
+        assert "Traceback" not in self.err and "met an unexpected" not in self.err
         last = self.err.strip().splitlines()[-1]
         for part in parts:
             assert part in last, last

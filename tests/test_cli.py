@@ -236,7 +236,7 @@ def test_a_checkpoint_can_be_added_and_used_by_its_id(tmp_path: Path, capsys: py
     [
         (["train", "--bogus"], "--bogus"),
         (["train"], "--data"),
-        (["denoise", "--input", ".", "--output", "o", "--strength", "2"], "2"),
+        (["denoise", "--input", ".", "--output", "o", "--strength", "2"], "--strength"),
         (["denoise", "--input", ".", "--output", "o", "--noise-level", "-3"], "-3"),
         (["denoise", "--input", ".", "--output", "o", "--noise-level", "much"], "much"),
         (["export", "general-small", "--format", "exe", "--output", "o"], "exe"),
