@@ -104,6 +104,6 @@ def import_checkpoint(path: Path, architecture: str | None = None) -> tuple[Card
 # A sigmoid output spans 0 … 1, so the classic autoencoder needs a closed range.
 CLASSIC_INTENSITY = {
     "CT": {"kind": "range", "low": -1024.0, "high": 1024.0, "limits": [-1224.0, 1224.0]},
-    "8-bit": {"kind": "range", "low": 0.0, "high": 255.0},
+    "8-bit": {"kind": "range", "low": 0.0, "high": 255.0, "limits": [-64.0, 319.0]},
     "*": {"kind": "robust", "percentile": 99.5, "headroom": 1.5},
 }
