@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from PySide6.QtCore import QThread
+
     from aegui.gui.window import Window
 
 _log = logging.getLogger(__name__)
@@ -40,37 +42,34 @@ def run(folder: Path | None = None) -> int:
     _close_splash()
     if folder is not None:
         QTimer.singleShot(0, lambda: window.open_paths([folder]))
-    QTimer.singleShot(400, lambda: _warm_up(window))
+    loader = _loader(window)
+    QTimer.singleShot(400, loader.start)
     try:
         return app.exec()
     finally:
+        loader.wait()  # a running QThread must not be dropped
         sys.excepthook, threading.excepthook = sys.__excepthook__, threading.__excepthook__
 
 
 def _close_splash() -> None:
     """The frozen program's splash; the module exists only there."""
     if importlib.util.find_spec("pyi_splash") is not None:
-        import pyi_splash  # type: ignore[import-not-found]
+        import pyi_splash
 
         pyi_splash.close()
 
 
-def _warm_up(window: Window) -> None:
-    """Load torch behind the shown window, so that the first model answers at once and the device is known."""
-    from PySide6.QtCore import QObject, QThread
+def _loader(window: Window) -> QThread:
+    """Loads torch behind the shown window, so that the first model answers at once and the device is known."""
+    from PySide6.QtCore import QThread
 
     class Loader(QThread):
         def run(self) -> None:
             import torch  # noqa: F401
 
-    class Keeper(QObject):
-        def done(self) -> None:
-            window.top.refresh()
-
-    loader, keeper = Loader(window), Keeper(window)
-    loader.finished.connect(keeper.done)
-    window.destroyed.connect(loader.wait)
-    loader.start(QThread.Priority.LowPriority)
+    loader = Loader()
+    loader.finished.connect(window.top.refresh)
+    return loader
 
 
 def _install_hooks(window: Window) -> None:
