@@ -24,14 +24,12 @@ class Export:
 
 
 EXPORTS = (
-    Export(
-        "bundle", "Bundle", "package", "Weights, recipe, scores, licence and a model card. Opens in this app.", ".aegui"
-    ),
-    Export("onnx", "ONNX", "hexagon", "Runs without Python, for other tools.", ".onnx"),
-    Export("torchscript", "TorchScript", "flame", "For PyTorch and C++.", ".ts"),
-    Export("pt2", "PyTorch pt2", "flame", "The successor of TorchScript, for PyTorch 2.", ".pt2"),
-    Export("safetensors", "safetensors", "layers", "The weights alone, with the card inside.", ".safetensors"),
-    Export("monai", "MONAI bundle", "boxes", "With inference config and metadata.", ".zip"),
+    Export("bundle", "Bundle", "package", "Opens in this app", ".aegui"),
+    Export("onnx", "ONNX", "hexagon", "Runs without Python", ".onnx"),
+    Export("torchscript", "TorchScript", "flame", "For PyTorch and C++", ".ts"),
+    Export("pt2", "PyTorch pt2", "flame", "Successor of TorchScript", ".pt2"),
+    Export("safetensors", "safetensors", "layers", "Weights and model card", ".safetensors"),
+    Export("monai", "MONAI bundle", "boxes", "With inference config", ".zip"),
 )
 
 

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from aegui import paths
 from aegui.errors import UserError
-from aegui.gui import theme
+from aegui.gui import reports, theme
 from aegui.gui.batch import Batch, Options
 from aegui.gui.pages.base import Page, RailState
 from aegui.gui.session import Session
@@ -71,7 +71,7 @@ class DeliverPage(Page):
         self.batch.failed.connect(self._on_failed)
         self.batch.ended.connect(self._on_ended)
         self.options.changed.connect(self._on_options)
-        self.exports.report_asked.connect(lambda: session.request_page("review"))
+        self.exports.report_asked.connect(self._ask_report)
         session.scans_changed.connect(self._on_scans)
         session.roles_changed.connect(self._on_scans)
         session.model_changed.connect(self._on_model)
@@ -273,6 +273,24 @@ class DeliverPage(Page):
             self.session.toast.emit(
                 "info", "The output folder does not exist yet", "It is made when a series is written."
             )
+
+    def _ask_report(self) -> None:
+        start = Path(self.options.folder.text().strip() or Path.home()) / "report.html"
+        name, _ = QFileDialog.getSaveFileName(self, "Write a report", str(start), "Web page (*.html)")
+        if name:
+            self.write_report(Path(name))
+
+    def write_report(self, path: Path) -> None:
+        """Model, exports and queue as one HTML file."""
+        from aegui.analysis import report
+
+        ref, result = self.session.model_ref, self.session.result
+        own = result if result is not None and str(result.bundle) == str(ref) else None
+        facts = reports.model_facts(card_of(ref), title_of(ref, self.session), own)
+        output = Path(self.options.folder.text().strip())
+        made = reports.deliver_report(facts, self.exports.words(), self.batch.model.entries, output)
+        if self.session.attempt(lambda: report.write(made, path)) is not None:
+            self.session.toast.emit("ok", "Report written", path.name)
 
     # ---- what the queue says
     @Slot(object)

@@ -335,7 +335,7 @@ class ReviewPage(Page):
         out = mix(read.pixels, net, self.strength) if read is not None and net is not None else None
         if self._limit is None and read is not None and net is not None:
             # Fixed by the first slice at full strength, so that slices and strengths can be compared.
-            self._limit = residual_limit(read.pixels - net, read.valid)
+            self._limit = max(residual_limit(read.pixels - net, read.valid), 0.0025 * self.views.linked.first.width)
         self.views.name_model(title_of(self.session.model_ref, self.session), self.bar.strength.value())
         noisy = read.pixels if read is not None else None
         reference = self.slices.reference(self.index)

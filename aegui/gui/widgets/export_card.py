@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame
 
 from aegui.gui import theme
@@ -32,9 +32,9 @@ class ExportCard(QFrame):
         self._icon = icon_label("circle-dashed", 14, "text3")
         self._spinner = Spinner(14)
         self._spinner.hide()
-        self.words = ElidedLabel("Not exported yet", "ter")
+        self.words = ElidedLabel("Not exported yet", "ter", Qt.TextElideMode.ElideRight)
         self.button = button("Export…", icon="upload", size="s", name=f"Export {export.title}", clicked=self._pressed)
-        words = column(label(export.title, "h3"), label(export.about, "ter", wrap=True), gap=2)
+        words = column(label(export.title, "h3"), ElidedLabel(export.about, "ter", Qt.TextElideMode.ElideRight), gap=2)
         state = row(self._icon, self._spinner, (self.words, 1), gap=6)
         top = row((words, 1), column(self.button, STRETCH), gap=8)
         self.setLayout(row(column(box, STRETCH), (column(top, state, gap=4), 1), margins=(12, 10, 12, 10), gap=12))

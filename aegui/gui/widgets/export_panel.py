@@ -14,7 +14,19 @@ from aegui.events import Event, Progress
 from aegui.gui import exports
 from aegui.gui.job import Job
 from aegui.gui.session import Session
-from aegui.gui.widgets.basic import STRETCH, Note, button, card, column, holder, icon_label, label, row, scroll
+from aegui.gui.widgets.basic import (
+    STRETCH,
+    ElidedLabel,
+    Note,
+    button,
+    card,
+    column,
+    holder,
+    icon_label,
+    label,
+    row,
+    scroll,
+)
 from aegui.gui.widgets.export_card import ExportCard
 from aegui.gui.widgets.model_chooser import ModelChooser, card_of
 
@@ -48,7 +60,10 @@ class ExportPanel(QFrame):
         report = card(
             row(
                 icon_label("file-text", 20),
-                (column(label("Report", "h3"), label("Slice, regions, scores and flags (HTML)", "ter"), gap=2), 1),
+                (
+                    column(label("Report", "h3"), ElidedLabel("Scores, exports, queue and flags (HTML)", "ter"), gap=2),
+                    1,
+                ),
                 self.report,
                 gap=12,
             ),
@@ -85,6 +100,11 @@ class ExportPanel(QFrame):
             return f"epoch {result.best_epoch}"
         known = card_of(self._session.model_ref)
         return f"{known.parameters / 1000:.0f} k weights" if known is not None and known.parameters else ""
+
+    def words(self) -> list[str]:
+        """The verified exports of the shown model, one line each."""
+        done = [one for one in self.cards.values() if one.result is not None]
+        return [f"{one.export.title}: {one.result.words()}" for one in done if one.result is not None]
 
     def ask(self, kind: str) -> None:
         """Ask where to, then export."""

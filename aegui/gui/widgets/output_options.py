@@ -17,7 +17,7 @@ from aegui.imaging.series import Series
 
 FORMATS = ("same", "dicom", "nifti", "png")
 _TELL = {
-    "same": "Same as the source; DICOM becomes a new derived series with new UIDs.",
+    "same": "Same kind of files; DICOM as a new series with new UIDs.",
     "dicom": "Written as new derived series with new UIDs.",
     "nifti": "One .nii.gz per series, real units.",
     "png": "One 16-bit PNG per slice.",

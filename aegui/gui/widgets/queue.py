@@ -61,7 +61,7 @@ class Entry:
         """The reason column."""
         if self.status == "running":
             return f"Slice {self.done} of {self.series.slices}"
-        if self.status == "flagged" and not self.reason:
+        if self.status == "flagged" and self.flagged:
             return f"Structure in slice{'s' if len(self.flagged) > 1 else ''} {ranges(self.flagged)}"
         return self.reason or {"done": "Saved"}.get(self.status, "–")
 
@@ -185,5 +185,6 @@ class QueueModel(QAbstractTableModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return self._text(entry, index.column())
         if role == Qt.ItemDataRole.ToolTipRole and index.column() in (SERIES, REASON):
-            return self._text(entry, index.column())
+            full = entry.reason if index.column() == REASON else ""
+            return full or self._text(entry, index.column())
         return None

@@ -226,7 +226,7 @@ class QueueView(QTableView):
         self.setColumnHidden(PROGRESS, tight)
         fixed = sum(width for column, width in widths.items() if not (tight and column == PROGRESS))
         rest = max(200, room - fixed)
-        widths[SERIES] = max(120, round(rest * 0.52))
+        widths[SERIES] = max(120, round(rest * 0.47))
         widths[REASON] = max(120, rest - widths[SERIES])
         for column in range(len(COLUMNS)):
             self.setColumnWidth(column, widths[column])

@@ -32,6 +32,8 @@ def figure(value: float, digits: int = 1, sign: bool = False) -> str:
     """A number with a true minus; “–” if it cannot be told."""
     if not math.isfinite(value):
         return "–"
+    if round(value, digits) == 0:
+        value, sign = 0.0, False
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
     return text.replace("-", "\N{MINUS SIGN}")
 
@@ -135,7 +137,8 @@ class RegionsModel(QAbstractTableModel):
             return self.regions[index.row()]
         if role == TONE:
             found = self.figures[index.row()] if index.row() < len(self.figures) else None
-            return "ok" if index.column() == 3 and found and found.after.sd < found.before.sd else "text"
+            better = found is not None and found.after.sd < 0.99 * found.before.sd
+            return "ok" if index.column() == 3 and better else "text"
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole, Qt.ItemDataRole.AccessibleTextRole):
             return self.cells(index.row())[index.column()]
         return None
