@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
-from PySide6.QtCore import Qt, QTimer, Signal, Slot
-from PySide6.QtGui import QAction, QActionGroup
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMenu, QSizePolicy, QWidget
+from PySide6.QtCore import QPoint, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QAction, QActionGroup, QPainter, QPaintEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy, QWidget
 
 from aegui import events as ev
 from aegui.gui import theme
 from aegui.gui.job import Job
 from aegui.gui.pages.base import Page
 from aegui.gui.session import Session
-from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, column, icon_label, label, row, rule
+from aegui.gui.widgets.basic import STRETCH, ElidedLabel, column, icon_label, label, row, rule
 from aegui.gui.widgets.rail import WIDTH
 from aegui.gui.widgets.states import bar
 
@@ -43,6 +43,43 @@ def cuda_is_known_missing() -> bool:
     return torch is not None and hasattr(torch, "cuda") and not torch.cuda.is_available()
 
 
+class MenuButton(QPushButton):
+    """Opens a menu that is filled anew each time; a chevron at its right end says so."""
+
+    def __init__(self, kind: str, tip: str, name: str, fill: Callable[[QMenu], None], icon: str = "") -> None:
+        super().__init__()
+        self.setProperty("kind", kind)
+        self.setToolTip(tip)
+        self.setAccessibleName(name)
+        self.setAutoDefault(False)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        if icon:
+            theme.set_icon(self, icon)
+        self.menu_ = QMenu(self)
+        self.menu_.setToolTipsVisible(True)
+        self._fill = fill
+        # Not setMenu: it reserves room for an indicator of its own.
+        self.clicked.connect(self.open_menu)
+
+    @Slot()
+    def open_menu(self) -> None:
+        """Below the button, inside the screen."""
+        self.menu_.clear()
+        self._fill(self.menu_)
+        below = self.rect().bottomLeft()
+        below.setX(min(0, self.width() - self.menu_.sizeHint().width()) if self._at_right() else 0)
+        self.menu_.popup(self.mapToGlobal(below) + QPoint(0, 4))
+
+    def _at_right(self) -> bool:
+        return self.mapTo(self.window(), QPoint(0, 0)).x() > self.window().width() / 2
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if self.text():
+            chevron = theme.pixmap("chevron-down", "text3", 14)
+            QPainter(self).drawPixmap(self.width() - 24, (self.height() - 14) // 2, chevron)
+
+
 class TopBar(QFrame):
     """Project, saved state │ device, theme, help."""
 
@@ -62,15 +99,11 @@ class TopBar(QFrame):
         self._session = session
         self.setObjectName("topbar")
         self.setFixedHeight(TOP)
-        self.project = button("Project", "menu", "chevron-down", tip="New, open, save", name="Project")
-        self.project.setMenu(self._menu(self._fill_project))
+        self.project = MenuButton("menu", "New, open, save", "Project", self._fill_project)
         self.saved = label("", "ter")
-        self.device = button("", "device", tip="Device for training and denoising", name="Device")
-        self.device.setMenu(self._menu(self._fill_device))
-        self.look = button(icon="sun", kind="icon", tip="Light or dark, text size", name="Appearance")
-        self.look.setMenu(self._menu(self._fill_look))
-        self.help = button(icon="circle-question-mark", kind="icon", tip="Help (F1)", name="Help")
-        self.help.setMenu(self._menu(self._fill_help))
+        self.device = MenuButton("device", "Device for training and denoising", "Device", self._fill_device, "cpu")
+        self.look = MenuButton("icon", "Light or dark, text size", "Appearance", self._fill_look, "sun")
+        self.help = MenuButton("icon", "Help (F1)", "Help", self._fill_help, "circle-question-mark")
         logo = QWidget()
         logo.setFixedWidth(WIDTH)
         logo.setLayout(row(STRETCH, icon_label("aperture", 22, "accent"), STRETCH))
@@ -82,24 +115,18 @@ class TopBar(QFrame):
         theme.changed().connect(self.refresh)
         self.refresh()
 
-    def _menu(self, fill: object) -> QMenu:
-        menu = QMenu(self)
-        menu.setToolTipsVisible(True)
-        menu.aboutToShow.connect(lambda: (menu.clear(), fill(menu)))  # type: ignore[operator]
-        return menu
-
     @Slot()
     def refresh(self) -> None:
         """Everything that it says."""
         session = self._session
-        self.project.setText(f"{session.name} ")
+        self.project.setText(session.name)
         self.project.setAccessibleName(f"Project {session.name}")
         if session.project_file is None:
             self.saved.setText("Not saved yet")
         else:
             self.saved.setText("Saved" if session.saved else "Not saved")
         icon, words = device_words(session.device)
-        self.device.setText(f" {words}  ▾")
+        self.device.setText(f" {words}")
         self.device.setAccessibleName(f"Device {words}")
         theme.set_icon(self.device, icon)
         theme.set_icon(self.look, "sun" if theme.name() == "dark" else "moon")
@@ -118,7 +145,9 @@ class TopBar(QFrame):
             menu.addSeparator()
             menu.addSection("Recent folders")
         for path in recent:
-            menu.addAction(path.name or str(path), lambda path=path: self.folder_wanted.emit(path)).setToolTip(str(path))
+            action = menu.addAction(path.name or str(path))
+            action.triggered.connect(lambda _on=False, path=path: self.folder_wanted.emit(path))
+            action.setToolTip(str(path))
 
     def _choices(self, menu: QMenu, items: Sequence[tuple[str, bool, object]]) -> list[QAction]:
         group = QActionGroup(menu)
@@ -153,8 +182,8 @@ class TopBar(QFrame):
         self._choices(
             menu,
             [
-                (f"Text {size} %", ours.text_size == size, lambda _on=True, s=size: self.theme_wanted.emit(ours.theme, s))
-                for size in (100, 115, 130)
+                (f"Text {n} %", ours.text_size == n, lambda _on=True, n=n: self.theme_wanted.emit(ours.theme, n))
+                for n in (100, 115, 130)
             ],
         )
 

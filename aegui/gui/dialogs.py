@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from PySide6.QtCore import QPoint, QRectF, Qt
 from PySide6.QtGui import QGuiApplication, QPainter, QPainterPath, QPaintEvent, QRegion, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QBoxLayout, QDialog, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QDialog, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from aegui import __version__
 from aegui.gui import theme
@@ -82,7 +82,7 @@ class Dialog(QDialog):
                 made.setFocus(Qt.FocusReason.OtherFocusReason)
                 made.setDefault(True)
 
-    def _button(self, answer: Answer, kind: str) -> QWidget:
+    def _button(self, answer: Answer, kind: str) -> QPushButton:
         def act() -> None:
             self.accept()
             if answer.do is not None:
@@ -97,19 +97,20 @@ class Dialog(QDialog):
         super().resizeEvent(event)
 
     def showEvent(self, event: QShowEvent) -> None:
-        self._scrim.setGeometry(self.parentWidget().rect())
+        parent = self.parentWidget()
+        assert parent is not None
+        self._scrim.setGeometry(parent.rect())
         self._scrim.show()
         self._scrim.raise_()
         self.adjustSize()
-        parent = self.parentWidget()
         middle = parent.mapToGlobal(QPoint(0, 0)) + parent.rect().center()
         self.move(middle - self.rect().center())
         super().showEvent(event)
 
 
-def ask(window: QWidget, title: str, text: str, answers: Sequence[Answer], icon: str = "circle-question-mark") -> Dialog:
+def ask(window: QWidget, title: str, text: str, answers: Sequence[Answer]) -> Dialog:
     """A question; it does not block. The first answer is the safe one."""
-    dialog = Dialog(window, title, icon)
+    dialog = Dialog(window, title, "circle-question-mark")
     dialog.body.addWidget(label(text, "sec", wrap=True))
     dialog.add_answers(answers)
     dialog.open()

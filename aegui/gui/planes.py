@@ -57,7 +57,7 @@ class Plane:
 
     def cut(self, stack: np.ndarray, index: int) -> np.ndarray:
         """One slice of it."""
-        flat = np.take(stack, index, axis=self.axis)
+        flat: np.ndarray = np.take(stack, index, axis=self.axis)
         return flat[::-1] if self.flip else flat
 
     def vertical(self, index: int, count: int) -> int:

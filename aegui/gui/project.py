@@ -54,9 +54,8 @@ def save(session: Session, file: Path) -> None:
         with paths.atomic(file) as temporary:
             temporary.write_text(of(session).to_yaml(), encoding="utf-8")
     except OSError as error:
-        raise UserError(f"The project {file.name} cannot be written.", f"{error.strerror}. Choose another folder.") from (
-            error
-        )
+        hint = f"{error.strerror}. Choose another folder."
+        raise UserError(f"The project {file.name} cannot be written.", hint) from None
     session.mark_saved(file)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSettings, Qt, QTimer, Slot
@@ -103,7 +105,7 @@ class Window(QWidget):
 
     def _shortcuts(self) -> None:
         for number in range(1, len(self.pages) + 1):
-            self._shortcut(f"Ctrl+{number}", lambda n=number: self.show_page(n - 1))
+            self._shortcut(f"Ctrl+{number}", functools.partial(self.show_page, number - 1))
         self._shortcut("Ctrl+O", self._ask_folder)
         self._shortcut("Ctrl+S", self.save)
         self._shortcut("Ctrl+Z", self.session.undo.undo)
@@ -114,8 +116,8 @@ class Window(QWidget):
         self._shortcut("F1", self.show_help)
         self._shortcut("F6", self._next_region)
 
-    def _shortcut(self, keys: str, act: object) -> None:
-        QShortcut(QKeySequence(keys), self).activated.connect(act)  # type: ignore[arg-type]
+    def _shortcut(self, keys: str, act: Callable[[], object]) -> None:
+        QShortcut(QKeySequence(keys), self).activated.connect(act)
 
     # ---- pages
     @property
@@ -255,7 +257,8 @@ class Window(QWidget):
         found = [Path(text) for text in opened.paths if Path(text).exists()]
         lost = [text for text in opened.paths if not Path(text).exists()]
         if lost:
-            self.show_notice(UserError(f"{Path(lost[0]).name} is no longer there.", "It may have been moved or renamed."))
+            name = Path(lost[0]).name
+            self.show_notice(UserError(f"{name} is no longer there.", "It may have been moved or renamed."))
         self.session.reset()
         self.show_page(0)
         if found:

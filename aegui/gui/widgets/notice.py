@@ -30,5 +30,3 @@ class NoticeBar(QWidget):
         """Tell a problem and what to do about it."""
         self.note.show_text(tone, hint, message)
         self.show()
-
-

@@ -9,6 +9,9 @@ from PySide6.QtCore import QObject, QPointF, Signal
 MIN_ZOOM, MAX_ZOOM = 0.2, 32.0
 
 
+_SHORT = {"Abdomen": "Abd", "Mediastinum": "Med"}
+
+
 @dataclass(frozen=True)
 class Preset:
     """A named window. width None: computed from the pixels."""
@@ -21,7 +24,7 @@ class Preset:
     @property
     def short(self) -> str:
         """The chip's text."""
-        return f"{self.name}  {self.key}"
+        return f"{_SHORT.get(self.name, self.name)}  {self.key}"
 
     @property
     def words(self) -> str:
