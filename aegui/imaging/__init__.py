@@ -1,5 +1,6 @@
 """Scans in and out: folder → Series → SliceSource; SliceSink → derived series. pydicom lives only here."""
 
+from aegui.imaging import quiet as _quiet  # noqa: F401 - sets filters before anything is read
 from aegui.imaging.open import open_series, open_sink
 from aegui.imaging.scan import scan
 from aegui.imaging.series import Geometry, Mask, Pixels, ScanResult, Series, Skipped, SliceSink, SliceSource

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +12,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from aegui.imaging import geometry as geo
+from aegui.imaging.acquisition import acquisition
 from aegui.imaging.frames import Frames, frames_of
-from aegui.imaging.headers import Header, number, representative, text, texts
+from aegui.imaging.headers import Header, number, representative, text, whole
 from aegui.imaging.series import Series, Skipped
 from aegui.imaging.text import digest, made_uid, natural
 
@@ -30,21 +30,17 @@ _LISTED = {
     "REG": "Registration: not a scan.",
     "RWV": "Value mapping: not a scan.",
 }
-_FLOAT_TAGS = (0x7FE00008, 0x7FE00009)
+_PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
 
 
-def gather(headers: Sequence[Header]) -> tuple[list[Series], list[Skipped]]:
-    """Group headers into series; files that repeat another file's slice are skipped."""
+def gather(headers: Sequence[Header]) -> Iterator[tuple[list[Series], list[Skipped]]]:
+    """The series of each group of headers, and the files of it that repeat another file's slice."""
     groups: dict[tuple[object, ...], list[Header]] = defaultdict(list)
     for header in headers:
         groups[_series_key(header)].append(header)
-    series: list[Series] = []
-    skipped: list[Skipped] = []
     for members in groups.values():
         kept, doubles = _without_doubles(members)
-        skipped += doubles
-        series += _build(kept)
-    return series, skipped
+        yield _build(kept), doubles
 
 
 def _series_key(header: Header) -> tuple[object, ...]:
@@ -70,7 +66,10 @@ def _without_doubles(members: list[Header]) -> tuple[list[Header], list[Skipped]
     kept: list[Header] = []
     skipped: list[Skipped] = []
     for header in sorted(members, key=lambda item: natural(item.file)):
-        key = (header.sop_uid, header.position, header.number, header.rows, header.columns)
+        place = (header.position, header.number)
+        # Where one UID was given to every file and nothing tells them apart, only equal sizes make a copy.
+        size = header.file.stat().st_size if place == (None, None) else 0
+        key = (header.sop_uid, place, header.rows, header.columns, header.frames, size)
         if header.sop_uid and key in seen:
             skipped.append(Skipped(header.file, f"Copy of {seen[key].file.name}."))
         else:
@@ -339,70 +338,12 @@ def _treatment(header: Header, full: Dataset) -> tuple[Treat, str]:
         return "view", "Localizer: shown, not denoised."
     if header.sop_class.startswith(_SECONDARY_CAPTURE):
         return "view", "Secondary capture: shown, not denoised."
+    if header.sop_class == _PARAMETRIC_MAP:
+        return "view", "Parametric map: shown, not denoised."
+    if whole(full, "BitsAllocated", 16) not in (8, 16, 32):
+        return "list", "Unusual bit layout: not read."
     if header.high_bit not in (-1, header.bits - 1):
         return "list", "Unusual bit layout: not read."
     if "ModalityLUTSequence" in full and full.ModalityLUTSequence:
         return "view", "Values through a look-up table: shown, not denoised."
     return "denoise", ""
-
-
-_NUMBERS = {
-    "kvp": "KVP",
-    "exposure": "Exposure",
-    "tube_current": "XRayTubeCurrent",
-    "thickness": "SliceThickness",
-    "tr": "RepetitionTime",
-    "te": "EchoTime",
-    "field_strength": "MagneticFieldStrength",
-}
-_WORDS = {"manufacturer": "Manufacturer", "model": "ManufacturerModelName", "body_part": "BodyPartExamined"}
-_SHARED = {
-    "kvp": "CTXRayDetailsSequence",
-    "kernel": "CTReconstructionSequence",
-    "thickness": "PixelMeasuresSequence",
-    "tr": "MRTimingAndRelatedParametersSequence",
-    "te": "MREchoSequence",
-}
-_SPACES = re.compile(r"\s+")
-
-
-def acquisition(full: Dataset) -> dict[str, Any]:
-    """How the series was taken, only what is present. thickness mm; tr, te ms; kvp kV; exposure mAs; current mA."""
-    found: dict[str, Any] = {}
-    kernel = "\\".join(value for value in _nested(full, "kernel", "ConvolutionKernel") if value)
-    if kernel:
-        found["kernel"] = kernel
-    for name, keyword in _NUMBERS.items():
-        value = number(full, keyword)
-        if value is None:
-            value = next(iter(_numbers(_nested(full, name, "EffectiveEchoTime" if name == "te" else keyword))), None)
-        if value is not None:
-            found[name] = int(value) if float(value).is_integer() else round(value, 6)
-    for name, keyword in _WORDS.items():
-        words = _SPACES.sub(" ", text(full, keyword))
-        if words:
-            found[name] = words
-    if text(full, "PhotometricInterpretation").upper() == "MONOCHROME1":
-        found["photometric"] = "MONOCHROME1"
-    return found
-
-
-def _nested(full: Dataset, name: str, keyword: str) -> tuple[str, ...]:
-    values = texts(full, keyword)
-    if values or name not in _SHARED:
-        return values
-    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for item in list(full.get(groups) or ())[:1]:
-            for part in list(item.get(_SHARED[name]) or ())[:1]:
-                values = texts(part, keyword)
-                if values:
-                    return values
-    return ()
-
-
-def _numbers(values: Iterable[str]) -> Iterable[float]:
-    for value in values:
-        try:
-            yield float(value)
-        except ValueError:
-            continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from PIL import Image
 from aegui.errors import UserError
 from aegui.imaging import volumes
 from aegui.imaging.pixels import OUTSIDE_CT
-from aegui.imaging.quiet import quiet
 from aegui.imaging.series import Geometry, Mask, Pixels, Series, Skipped
 from aegui.imaging.text import digest, made_uid, natural
 
@@ -57,12 +56,11 @@ def inspect(path: Path, root: Path) -> Picture | Series | Skipped:
     """One image file. A 3-D array or a TIFF of many pages is a series of its own."""
     suffix = path.suffix.lower()
     try:
-        with quiet():
-            if suffix == ".npy":
-                return _inspect_npy(path, root)
-            if suffix in (".tif", ".tiff"):
-                return _inspect_tiff(path, root)
-            return _inspect_pillow(path, root)
+        if suffix == ".npy":
+            return _inspect_npy(path, root)
+        if suffix in (".tif", ".tiff"):
+            return _inspect_tiff(path, root)
+        return _inspect_pillow(path, root)
     except OSError as error:
         if error.errno is not None:
             return Skipped(path, f"Cannot be read: {error.strerror or error}.")
@@ -125,7 +123,7 @@ def _png_depth(path: Path) -> int:
     return start[24] if start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 26 else 8
 
 
-def gather(pictures: Sequence[Picture]) -> list[Series]:
+def gather(pictures: Sequence[Picture]) -> Iterator[tuple[list[Series], list[Skipped]]]:
     """One series per folder, patient prefix, file type, size and channels."""
     groups: dict[tuple[object, ...], list[Picture]] = defaultdict(list)
     for item in pictures:
@@ -134,7 +132,8 @@ def gather(pictures: Sequence[Picture]) -> list[Series]:
         groups[(item.file.parent, stem, kind, item.rows, item.columns, item.channels, item.bits, item.problem)].append(
             item
         )
-    return [_series(members) for members in groups.values()]
+    for members in groups.values():
+        yield [_series(members)], []
 
 
 def _series(members: list[Picture]) -> Series:
@@ -201,14 +200,13 @@ def is_grey(values: npt.NDArray[Any]) -> bool:
 def load(path: Path) -> npt.NDArray[Any]:
     """The values of one image in the file's own type: (rows, columns) or (rows, columns, 3). UserError if broken."""
     try:
-        with quiet():
-            if path.suffix.lower() == ".npy":
-                return np.asarray(np.load(path, allow_pickle=False))
-            if path.suffix.lower() in (".tif", ".tiff"):
-                values = np.asarray(tifffile.imread(path, key=0))
-                return values[..., :3] if values.ndim == 3 else values
-            with Image.open(path) as image:
-                return _pillow_values(image)
+        if path.suffix.lower() == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False))
+        if path.suffix.lower() in (".tif", ".tiff"):
+            values = np.asarray(tifffile.imread(path, key=0))
+            return values[..., :3] if values.ndim == 3 else values
+        with Image.open(path) as image:
+            return _pillow_values(image)
     except Exception as error:
         raise UserError(
             f"{path.name} cannot be read.", "The image may be cut off or damaged. Copy it again, or leave it out."

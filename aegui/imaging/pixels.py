@@ -18,13 +18,13 @@ from pydicom.pixels import apply_color_lut, pixel_array
 from aegui.errors import UserError
 from aegui.imaging.frames import Frames, frames_of, rescale_of
 from aegui.imaging.headers import number, read_dataset, text, whole
-from aegui.imaging.quiet import quiet
+from aegui.imaging.quiet import itk
 from aegui.imaging.series import Mask, Pixels, Series
 
 Stored = npt.NDArray[Any]
 
 OUTSIDE_CT = -2000.0  # HU and below: never anatomy, so outside the field of view
-_JPEG_12BIT_OR_LOSSLESS = {"1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"}
+_DEFLATED = "1.2.840.10008.1.2.1.99"
 _CACHED = 4
 
 
@@ -41,8 +41,7 @@ class Slice:
 def decode(path: Path, frame: int | None = None) -> Stored:
     """Stored values of one frame, never inverted or rescaled; colour comes as RGB. UserError if broken."""
     try:
-        with quiet():
-            return _decode(path, frame)
+        return _decode(path, frame)
     except UserError:
         raise
     except OSError as error:
@@ -66,15 +65,18 @@ def _decode(path: Path, frame: int | None) -> Stored:
     header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
     syntax = header.file_meta.get("TransferSyntaxUID")
     values: Stored
-    if not syntax:
+    if not syntax or str(syntax) == _DEFLATED:
         values = pixel_array(read_dataset(path), index=frame)
     else:
         try:
             values = pixel_array(path, index=frame)
-        except Exception:
-            if str(syntax) not in _JPEG_12BIT_OR_LOSSLESS:
+        except Exception as error:
+            if not syntax.is_compressed or whole(header, "SamplesPerPixel", 1) != 1:
                 raise
-            values = _through_gdcm(path, header, frame)
+            try:
+                values = _through_gdcm(path, header, frame)
+            except RuntimeError:
+                raise error from None
     if text(header, "PhotometricInterpretation").upper() == "PALETTE COLOR":
         values = apply_color_lut(values, header)
         return (values >> 8).astype(np.uint8) if values.dtype == np.uint16 else values
@@ -83,8 +85,7 @@ def _decode(path: Path, frame: int | None) -> Stored:
 
 def _through_gdcm(path: Path, header: Dataset, frame: int | None) -> Stored:
     """Second decoder, for 12-bit and lossless JPEG. It rescales by itself, which is undone here."""
-    import SimpleITK as sitk
-
+    sitk = itk()
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
@@ -180,8 +181,7 @@ class DicomSource:
         """Everything but the pixels."""
         path = self.series.files[0] if len(self.series.files) == 1 else self.series.files[index]
         try:
-            with quiet():
-                return read_dataset(path, pixels=False)
+            return read_dataset(path, pixels=False)
         except OSError as error:
             raise UserError(
                 f"{path.name} cannot be read: {error.strerror or error}.", "Scan the folder again."
@@ -205,9 +205,8 @@ class DicomSource:
                 f"its series is {expected[1]} × {expected[0]}.",
                 "Scan the folder again.",
             )
-        with quiet():
-            slope, intercept = self._frames.rescale[frame or 0] if self._frames else rescale_of(header)
-            padding = padding_of(header) if stored.ndim == 2 else None
+        slope, intercept = self._frames.rescale[frame or 0] if self._frames else rescale_of(header)
+        padding = padding_of(header) if stored.ndim == 2 else None
         result = Slice(stored, slope, intercept, padding)
         with self._lock:
             self._slices[index] = result

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from aegui.errors import UserError
-from aegui.events import Done, Events, Found, Progress
+from aegui.events import Done, Event, Events, Found, Progress, Stop
 from aegui.imaging import archive, dicom, images, volumes
 from aegui.imaging.headers import Header, looks_like_dicom, read_header
-from aegui.imaging.quiet import quiet
 from aegui.imaging.series import ScanResult, Series, Skipped
 from aegui.imaging.text import natural
 
 _EVERY = 0.15  # seconds between signs of life
 _THREADS = 4
+_AHEAD = 64  # files handed to the threads at a time
 _ZIP = b"PK\x03\x04"
 _PARTIAL = ".part"
 
@@ -27,67 +29,94 @@ _Item = Header | images.Picture | Series | Skipped
 
 def scan(paths: Sequence[Path]) -> Events:
     """Look through folders, files and zips. Progress while it runs, Found per series, Done(ScanResult)."""
-    files: list[tuple[Path, Path]] = []
     skipped: list[Skipped] = []
+    items: list[_Item] = []
+    files = yield from _collect(paths, skipped)
+    owned = _owned(files)
+    waiting = [entry for entry in files if entry[0] not in owned]
+    try:
+        yield from _inspect_all(waiting, len(owned), items)
+    except Stop:
+        skipped += [Skipped(file, "Not read: the scan was stopped.") for file, _ in waiting[len(items) :]]
+    yield from _finish(items, skipped, owned)
+
+
+def _collect(paths: Sequence[Path], skipped: list[Skipped]) -> Generator[Event, None, list[tuple[Path, Path]]]:
+    """(file, root) of every file there is, each once, zips unpacked."""
     pulse = _Pulse()
     seen: set[Path] = set()
+    files: list[tuple[Path, Path]] = []
+    zips: list[Path] = []
     for path in paths:
         for entry in _listed(Path(path)):
-            if isinstance(entry, Skipped):
-                skipped.append(entry)
-            else:
-                real = entry[0].resolve()
-                if real not in seen:
-                    seen.add(real)
-                    files.append(entry)
             if pulse.due():
                 yield Progress(len(files), None, "Looking for files")
-    plain: list[tuple[Path, Path]] = []
-    for file, root in files:
-        if not _is_zip(file):
-            plain.append((file, root))
-            continue
+            if isinstance(entry, Skipped):
+                skipped.append(entry)
+                continue
+            real = entry[0].resolve()
+            if real in seen:
+                continue
+            seen.add(real)
+            if _is_zip(entry[0]):
+                zips.append(entry[0])
+            else:
+                files.append(entry)
+    for file in zips:
         try:
             for step in archive.unpack(file):
                 if isinstance(step, Progress):
                     yield step
-                else:
-                    found = [entry for entry in _listed(step) if not isinstance(entry, Skipped)]
-                    plain += found
-                    if not found:
-                        skipped.append(Skipped(file, "Empty zip file."))
+                    continue
+                found = [entry for entry in _listed(step) if not isinstance(entry, Skipped)]
+                files += found
+                if not found:
+                    skipped.append(Skipped(file, "Empty zip file."))
         except UserError as error:
             skipped.append(Skipped(file, error.message))
         except OSError as error:
             skipped.append(Skipped(file, f"Cannot be unpacked: {error.strerror or error}."))
-    owned = _owned(plain)
-    waiting = [entry for entry in plain if entry[0] not in owned]
-    items: list[_Item] = []
-    yield Progress(0, len(plain), "Scanning")
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="scan") as pool:
-        bite = 64
-        at = 0
-        while at < len(waiting):
-            started = time.monotonic()
-            with quiet():
-                items += pool.map(_inspect, waiting[at : at + bite])
-            at += bite
-            # Slow drives get smaller bites, so that progress keeps coming.
-            seconds = time.monotonic() - started
-            bite = max(4, min(512, int(bite * _EVERY / max(seconds, 1e-3))))
-            yield Progress(min(at, len(waiting)) + len(owned), len(plain), "Scanning")
-    yield from _finish(items, skipped, owned, pulse)
+    return files
 
 
-def _finish(items: list[_Item], skipped: list[Skipped], owned: dict[Path, Path], pulse: _Pulse) -> Events:
+def _inspect_all(waiting: Sequence[tuple[Path, Path]], before: int, items: list[_Item]) -> Events:
+    """Inspect files in threads, which pays on slow drives; results come in order."""
+    total = before + len(waiting)
+    yield Progress(before, total, "Scanning")
+    pulse = _Pulse()
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="scan")
+    queue: deque[Future[_Item]] = deque()
+    try:
+        rest = iter(waiting)
+        while True:
+            while len(queue) < _AHEAD and (entry := next(rest, None)) is not None:
+                queue.append(pool.submit(_inspect, entry))
+            if not queue:
+                break
+            if not queue[0].done():
+                wait([queue[0]], timeout=_EVERY)
+            if queue[0].done():
+                items.append(queue.popleft().result())
+            if pulse.due():
+                yield Progress(before + len(items), total, "Scanning")
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    yield Progress(total, total, "Scanning")
+
+
+def _finish(items: list[_Item], skipped: list[Skipped], owned: dict[Path, Path]) -> Events:
+    pulse = _Pulse()
     series = [item for item in items if isinstance(item, Series)]
     skipped += [item for item in items if isinstance(item, Skipped)]
-    with quiet():
-        more, doubles = dicom.gather([item for item in items if isinstance(item, Header)])
-    if pulse.due():
-        yield Progress(len(items), len(items), "Sorting")
-    series += more + images.gather([item for item in items if isinstance(item, images.Picture)])
-    skipped += doubles
+    headers = [item for item in items if isinstance(item, Header)]
+    pictures = [item for item in items if isinstance(item, images.Picture)]
+    sorted_in = 0
+    for found, doubles in chain(dicom.gather(headers), images.gather(pictures)):
+        series += found
+        skipped += doubles
+        sorted_in += sum(len(item.files) for item in found)
+        if pulse.due():
+            yield Progress(sorted_in, len(headers) + len(pictures), "Sorting")
     used = {file for item in series for file in item.files}
     for data, header in owned.items():
         if data not in used:
@@ -102,13 +131,17 @@ def _finish(items: list[_Item], skipped: list[Skipped], owned: dict[Path, Path],
 
 def _labelled(series: list[Series]) -> list[Series]:
     """Give each patient a pseudonym that is the same in every scan, unless two patients would share it."""
-    taken: dict[str, int] = {}
-    for key in sorted({item.patient for item in series}):
-        wish = int(key[:8], 16) % 10_000
-        while wish in taken.values():
-            wish = (wish + 1) % 10_000 if len(taken) < 10_000 else len(taken)
-        taken[key] = wish
-    return [replace(item, label=f"ANON-{taken[item.patient]:04d}") for item in series]
+    keys = sorted({item.patient for item in series})
+    room = max(10_000, 2 * len(keys))
+    taken: set[int] = set()
+    labels: dict[str, str] = {}
+    for key in keys:
+        number = int(key[:8], 16) % room
+        while number in taken:
+            number = (number + 1) % room
+        taken.add(number)
+        labels[key] = f"ANON-{number:04d}"
+    return [replace(item, label=labels[item.patient]) for item in series]
 
 
 class _Pulse:

@@ -18,7 +18,6 @@ from aegui import __version__
 from aegui.errors import UserError
 from aegui.imaging.headers import read_dataset, text, whole
 from aegui.imaging.pixels import DicomSource, Slice, embedded_overlays, stored_range
-from aegui.imaging.quiet import quiet
 from aegui.imaging.series import Pixels, Series
 from aegui.imaging.staging import DerivedNote, Staging, Tally, encode, writing
 from aegui.imaging.text import made_uid, safe_name
@@ -59,12 +58,11 @@ class DicomSink:
     def write(self, index: int, pixels: Pixels) -> None:
         """Take slice `index`, in the source's real units."""
         item = self._source.slice(index)
-        with quiet():
-            if self._source.frame(index) is not None:
-                self._frames[index] = self._stored(index, pixels, item, self._source.header(index))
-            else:
-                dataset = self._read(index)
-                self._save(dataset, index, self._stored(index, pixels, item, dataset))
+        if self._source.frame(index) is not None:
+            self._frames[index] = self._stored(index, pixels, item, self._source.header(index))
+        else:
+            dataset = self._read(index)
+            self._save(dataset, index, self._stored(index, pixels, item, dataset))
         self._tally.take(index)
 
     def finish(self) -> Path:
@@ -73,8 +71,7 @@ class DicomSink:
         if self._frames:
             numbers = {self._source.frame(index): values for index, values in self._frames.items()}
             frames = np.stack([numbers[number] for number in range(len(numbers))])
-            with quiet():
-                self._save(self._read(0), 0, frames)
+            self._save(self._read(0), 0, frames)
             self._frames.clear()
         return self._staging.publish_folder()
 
@@ -146,17 +143,24 @@ def _derive(dataset: Dataset, series: Series, series_uid: str, note: DerivedNote
     dataset.SeriesDescription = described[: _LONG_STRING - len(note.suffix)] + note.suffix[:_LONG_STRING]
     number = whole(dataset, "SeriesNumber") + _SERIES_NUMBER_STEP
     dataset.SeriesNumber = number if 0 < number <= _LARGEST_NUMBER else _SERIES_NUMBER_STEP
-    if source_uid:
+    words = note.description or f"Denoised by aegui, model {note.model}, strength {note.strength:g}"
+    if source_uid and not _legal(source_uid):
+        words = f"{words}; source instance {source_uid}"
+    elif source_uid:
         reference = Dataset()
         reference.ReferencedSOPClassUID = UID(source_class)
         reference.ReferencedSOPInstanceUID = UID(source_uid)
         reference.PurposeOfReferenceCodeSequence = _coded(codes.DCM.SourceImageForImageProcessingOperation)
         dataset.SourceImageSequence = Sequence([reference])
-    words = note.description or f"Denoised by aegui, model {note.model}, strength {note.strength:g}"
     dataset.DerivationDescription = _ascii(words)[:_SHORT_TEXT]
     dataset.DerivationCodeSequence = _coded(codes.DCM.Smoothing)
     dataset.ContributingEquipmentSequence = Sequence([*_earlier(dataset), _equipment(note, now)])
     _new_meta(dataset)
+
+
+def _legal(uid: str) -> bool:
+    """Whether a UID may stand in a reference; some archives make theirs below the root 0, which no one may."""
+    return UID(uid).is_valid and not uid.startswith("0.")
 
 
 def _coded(code: Code) -> Sequence:
@@ -194,6 +198,9 @@ def _set_image_type(dataset: Dataset) -> None:
     dataset.ImageType = _derived(dataset.get("ImageType"), second)
     if not enhanced:
         return
+    # Enhanced MR may say this of original images only.
+    if "MRAcquisitionType" in dataset:
+        del dataset.MRAcquisitionType
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for group in dataset.get(groups) or ():
             for item in [sub for element in group if element.VR == "SQ" for sub in element.value]:

@@ -17,7 +17,7 @@ from aegui.imaging import geometry as geo
 from aegui.imaging import volumes
 from aegui.imaging.images import ImageSource, original
 from aegui.imaging.pixels import DicomSource
-from aegui.imaging.quiet import quiet
+from aegui.imaging.quiet import itk
 from aegui.imaging.series import Pixels, Series, SliceSource
 from aegui.imaging.staging import DerivedNote, Staging, Tally, encode, writing
 from aegui.imaging.text import free_path, safe_name
@@ -42,7 +42,7 @@ class ImageSink:
         """Take slice `index`."""
         values = encode(pixels, self._source.stored(index), self._source.valid(index))
         path = self._source.series.files[index]
-        with quiet(), writing(self._staging.folder):
+        with writing(self._staging.folder):
             _save_image(path, self._staging.path / path.name, values)
         self._tally.take(index)
 
@@ -127,7 +127,7 @@ class VolumeSink:
         final = free_path(self._staging.folder / path.name)
         self._staging.name = final.name
         target = self._staging.path / final.name
-        with quiet(), writing(self._staging.folder):
+        with writing(self._staging.folder):
             if path.suffix.lower() == ".npy":
                 np.save(target, self._values)
             elif path.suffix.lower() in (".tif", ".tiff"):
@@ -149,8 +149,7 @@ class VolumeSink:
 
 
 def _save_itk(source: Path, target: Path, values: npt.NDArray[Any]) -> None:
-    import SimpleITK as sitk
-
+    sitk = itk()
     like = sitk.ReadImage(str(source))
     size = like.GetSize()[::-1]
     image = sitk.GetImageFromArray(
@@ -204,8 +203,7 @@ class NiftiSink:
 
     def finish(self) -> Path:
         """Write the file under its final name."""
-        import SimpleITK as sitk
-
+        sitk = itk()
         self._tally.close()
         final = free_path(self._staging.folder / self._staging.name)
         self._staging.name = final.name

@@ -13,7 +13,7 @@ import tifffile
 
 from aegui.errors import UserError
 from aegui.imaging.pixels import OUTSIDE_CT
-from aegui.imaging.quiet import quiet
+from aegui.imaging.quiet import itk
 from aegui.imaging.series import Geometry, Mask, Pixels, Series, Skipped, Vector
 from aegui.imaging.text import digest, made_uid
 
@@ -71,8 +71,7 @@ def describe(path: Path, root: Path) -> Series | Skipped:
     if lost:
         return Skipped(path, f"Its data file {lost[0].name} is missing.")
     try:
-        with quiet():
-            return _npy(path, root) if suffix_of(path) == ".npy" else _itk(path, root, data)
+        return _npy(path, root) if suffix_of(path) == ".npy" else _itk(path, root, data)
     except UserError as error:
         return Skipped(path, error.message)
     except Exception:  # noqa: BLE001 - any broken file is listed, the rest goes on
@@ -93,8 +92,7 @@ def describe_tiff(path: Path, root: Path, pages: int, shape: tuple[int, int], dt
 
 
 def _itk(path: Path, root: Path, data: list[Path]) -> Series | Skipped:
-    import SimpleITK as sitk
-
+    sitk = itk()
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -135,8 +133,7 @@ def is_compressed(path: Path) -> bool:
 
 
 def _dtype(pixel: int) -> np.dtype[Any]:
-    import SimpleITK as sitk
-
+    sitk = itk()
     names = {
         "uint8": (sitk.sitkUInt8, sitk.sitkVectorUInt8),
         "int8": (sitk.sitkInt8, sitk.sitkVectorInt8),
@@ -227,8 +224,7 @@ def load(path: Path) -> npt.NDArray[Any]:
     if suffix_of(path) in (".tif", ".tiff"):
         pages = tifffile.imread(path)
         return np.asarray(pages.reshape(-1, *pages.shape[-2:]))
-    import SimpleITK as sitk
-
+    sitk = itk()
     values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     colour = values.shape[-1:] if values.ndim > 2 and _components(path) == 3 else ()
     height, width = values.shape[-3:-1] if colour else values.shape[-2:]
@@ -236,8 +232,7 @@ def load(path: Path) -> npt.NDArray[Any]:
 
 
 def _components(path: Path) -> int:
-    import SimpleITK as sitk
-
+    sitk = itk()
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -263,8 +258,7 @@ class VolumeSource:
             if self._values is None:
                 path = self.series.files[0]
                 try:
-                    with quiet():
-                        self._values = load(path)
+                    self._values = load(path)
                 except Exception as error:
                     raise UserError(
                         f"{path.name} cannot be read.", "The file may be cut off or damaged. Copy it again."
