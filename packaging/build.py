@@ -66,7 +66,11 @@ def freeze(out: Path, work: Path) -> Path:
     subprocess.run(
         command, cwd=ROOT, check=True, stdin=subprocess.DEVNULL, env={**os.environ, "AEGUI_BUILD": str(work)}
     )
-    return out / "aegui"
+    folder = out / "aegui"
+    if sys.platform == "linux" and shutil.which("strip"):
+        # Its symbol table is 90 MB; nothing reads it at run time.
+        subprocess.run(["strip", "--strip-unneeded", folder / "_internal/torch/lib/libtorch_cpu.so"], check=True)
+    return folder
 
 
 def make_tarball(folder: Path, name: str) -> Path:

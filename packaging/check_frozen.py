@@ -25,21 +25,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# One grey CT or MR (or other) scan per transfer syntax; names as in pydicom's and pydicom-data's wheels.
+# One grey slice per transfer syntax: a file of pydicom's or pydicom-data's wheel, or one made from such a file.
 SYNTAXES = {
     "implicit little endian": "MR_small_implicit.dcm",
     "explicit little endian": "CT_small.dcm",
     "explicit big endian": "MR_small_bigendian.dcm",
-    "deflated": "image_dfl.dcm",
+    "deflated": "CT_small.dcm",
     "RLE": "MR_small_RLE.dcm",
-    "JPEG baseline": "SC_rgb_jpeg_dcmtk.dcm",
+    "JPEG baseline": "MR_small.dcm",
     "JPEG extended, 12 bit": "JPGExtended.dcm",
     "JPEG lossless": "JPEG-LL.dcm",
     "JPEG lossless, first order": "JPGLosslessP14SV1_1s_1f_8b.dcm",
     "JPEG 2000 lossless": "MR_small_jp2klossless.dcm",
-    "JPEG 2000": "JPEG2000.dcm",
+    "JPEG 2000": "693_J2KI.dcm",
     "JPEG-LS lossless": "MR_small_jpeg_ls_lossless.dcm",
-    "JPEG-LS near-lossless": "JPEGLSNearLossless_16.dcm",
+    "JPEG-LS near-lossless": "CT_small.dcm",
 }
 
 
@@ -58,7 +58,8 @@ def hidden_folders() -> list[Path]:
     """Where a Python or the source could be found: the checkout, this environment, the Python it was made from."""
     folders = {ROOT, Path(sys.prefix), Path(sys.base_prefix)} - {Path("/usr"), Path("/")}
     folders |= set(Path("/usr/lib").glob("python3*")) | set(Path("/usr/local/lib").glob("python3*"))
-    return sorted(folder for folder in folders if folder.is_dir())
+    there = {folder.resolve() for folder in folders if folder.is_dir()}
+    return sorted(folder for folder in there if not there & set(folder.parents))
 
 
 class Machine:
@@ -132,6 +133,46 @@ def sample_file(name: str) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
+def write_sample(syntax: str, source: Path, target: Path) -> None:
+    """The file as it is, or recoded, or called MR where the only samples of a syntax are secondary captures."""
+    import io
+
+    import pydicom
+    from PIL import Image
+    from pydicom import uid
+    from pydicom.encaps import encapsulate
+
+    dataset = pydicom.dcmread(source)
+    match syntax:
+        case "deflated":
+            dataset.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
+        case "JPEG-LS near-lossless":
+            dataset.compress(uid.JPEGLSNearLossless, jls_error=2)
+        case "JPEG baseline":
+            pixels = dataset.pixel_array
+            grey = (pixels * (255 / pixels.max())).astype("uint8")
+            stream = io.BytesIO()
+            Image.fromarray(grey).save(stream, "JPEG", quality=95)
+            dataset.BitsAllocated = dataset.BitsStored = 8
+            dataset.HighBit, dataset.PixelRepresentation = 7, 0
+            dataset.LossyImageCompression = "01"
+            for keyword in ("SmallestImagePixelValue", "LargestImagePixelValue", "PixelPaddingValue"):
+                if keyword in dataset:
+                    delattr(dataset, keyword)
+            dataset.PixelData = encapsulate([stream.getvalue()])
+            dataset["PixelData"].VR = "OB"
+            dataset.file_meta.TransferSyntaxUID = uid.JPEGBaseline8Bit
+        case _ if dataset.SOPClassUID == uid.SecondaryCaptureImageStorage:
+            dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = uid.MRImageStorage
+            dataset.Modality, dataset.ImageType = "MR", ["ORIGINAL", "PRIMARY"]
+            dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [0, 0, 0], [1, 0, 0, 0, 1, 0]
+            dataset.PixelSpacing, dataset.SliceThickness = [1, 1], 1
+        case _:
+            shutil.copy(source, target)
+            return
+    dataset.save_as(target)
+
+
 def check_syntaxes(machine: Machine, work: Path) -> str:
     """Each transfer syntax alone, so that one failing codec is named."""
     done, absent, failed = [], [], []
@@ -142,7 +183,7 @@ def check_syntaxes(machine: Machine, work: Path) -> str:
             continue
         folder = work / "syntaxes" / syntax.replace(" ", "_").replace(",", "")
         folder.mkdir(parents=True)
-        shutil.copy(source, folder)
+        write_sample(syntax, source, folder / name)
         output = work / "denoised" / folder.name
         try:
             series = json.loads(machine.run("scan", folder, "--json"))["series"]
