@@ -22,7 +22,7 @@ from aegui.gui.widgets.recipe_foot import duration_words
 from aegui.gui.widgets.run_band import RunBand, gain_words
 from aegui.gui.widgets.run_log import EventList, PreviewStrip
 from aegui.gui.widgets.states import Blocked, EmptyState, Requirement
-from aegui.gui.widgets.training_plots import TrainingPlots
+from aegui.gui.widgets.training_plots import TrainingPlots, signed
 
 
 class TrainPage(Page):
@@ -50,23 +50,23 @@ class TrainPage(Page):
         self.unfinished = Note("info", "")
         self.resume_link = button("Resume this run", "link", clicked=self._on_resume)
         self.unfinished.add_action(self.resume_link)
-        self.unfinished.hide()
+        self.unfinished_room = holder(column(self.unfinished, margins=(24, 16, 24, 0)))
+        self.unfinished_room.hide()
         self.band = RunBand()
         self.note = Note("ok", "")
-        self.note.hide()
         self.plots = TrainingPlots()
         self.preview = PreviewStrip()
         self.log = EventList()
         self._lower = row((self.preview, 1), self.log, gap=16)
         self._body = column((self.plots, 58), (self._lower, 42), margins=(24, 16, 24, 16), gap=16)
-        self._note_room = column(self.note, margins=(24, 12, 24, 0))
-        going = holder(column(self.band, self._note_room, (holder(self._body), 1), gap=0))
+        self.note_room = holder(column(self.note, margins=(24, 12, 24, 0)))
+        self.note_room.hide()
+        going = holder(column(self.band, self.note_room, (holder(self._body), 1), gap=0))
         self.stack = QStackedWidget()
         self._views = {"blocked": self.blocked, "ready": self.ready, "run": going}
         for view in self._views.values():
             self.stack.addWidget(view)
-        above = column(self.unfinished, margins=(24, 16, 24, 0))
-        self.setLayout(column(above, (self.stack, 1), gap=0))
+        self.setLayout(column(self.unfinished_room, (self.stack, 1), gap=0))
         self.recipe_button = button("Recipe used", "ghost", "file-text", clicked=self._on_recipe)
         self.head_actions = [self.recipe_button]
         self._connect()
@@ -98,8 +98,8 @@ class TrainPage(Page):
             return RailState("warn", "Stopped")
         if self.state == "done":
             best = self.curves.best("psnr")
-            words = gain_words(best, self.band.scores)[0] if best is not None else ""
-            return RailState("done", f"{words.split(' over')[0]} dB" if words else "Done")
+            gain = gain_words(best, self.band.scores)[1] if best is not None else 0.0
+            return RailState("done", f"{gain:+.2f} dB".replace("-", "\u2212") if gain else "Done")
         if self._missing:
             return RailState("blocked", f"{self._missing} missing")
         return RailState("ready", "Not started")
@@ -138,7 +138,7 @@ class TrainPage(Page):
         self.plots.begin(self.curves)
         self.preview.clear()
         self.log.start(str(job.run))
-        self.note.hide()
+        self.note_room.hide()
         self.session.run_folder = job.run
         made.event.connect(self._on_event)
         made.done.connect(self._on_done)
@@ -178,7 +178,7 @@ class TrainPage(Page):
             case events.Warned(message=message, hint=hint):
                 self.log.add(f"{message} {hint}".strip(), "triangle-alert")
                 self.note.show_text("warn", f"{message} {hint}".strip())
-                self.note.show()
+                self.note_room.show()
 
     def _on_started(self, event: events.Started) -> None:
         self.curves.start(event, self.run.run if self.run else None)
@@ -202,17 +202,17 @@ class TrainPage(Page):
         self.band.epoch.setText(f"{head} after epoch {result.epochs} of {self.curves.planned}")
         self.band.step.setText("")
         self.band.so_far.setText(f"after {taken}")
-        psnr = result.scores.get("psnr")
-        gain = ""
-        if psnr is not None:
-            self.band.show_score(psnr)
-            gain = f", PSNR {psnr:.2f} dB, {gain_words(psnr, result.baselines)[0]}"
+        psnr = result.scores["psnr"]
+        self.band.scores = result.baselines
+        self.band.show_score(psnr)
+        words, above = gain_words(psnr, result.baselines)
+        gain = f", PSNR {signed(psnr)} dB, {words}"
         best = f"epoch {result.best_epoch}" if result.best_epoch else "the model as it was"
         self.log.add(f"{head}; best is {best}{gain}, saved as {Path(result.bundle).name}", "circle-check")
-        if self.note.isHidden():
-            text = f"Best: {best}{gain} on validation slices. Look at it in Review before you use it."
-            self.note.show_text("ok", text, head)
-            self.note.show()
+        if self.note_room.isHidden():
+            text = f"{head}. Best: {best}{gain} on validation slices. Look at it in Review before you use it."
+            self.note.show_text("ok" if above > 0 else "warn", text)
+            self.note_room.show()
         self._set_state("done")
         self.session.set_result(result)
         self.session.toast.emit("ok", head, f"Best: {best}{gain}")
@@ -227,7 +227,7 @@ class TrainPage(Page):
             error = UserError("Training stopped because of a fault in the program.", "")
         self.log.add(str(error), "octagon-alert")
         self.note.show_text("err", f"{error.hint} {kept}".strip(), error.message)
-        self.note.show()
+        self.note_room.show()
         resumable = self.run is not None and (self.run.run / "last.pt").exists()
         self.band.resume.setVisible(resumable)
         if not self.epoch:
@@ -320,7 +320,7 @@ class TrainPage(Page):
         self.stack.setCurrentWidget(self._views["run" if not idle else "blocked" if self._missing else "ready"])
         self.recipe_button.setVisible(self.run is not None)
         left = runs.unfinished() if idle else None
-        self.unfinished.setVisible(left is not None)
+        self.unfinished_room.setVisible(left is not None)
         if left is not None:
             self.unfinished.show_text("info", f"{left.words}. It goes on exactly where it was.", "An unfinished run")
             self.resume_link.setEnabled(bool(self.session.noisy))

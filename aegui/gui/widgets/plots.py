@@ -99,6 +99,8 @@ class Line:
         self.item.setData(np.asarray(x, dtype=float), values)
         if self.label is not None and values.size and np.isfinite(values[-1]):
             self.label.setPos(float(x[-1]), math.log10(values[-1]) if self._plot.log else float(values[-1]))
+            # Near the right edge there is no room behind the line's end.
+            self.label.setAnchor((1.0, 1.0) if x[-1] > 0.8 * self._plot.span else (0.0, 0.5))
             self.label.setVisible(True)
 
     def write_end(self, text: str) -> None:
@@ -157,6 +159,11 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]
         self.setMinimumHeight(64)
         theme.changed().connect(self.dress)
         self.dress()
+
+    @property
+    def span(self) -> float:
+        """The right end of the x range."""
+        return self._range[1]
 
     def add(self, item: Any) -> None:
         self.getPlotItem().addItem(item, ignoreBounds=isinstance(item, pg.TextItem))
@@ -221,7 +228,32 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]
         span = max(high - low, least, 1e-9)
         middle = (low + high) / 2
         low, high = min(low, middle - span / 2), max(high, middle + span / 2)
-        self.getPlotItem().setYRange(low - 0.08 * span, high + 0.14 * span, padding=0)
+        # Room for words above the highest line and a little air below the lowest, whatever the height.
+        height = max(60.0, self.getPlotItem().getViewBox().height())
+        per_pixel = span / (height - theme.scaled(18) - 8)
+        low, high = low - 8 * per_pixel, high + theme.scaled(18) * per_pixel
+        self.getPlotItem().setYRange(low, high, padding=0)
+        self._spread(low, high)
+
+    def _spread(self, low: float, high: float) -> None:
+        """Words of levels that lie close together go below the lower one, then further left."""
+        per_pixel = (high - low) / max(1.0, self.getPlotItem().getViewBox().height())
+        room = theme.scaled(15) * per_pixel
+        ordered = sorted(self.levels, key=lambda level: level.value, reverse=True)
+        above = high
+        for place, level in enumerate(ordered):
+            below = ordered[place + 1].value if place + 1 < len(ordered) else low
+            left = 0.0
+            if above - level.value >= room:
+                anchor = 1.0
+            elif level.value - below >= room:
+                anchor = 0.0
+            else:
+                # No room on either side: beside the words of the level above.
+                anchor, left = 1.0, 0.45 * (place % 2)
+            level.label.setAnchor((1.0, anchor))
+            level.place(self._range[1] * (1 - left))
+            above = level.value if anchor else level.value - room
 
     def describe(self) -> None:
         """Latest values for screen readers."""

@@ -158,17 +158,17 @@ class RunBand(QFrame):
             self.show_score(best)
 
     def show_score(self, psnr: float) -> None:
-        self.best.setText(f"{psnr:.2f} dB")
+        self.best.setText(f"{psnr:.2f} dB".replace("-", "\u2212"))
         words, gain = gain_words(psnr, self.scores)
         self.gain.setText(words)
+        self.gain.setToolTip("PSNR in dB, mean over the validation slices")
         theme.set_property(self.gain, t="ok" if gain > 0 else "ter")
 
 
 def gain_words(psnr: float, scores: Mapping[str, Mapping[str, float]]) -> tuple[str, float]:
-    """(“+2.6 over classical”, 2.6): over the first baseline there is."""
+    """(“+2.60 over classical”, 2.6), against the first baseline there is; (“0.40 below classical”, −0.4)."""
     for key, words in (("classical", "classical"), ("pretrained", "as it was"), ("input", "input")):
         if key in scores:
             gain = psnr - scores[key]["psnr"]
-            sign = "+" if gain >= 0 else "\u2212"
-            return f"{sign}{abs(gain):.2f} over {words}", gain
+            return (f"+{gain:.2f} over {words}" if gain >= 0 else f"{-gain:.2f} below {words}"), gain
     return "", 0.0

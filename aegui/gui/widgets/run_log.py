@@ -42,7 +42,7 @@ class PreviewStrip(QFrame):
         self.hint.setText("appears after the first epoch")
 
     def show_preview(self, event: Preview) -> None:
-        noisy, now, reference = self.views
+        noisy, now, _ = self.views
         self.name.setText(event.label)
         self.hint.setText("updates each epoch")
         self.link.set_window(*event.window)

@@ -36,6 +36,11 @@ GAP = 0.1  # seconds between two redraws
 MARGIN = 1.04  # room for the words right of the last epoch
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """With a true minus."""
+    return f"{value:.{digits}f}".replace("-", "\u2212")
+
+
 class PlotCard(QFrame):
     """Two plots above each other, or one with a toggle where there is no room for two."""
 
@@ -140,8 +145,8 @@ class TrainingPlots(QWidget):
         ):
             scores = event.scores.get(key)
             if scores:
-                self.psnr.level(scores["psnr"], f"{words} {scores['psnr']:.1f}", style)
-                self.ssim.level(scores["ssim"], f"{words.split(' (')[0]} {scores['ssim']:.2f}", style)
+                self.psnr.level(scores["psnr"], f"{words} {signed(scores['psnr'], 1)}", style)
+                self.ssim.level(scores["ssim"], f"{words.split(' (')[0]} {signed(scores['ssim'])}", style)
         self.refresh()
 
     def refresh(self) -> None:
@@ -187,8 +192,8 @@ class TrainingPlots(QWidget):
             return
         epoch = self.curves.best_epoch
         self._diamond.setData([epoch], [best])
-        self._best.setText(f"best {best:.2f}, epoch {epoch}")
-        left = epoch < 0.3 * self.curves.planned
+        self._best.setText(f"best {signed(best)}, epoch {epoch}")
+        left = epoch < 0.5 * self.curves.planned
         self._best.setAnchor((0.0, 1.2) if left else (1.0, 1.2))
         self._best.setPos(epoch, best)
 
