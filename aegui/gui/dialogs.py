@@ -96,13 +96,21 @@ class Dialog(QDialog):
         self.setMask(QRegion(shape.toFillPolygon().toPolygon()))
         super().resizeEvent(event)
 
+    def fit(self) -> None:
+        """As high as the words need at this width."""
+        layout = self.layout()
+        if layout is not None:
+            layout.activate()
+            high = layout.heightForWidth(self.width()) if layout.hasHeightForWidth() else layout.sizeHint().height()
+            self.setFixedHeight(high)
+
     def showEvent(self, event: QShowEvent) -> None:
         parent = self.parentWidget()
         assert parent is not None
         self._scrim.setGeometry(parent.rect())
         self._scrim.show()
         self._scrim.raise_()
-        self.adjustSize()
+        self.fit()
         middle = parent.mapToGlobal(QPoint(0, 0)) + parent.rect().center()
         self.move(middle - self.rect().center())
         super().showEvent(event)
@@ -143,6 +151,19 @@ def error_dialog(
     return dialog
 
 
+def text_dialog(window: QWidget, title: str, lines: Sequence[str]) -> Dialog:
+    """A list to read and copy."""
+    dialog = Dialog(window, title, "list")
+    view = QPlainTextEdit("\n".join(lines))
+    view.setReadOnly(True)
+    view.setAccessibleName(title)
+    view.setFixedHeight(280)
+    dialog.body.addWidget(view)
+    dialog.add_answers([Answer("Close")])
+    dialog.open()
+    return dialog
+
+
 def _details(text: str) -> QWidget:
     view = QPlainTextEdit(text)
     view.setProperty("t", "mono")
@@ -151,13 +172,15 @@ def _details(text: str) -> QWidget:
     view.setFixedHeight(120)
     view.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
     view.hide()
-    toggle = button("Technical details", "ghost", "chevron-right", size="s")
+    toggle = button(" Technical details", "ghost", size="s", name="Technical details")
+    theme.set_icon(toggle, "chevron-right")
 
     def flip() -> None:
         view.setVisible(not view.isVisible())
         theme.set_icon(toggle, "chevron-down" if view.isVisible() else "chevron-right")
         dialog = view.window()
-        dialog.adjustSize()
+        if isinstance(dialog, Dialog):
+            dialog.fit()
 
     toggle.clicked.connect(flip)
     copy = button("Copy details", "ghost", "copy", size="s")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer
+import shiboken6
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Slot
 from PySide6.QtWidgets import QFrame, QWidget
 
 from aegui.gui import theme
@@ -46,7 +47,7 @@ class Toasts(QObject):
         toast = Toast(tone, text, detail, action, do)
         toast.setParent(self._window)
         self.shown.append(toast)
-        toast.destroyed.connect(lambda: self._gone(toast))
+        toast.destroyed.connect(self._prune)
         while len(self.shown) > MOST:
             self.shown.pop(0).close()
         timer = QTimer(toast)
@@ -57,10 +58,10 @@ class Toasts(QObject):
         self._place()
         return toast
 
-    def _gone(self, toast: Toast) -> None:
-        if toast in self.shown:
-            self.shown.remove(toast)
-            self._place()
+    @Slot()
+    def _prune(self) -> None:
+        self.shown = [toast for toast in self.shown if shiboken6.isValid(toast)]
+        self._place()
 
     def _place(self) -> None:
         y = self._window.height() - self._bottom - 16

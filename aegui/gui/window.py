@@ -290,19 +290,26 @@ class Window(QWidget):
     @Slot(object)
     def _job_ended(self, _job: object) -> None:
         self.refresh()
-        if self._leaving and not self.session.lanes.running():
+        if self._leaving:
             QTimer.singleShot(0, self.close)
 
     def _stop_and_close(self) -> None:
         self._leaving = True
-        for job in self.session.lanes.running():
-            job.resume()
-            job.stop()
-        self.status.task.setText("Finishing, then closing")
+        self.close()
+
+    def _end_jobs(self) -> None:
+        """What is worth keeping finishes early, the rest is given up."""
+        lanes = self.session.lanes
+        for job in lanes.running():
+            if job is lanes.job("work"):
+                if not job.stopping:
+                    job.stop()
+            else:
+                job.abandon()
 
     def closeEvent(self, event: QCloseEvent) -> None:
         lanes = self.session.lanes
-        scan, work = lanes.job("scan"), lanes.job("work")
+        work = lanes.job("work")
         if work is not None and not self._leaving:
             event.ignore()
             if self._dialog is None:
@@ -314,16 +321,12 @@ class Window(QWidget):
                 )
                 self._dialog.finished.connect(self._dialog_closed)
             return
-        if scan is not None:
-            scan.abandon()
-            self._leaving = True
         if lanes.running():
+            self._end_jobs()
+            self._leaving = True  # the last one that ends closes the window
             event.ignore()
             return
-        if not self.scans.release():
-            event.ignore()
-            QTimer.singleShot(100, self.close)
-            return
+        self.scans.release()
         self.session.attempt(lambda: project.keep(self.session))
         self.page.leave()
         end_all()

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QFileDialog, QLineEdit, QStackedWidget, QWidget
 from aegui import workflow
 from aegui.gui import project as projects
 from aegui.gui import theme
+from aegui.gui.dialogs import text_dialog
 from aegui.gui.pages.base import Page, RailState
 from aegui.gui.proposals import Proposal, propose
 from aegui.gui.scanning import Scanning, Wish
@@ -129,6 +130,7 @@ class ScansPage(Page):
         self.side.pair_undone.connect(self._undo_pairs)
         self.side.show_wanted.connect(self.tree.select)
         self.side.labels_wanted.connect(self._ask_labels)
+        self.side.skipped_wanted.connect(self._list_skipped)
         self.viewer.failed.connect(session.report)
         self.unused.toggled.connect(self._hide_unused)
         session.scans_changed.connect(self._show_scans)
@@ -169,12 +171,11 @@ class ScansPage(Page):
             self._show_series(self.session.current)
         self._stale = False
 
-    def release(self) -> bool:
+    def release(self) -> None:
         """Before the window closes: end the reading threads."""
         self.viewer.release()
         self.tree.release()
         self.side.pair.release()
-        return True
 
     # ---- opening
     def _start(self) -> str:
@@ -253,7 +254,6 @@ class ScansPage(Page):
         self.tree.set_roles(session.roles)
         self.tree.set_series(session.series, session.current)
         self.side.show_warnings(session.series, len(session.skipped))
-        self.side.skipped.setToolTip("\n".join(f"{one.file.name}: {one.reason}" for one in session.skipped[:30]))
         self._find_proposals()
         if loaded and self.isVisible():
             self._show_series(session.current)
@@ -335,6 +335,11 @@ class ScansPage(Page):
             if labels is not None:
                 self.session.label_file = Path(name)
                 self.session.set_labels(labels)
+
+    @Slot()
+    def _list_skipped(self) -> None:
+        lines = [f"{one.file.name}: {one.reason}" for one in self.session.skipped]
+        text_dialog(self.window(), "Files in no series", lines)
 
     def _continue(self, page: str) -> None:
         self.session.denoise_directly = page == "deliver"

@@ -41,6 +41,7 @@ WORDS: dict[Role, tuple[str, str, str]] = {
     "unused": ("Not used", "Stays listed, ignored", "circle-minus"),
 }
 CROP = (112, 80)
+ORDINARY = "One slice only"  # said in the tree; nothing to decide
 
 
 class PairCard(QFrame):
@@ -151,6 +152,7 @@ class RolesPanel(QFrame):
     pair_undone = Signal()
     show_wanted = Signal(str)
     labels_wanted = Signal()
+    skipped_wanted = Signal()
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -176,6 +178,8 @@ class RolesPanel(QFrame):
         self._look = button("Show", "link", clicked=self._show)
         self.warning.add_action(self._look)
         self.skipped = label("", "ter", wrap=True)
+        self.list_skipped = button("List them", "link", clicked=self.skipped_wanted.emit)
+        self._skipped_line = holder(row((self.skipped, 1), self.list_skipped))
         self._needs_look = ""
         body = column(
             self.heading,
@@ -186,7 +190,7 @@ class RolesPanel(QFrame):
             self.pair,
             4,
             self.warning,
-            self.skipped,
+            self._skipped_line,
             STRETCH,
             margins=(16, 16, 16, 16),
         )
@@ -228,16 +232,17 @@ class RolesPanel(QFrame):
 
     def show_warnings(self, series: Sequence[Series], skipped: int) -> None:
         """Series with a warning; files that are in no series."""
-        warned = [one for one in series if one.warnings and one.treat == "denoise"]
+        warned = [one for one in series if one.treat == "denoise" and set(one.warnings) - {ORDINARY}]
         self.warning.setVisible(bool(warned))
         if warned:
             first = warned[0]
-            more = f" And {len(warned) - 1} more." if len(warned) > 1 else ""
-            text = f"{first.description or first.modality}: {first.warnings[0]}{more}"
+            said = next(words for words in first.warnings if words != ORDINARY).rstrip(".")
+            more = f" And {len(warned) - 1} more series." if len(warned) > 1 else ""
+            text = f"{first.description or first.modality}: {said}.{more}"
             title = f"{len(warned)} series need{'s' if len(warned) == 1 else ''} a look"
             self.warning.show_text("warn", text, title)
             self._needs_look = first.uid
-        self.skipped.setVisible(bool(skipped))
+        self._skipped_line.setVisible(bool(skipped))
         self.skipped.setText(f"{skipped} file{'s are' if skipped != 1 else ' is'} in no series.")
 
     def _show(self) -> None:

@@ -193,6 +193,7 @@ class ScanViewer(QWidget):
         self._open_lane(series)
         self._syncing = True
         self.slider.setRange(0, max(0, series.slices - 1))
+        self.slider.setEnabled(series.slices > 1)
         self._syncing = False
         self.link.open(series.slices, series.modality)
         for link in self.side_links:
