@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aegui import imaging, paths, recipes, sample, workflow
 from aegui.errors import UserError
-from aegui.events import Done, Event, Events, Noted, Progress
+from aegui.events import Done, Event, Events, Noted, Progress, Warned
 from aegui.models import DEFAULT
 from aegui.recipes import Recipe
 from aegui.workflow import Pair
@@ -36,6 +36,7 @@ def recipe(epochs: int) -> Recipe:
 def run(out: Path, *, epochs: int = 5, pictures: bool = True) -> Events:
     """Everything lies in `out` afterwards; Done(summary). A run that was broken off goes on."""
     began = time.monotonic()
+    out = out.absolute()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -65,7 +66,8 @@ def run(out: Path, *, epochs: int = 5, pictures: bool = True) -> Events:
     )
     if problem := next((p for p in workflow.check(job) if p.blocking), None):
         raise UserError(problem.message, problem.hint)
-    trained = yield from _end(workflow.train(job))
+    said: list[Event] = []
+    trained = yield from _end(workflow.train(job), said)
 
     before = yield from _end(workflow.evaluate(DEFAULT, [judged]))
     after = yield from _end(workflow.evaluate(str(trained.bundle), [judged]))
@@ -111,15 +113,15 @@ def run(out: Path, *, epochs: int = 5, pictures: bool = True) -> Events:
         "pictures": [],
     }
     if pictures:
-        summary["pictures"] = yield from _pictures(out, job, trained, report)
+        summary["pictures"] = yield from _pictures(out / "pictures", found, job, said, trained, report)
     summary["seconds"] = round(time.monotonic() - began, 1)
     with paths.atomic(out / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     yield Done(summary)
 
 
-def _end(events: Events) -> Part:
-    """Pass a job's events on, but its Done; return what that holds."""
+def _end(events: Events, said: list[Event] | None = None) -> Part:
+    """Pass a job's events on (and keep them in `said`), but its Done; return what that holds."""
     result: Any = None
     job: Any = events
     try:
@@ -129,6 +131,8 @@ def _end(events: Events) -> Part:
                 result = event.result
                 event = next(job)
                 continue
+            if said is not None:
+                said.append(event)
             try:
                 yield event
             except Exception as request:  # noqa: BLE001 - Stop, on its way to the job
@@ -189,12 +193,15 @@ def _noise(judged: Pair, output: Path) -> Generator[Event, None, tuple[float, fl
     return sum(a for a, _ in found) / len(found), sum(b for _, b in found) / len(found)
 
 
-def _pictures(out: Path, job: workflow.TrainJob, trained: Any, report: Any) -> Generator[Event, None, list[str]]:
-    """PNGs of the window's pages with this run in them."""
+def _pictures(out: Path, *shown: Any) -> Generator[Event, None, list[str]]:
+    """PNGs of the window's pages with this run in them; none where Qt's system libraries are missing."""
     from aegui.gui import pictures
 
-    yield Progress(0, None, "Taking pictures of the window")
-    files: list[Path] = pictures.shoot(out / "pictures", job, trained, report)
+    try:
+        files: list[Path] = yield from pictures.shoot(out, *shown)
+    except ImportError as error:
+        yield Warned("The window cannot be drawn on this machine.", f"A system library is missing. ({error})")
+        return []
     return [str(file) for file in files]
 
 

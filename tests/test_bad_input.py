@@ -60,6 +60,7 @@ def write_series(folder: Path, *, patient: str = "A", slices: int = 3, side: int
         number=1,
         description=f"Series {patient} {folder.name}",
         exposure=100,
+        thickness=5.0,
         spacing=(5.0, 1.0, 1.0),
         origin=(0.0, 0.0, 0.0),
     )

@@ -86,7 +86,7 @@ def test_scan_prints_every_series_and_every_skipped_file(
     for series in found["series"]:
         assert series["modality"] == "CT"
         assert (series["rows"], series["columns"], series["slices"], series["files"]) == (256, 256, 2, 2)
-        assert series["spacing_mm"] == [5.0, 1.5, 1.5]
+        assert series["spacing_mm"] == [100.0, 1.5, 1.5]
         assert series["acquisition"]["kernel"] == "STANDARD"
         assert series["acquisition"]["kVp"] == 120
         assert series["warnings"] == []
@@ -100,7 +100,7 @@ def test_scan_in_words(scans: dict[str, Path], capsys: pytest.CaptureFixture[str
     assert run(["scan", str(scans["full"])]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
-    assert "2 slices of 256×256, 5 × 1.5 × 1.5 mm" in lines[0]
+    assert "2 slices of 256×256, 100 × 1.5 × 1.5 mm" in lines[0]
 
 
 def test_models_and_recipes_list_the_default_first(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,8 @@ _BUNDLED = ("CT_small.dcm", "MR_small.dcm")
 class PhantomSeries:
     """What the header of a generated CT series says. Equal `study` and `patient` give one study, one frame.
 
-    spacing: mm, (z, y, x). origin: centre of the first voxel, mm. exposure: mAs. width and level of the window.
+    thickness: mm. spacing: mm, (z, y, x). origin: centre of the first voxel, mm. exposure: mAs.
+    window: width and level.
     """
 
     study: str
@@ -30,6 +31,7 @@ class PhantomSeries:
     number: int
     description: str
     exposure: float
+    thickness: float
     spacing: Vector
     origin: Vector
     kernel: str = "STANDARD"
@@ -87,7 +89,7 @@ def write_slice(path: Path, series: PhantomSeries, index: int, pixels: Pixels) -
     ds.ExposureTime = 1000
     ds.XRayTubeCurrent = round(series.exposure)
     ds.ConvolutionKernel = series.kernel
-    ds.SliceThickness = z
+    ds.SliceThickness = series.thickness
     ds.SpacingBetweenSlices = z
     ds.GantryDetectorTilt = 0
     ds.ReconstructionDiameter = columns * x

@@ -18,7 +18,7 @@ from aegui.sample.scanner import Scanner
 LOW_DOSE = 0.1
 FULL_EXPOSURE = 200.0  # mAs
 THICKNESS = 5.0  # mm
-_SPAN = 240.0  # mm from the first to the last level of the anatomy
+_SPAN = 200.0  # mm of the body that the slices are spread over
 
 _FOLDERS = {"low": "low_dose", "full": "full_dose", "other": "other"}
 
@@ -95,7 +95,8 @@ def _patient(folder: Path, index: int, slices: int, seed: int, low_dose: float) 
             number=number,
             description=f"Simulated {'low' if key == 'low' else 'full'} dose, {dose * 100:g} %",
             exposure=FULL_EXPOSURE * dose,
-            spacing=(THICKNESS, scanner.pixel, scanner.pixel),
+            thickness=THICKNESS,
+            spacing=(round(_SPAN / slices, 3), scanner.pixel, scanner.pixel),
             origin=(corner, corner, -_SPAN / 2),
         )
         for i in range(slices):
