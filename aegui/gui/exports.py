@@ -86,7 +86,10 @@ def _bundle(ref: str | Path, path: Path) -> Iterator[Event]:
                     shutil.copyfile(source, temporary)
         else:
             model = zoo.load_model(ref)
-            bundle.save(path, model.card, model.net, model.recipe or recipes.Recipe(), "", {})
+            # A bundle holds the recipe that made its model; a shipped model names one on its card.
+            known = {recipe.id: recipe for recipe in recipes.shipped()}
+            recipe = model.recipe or known.get(model.card.training.recipe) or recipes.shipped()[0]
+            bundle.save(path, model.card, model.net, recipe, "", {})
     except OSError as error:
         raise UserError(f"{path} cannot be written.", f"Choose another place. ({error.strerror or error})") from None
     yield Progress(1, 2, "Checking")

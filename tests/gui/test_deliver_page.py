@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
+
+from aegui import recipes
+from aegui.analysis.report import USE
+from aegui.events import Done, SeriesDone, SeriesStarted, SliceDone
+from aegui.gui import exports, slices, theme
+from aegui.gui.pages.deliver import DeliverPage
+from aegui.gui.session import Session
+from aegui.gui.widgets.queue import REASON, Entry, clock, ranges
+from aegui.imaging.series import Series
+from tests.gui import generated
+
+
+@pytest.fixture
+def page(qtbot: Any, qapp: QApplication, tmp_path: Path) -> Iterator[DeliverPage]:
+    """Two CT series in the project, a small model, an output folder."""
+    theme.apply(qapp, "dark")
+    for name in ("Thin", "Thick"):
+        generated.write_ct(tmp_path / "scans" / name, name, slices=4)
+    session = Session()
+    session.set_scan(generated.scanned(tmp_path / "scans"), [tmp_path / "scans"])
+    session.set_model(generated.MODEL)
+    made = DeliverPage(session)
+    qtbot.addWidget(made)
+    made.resize(1336, 756)
+    with qtbot.waitExposed(made):
+        made.show()
+    made.enter()
+    made.options.folder.setText(str(tmp_path / "out"))
+    yield made
+    for job in session.lanes.running():
+        job.abandon()
+    session.lanes.wait_all(20_000)
+    made.release()
+    slices.end_all()
+
+
+def finished(qtbot: Any, page: DeliverPage) -> None:
+    qtbot.waitUntil(lambda: not page.session.lanes.running() and not page.batch.running, timeout=60_000)
+
+
+def entry(page: DeliverPage, description: str) -> Entry:
+    return next(one for one in page.batch.model.entries if one.series.description == description)
+
+
+def text(page: DeliverPage, one: Entry, column: int) -> str:
+    model = page.batch.model
+    return str(model.index(model.entries.index(one), column).data())
+
+
+def ct_only(path: Path) -> Path:
+    """A bundle of a model that is made for CT alone."""
+    from aegui.models import bundle, zoo
+
+    model = zoo.load_model(generated.MODEL)
+    bundle.save(path, model.card.model_copy(update={"modalities": ("CT",)}), model.net, recipes.shipped()[0], "", {})
+    return path
+
+
+def cut_short(series: Series) -> bytes:
+    """Damage its second file; returns what was in it."""
+    whole = series.files[1].read_bytes()
+    series.files[1].write_bytes(whole[: len(whole) // 2])
+    return whole
+
+
+def test_everything_in_the_queue_is_denoised_and_reported(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    assert page.run.text().strip() == "Denoise all"
+    qtbot.mouseClick(page.run, Qt.MouseButton.LeftButton)
+    finished(qtbot, page)
+    assert [one.status for one in page.batch.model.entries] in (["done"] * 2, ["flagged"] * 2, ["done", "flagged"])
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert {row["uid"] for row in report["series"]} == {one.series.uid for one in page.batch.model.entries}
+    written = generated.scanned(tmp_path / "out").series
+    assert sorted(one.description for one in written) == ["Thick_DN", "Thin_DN"]
+    assert page.rail_state() == ("done", "2 series")
+    assert page.done_words.text() == "2 of 2 denoised"
+
+
+def test_a_failed_series_is_shown_with_its_reason_and_the_queue_goes_on(page: DeliverPage, qtbot: Any) -> None:
+    first = page.batch.model.entries[0]
+    cut_short(first.series)
+    page.start()
+    finished(qtbot, page)
+    other = page.batch.model.entries[1]
+    assert first.status == "failed"
+    assert first.series.files[1].name in text(page, first, REASON)
+    assert first.action == "Retry"
+    assert other.status in ("done", "flagged")
+    assert "1 failed" in page.counts.text()
+    assert page.rail_state() == ("warn", "1 failed")
+
+
+def test_retry_runs_a_repaired_series_alone(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    first = page.batch.model.entries[0]
+    whole = cut_short(first.series)
+    page.start()
+    finished(qtbot, page)
+    first.series.files[1].write_bytes(whole)
+    started: list[object] = []
+    page.session.lanes.started.connect(started.append)
+    page.view.acted.emit(first, "Retry")
+    finished(qtbot, page)
+    assert first.status in ("done", "flagged")
+    assert len(generated.scanned(tmp_path / "out").series) == 2
+    assert len(started) == 1
+
+
+def test_another_modality_than_the_models_is_skipped_unless_included(
+    page: DeliverPage, qtbot: Any, tmp_path: Path
+) -> None:
+    generated.write_volume(tmp_path / "more")
+    page.batch.add_series(generated.scanned(tmp_path / "more").series)
+    page.session.set_model(ct_only(tmp_path / "ct.aegui"))
+    volume = page.batch.model.entries[-1]
+    assert volume.status == "skipped"
+    assert text(page, volume, REASON) == f"{volume.series.modality}; model is for CT"
+    page.start()
+    finished(qtbot, page)
+    assert volume.status == "skipped"
+    page.view.acted.emit(volume, "Include")
+    assert volume.status == "waiting"
+    page.start()
+    finished(qtbot, page)
+    assert volume.status in ("done", "flagged")
+    assert (tmp_path / "out").is_dir()
+    assert volume.output
+
+
+def test_an_output_folder_that_cannot_be_written_is_said_beside_it(page: DeliverPage, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    page.options.folder.setText(str(tmp_path / "file" / "out"))
+    page.start()
+    assert page.problem.isVisible()
+    assert "cannot be written" in page.problem.accessibleName()
+    assert "Choose another folder" in page.problem.accessibleName()
+    assert page.options.folder.property("fld") == "err"
+    assert not page.batch.running
+    assert page.batch.model.count("waiting") == 2
+    page.options.folder.setText(str(tmp_path / "out"))
+    assert not page.problem.isVisible()
+
+
+def test_a_noise_level_that_is_no_number_is_said(page: DeliverPage) -> None:
+    page.session.set_model("general-small")
+    assert page.options.noise.isVisible()
+    page.options.noise.setText("loud")
+    page.start()
+    assert "“loud” is not a noise level" in page.problem.accessibleName()
+    assert not page.batch.running
+    page.options.noise.setText("12,5")
+    assert page.options.noise_level() == 12.5
+    page.session.set_model(generated.MODEL)
+    assert not page.options.noise.isVisible()
+
+
+def test_stop_keeps_what_is_finished_and_leaves_the_rest_waiting(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def stop_in_the_second(event: object) -> None:
+        if isinstance(event, SliceDone) and event.uid == page.batch.model.entries[1].series.uid and not seen:
+            seen.append(("stopped", event.uid))
+            page.stop.click()
+
+    page.start()
+    job = page.session.lanes.job()
+    assert job is not None
+    job.event.connect(stop_in_the_second, Qt.ConnectionType.DirectConnection)
+    finished(qtbot, page)
+    first, second = page.batch.model.entries
+    assert first.status in ("done", "flagged")
+    assert second.status == "waiting"
+    assert second.reason == "Stopped, not written"
+    assert len(generated.scanned(tmp_path / "out").series) == 1
+    assert page.run.isEnabled()
+
+
+def test_pause_holds_the_queue_until_it_is_resumed(page: DeliverPage, qtbot: Any, monkeypatch: Any) -> None:
+    from aegui import workflow
+
+    gate = threading.Semaphore(0)
+
+    def denoise(job: workflow.DenoiseJob) -> Iterator[Any]:
+        for number, one in enumerate(job.series):
+            yield SeriesStarted(one.uid, number, len(job.series), one.slices)
+            for index in range(one.slices):
+                assert gate.acquire(timeout=10)
+                yield SliceDone(one.uid, index, one.slices)
+            yield SeriesDone(one.uid, workflow.SeriesResult(one.uid, one.label, one.description, "done", seconds=2))
+        yield Done(workflow.Report((), job.output / "report.json"))
+
+    monkeypatch.setattr(workflow, "denoise", denoise)
+    first, second = page.batch.model.entries
+    page.start()
+    gate.release()
+    qtbot.waitUntil(lambda: first.done == 1, timeout=10_000)
+    assert page.left_words.text() == ""  # too early to tell
+    page.toggle_pause()
+    assert page.pause.text().strip() == "Resume queue"
+    assert page.left_words.text() == "Paused"
+    gate.release(7)
+    qtbot.wait(100)
+    assert first.done <= 2
+    page.pause.click()
+    finished(qtbot, page)
+    assert [first.status, second.status] == ["done", "done"]
+    assert text(page, first, 4) == "0:02"
+
+
+def test_a_folder_added_while_the_queue_runs_is_denoised_after_it(
+    page: DeliverPage, qtbot: Any, tmp_path: Path
+) -> None:
+    generated.write_ct(tmp_path / "late", "Late", patient="C", slices=2)
+    page.start()
+    page.add_paths([tmp_path / "late"])
+    qtbot.waitUntil(lambda: any(e.series.description == "Late" for e in page.batch.model.entries), timeout=20_000)
+    qtbot.waitUntil(lambda: entry(page, "Late").status in ("done", "flagged"), timeout=60_000)
+    finished(qtbot, page)
+
+
+def test_a_folder_without_scans_is_said(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    page.add_paths([tmp_path / "empty"])
+    qtbot.waitUntil(page.problem.isVisible, timeout=20_000)
+    assert page.problem.accessibleName()
+    assert len(page.batch.model.entries) == 2
+
+
+def test_look_opens_review_at_the_first_flagged_slice(page: DeliverPage, qtbot: Any) -> None:
+    one = page.batch.model.entries[0]
+    page.batch.model.update_entry(one, status="flagged", flagged=(2, 3))
+    assert text(page, one, REASON) == "Structure in slices 3–4"
+    index = page.batch.model.index(0, REASON)
+    area = page.view.visualRect(index).adjusted(8, 0, -8, 0)
+    link = page.view.delegate.link_rect(area, one)
+    with qtbot.waitSignal(page.session.page_requested) as asked:
+        qtbot.mouseClick(page.view.viewport(), Qt.MouseButton.LeftButton, pos=link.center())
+    assert asked.args == ["review"]
+    assert page.session.look == (one.series, 2)
+
+
+def test_arriving_without_a_run_finds_a_model_and_an_output_folder(
+    qtbot: Any, qapp: QApplication, tmp_path: Path
+) -> None:
+    theme.apply(qapp, "light")
+    generated.write_ct(tmp_path / "scans", "Thin", slices=2)
+    session = Session()
+    session.set_scan(generated.scanned(tmp_path / "scans"), [tmp_path / "scans"])
+    made = DeliverPage(session)
+    qtbot.addWidget(made)
+    made.enter()
+    assert session.model_ref
+    assert made.exports.chooser.currentText()
+    assert made.options.folder.text() == str(tmp_path / "scans_denoised")
+    assert made.run.isEnabled()
+    assert "“Thin_DN”" in made.example.text()
+    made.release()
+    slices.end_all()
+
+
+def test_strength_from_review_is_taken_over(page: DeliverPage) -> None:
+    page.session.strength = 0.6
+    page.session.set_accepted(True)
+    assert page.options.strength.value() == 60
+    assert "accepted in Review" in page.subtitle
+
+
+def test_an_export_is_verified_and_its_file_shown(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    page.exports.export("safetensors", tmp_path / "model.safetensors")
+    finished(qtbot, page)
+    one = page.exports.cards["safetensors"]
+    assert one.state == "ok"
+    assert one.words.text().startswith("Verified, max |Δ| 0 ")
+    assert one.button.text().strip() == "Show file"
+    assert (tmp_path / "model.safetensors").is_file()
+    page.session.set_model("general-small")
+    assert one.state == "none"
+
+
+def test_a_bundle_of_a_shipped_model_is_written_and_checked(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    page.exports.export("bundle", tmp_path / "mine.aegui")
+    finished(qtbot, page)
+    assert page.exports.cards["bundle"].state == "ok"
+    page.session.set_model(tmp_path / "mine.aegui")
+    page.start()
+    finished(qtbot, page)
+    assert page.batch.model.count("done", "flagged") == 2
+
+
+def test_an_export_that_cannot_be_written_says_why_on_its_card(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    page.exports.export("safetensors", tmp_path / "file" / "model.safetensors")
+    finished(qtbot, page)
+    one = page.exports.cards["safetensors"]
+    assert one.state == "err"
+    assert "cannot be written" in one.words.text()
+    assert one.button.text().strip() == "Export…"
+
+
+def test_the_report_lists_exports_and_series(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    page.start()
+    finished(qtbot, page)
+    page.write_report(tmp_path / "report.html")
+    words = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert USE in words
+    assert "Thin" in words
+    assert "Phantom" not in words
+
+
+def test_words_of_slices_times_and_small_numbers() -> None:
+    assert ranges((27, 28, 29, 40)) == "28–30, 41"
+    assert ranges((0, 2, 4, 6, 8)) == "1, 3, 5, 7 …"
+    assert [clock(s) for s in (0, 14.4, 61, 3725)] == ["0:00", "0:14", "1:01", "1:02:05"]
+    assert [exports.figure(v) for v in (0, 0.0012, 2.4e-6, 1.5)] == ["0", "0.0012", "2.4e−6", "1.5"]
