@@ -236,6 +236,8 @@ def _to_little_endian(dataset: Dataset) -> None:
             element.value = np.frombuffer(element.value, f">u{width}").astype(f"<u{width}").tobytes()
 
     dataset.walk(swap)
+    # Every element is decoded now, so that pydicom may write it in the other byte order.
+    dataset.set_original_encoding(False, True, dataset.original_character_set)
 
 
 def _with_overlay_bits(dataset: Dataset, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
