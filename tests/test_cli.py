@@ -1,5 +1,6 @@
 """The command line: what it prints, its exit codes, and that it starts without torch."""
 
+import io
 import json
 import os
 import signal
@@ -13,12 +14,26 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from rich.console import Console
+from rich.progress import Progress as Progressbars
 
 from aegui import sample, workflow
 from aegui.cli import arguments, run
-from aegui.cli.show import drive, plain
+from aegui.cli.show import _Bars, drive, plain
 from aegui.errors import Cancelled
-from aegui.events import Done, Event, Progress, Stop, finish
+from aegui.events import (
+    Done,
+    Event,
+    Noted,
+    Progress,
+    SeriesStarted,
+    SliceDone,
+    Started,
+    Step,
+    Stop,
+    Warned,
+    finish,
+)
 
 QUICK = ["run.epochs=2", "run.steps_per_epoch=2", "run.batch_size=2", "run.patch_size=32", "run.validation_slices=2"]
 
@@ -296,6 +311,38 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         check=False,
     )
     assert done.stderr == ""
+
+
+# ---------------------------------------------------------------- progress
+
+
+def test_bars_show_training_and_what_else_goes_on() -> None:
+    bars = Progressbars(console=Console(file=io.StringIO()))
+    show = _Bars(bars)
+    show.take(Progress(3, 7, "Reading"))
+    assert [(task.description, task.completed, task.total) for task in bars.tasks] == [("Reading", 3, 7)]
+    show.take(Started(5, 20, 2, 40, {}, None, 0, ""))
+    show.take(Step(3, 41, 0.5, {}, {}, 0.1, 0.01))
+    show.take(Progress(1, None, "Validating"))
+    assert sorted((task.description, task.completed, task.total) for task in bars.tasks) == [
+        ("Training", 41, 100),
+        ("Validating", 1, None),
+    ]
+    show.take(SeriesStarted("u", 1, 4, 9))
+    show.take(SliceDone("u", 2, 9))
+    assert ("Series 2 of 4", 3, 9) in [(task.description, task.completed, task.total) for task in bars.tasks]
+
+
+def test_warnings_are_said_even_when_only_json_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    def job() -> Iterator[Event]:
+        yield Progress(0, 1, "work")
+        yield Noted("a milestone")
+        yield Warned("Look out.", "Left of you.")
+        yield Done(7)
+
+    assert drive(job(), quiet=True) == 7
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "Warning: Look out. Left of you.\n")
 
 
 # ---------------------------------------------------------------- Ctrl+C

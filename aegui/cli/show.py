@@ -186,16 +186,20 @@ class _Bars(_Lines):
     def __init__(self, bars: Any) -> None:
         super().__init__()
         self._bars = bars
-        self._tasks: dict[str, Any] = {}
+        self._training: Any = None
+        self._now: Any = None  # the bar of whatever else goes on; one at a time
+        self._what = ""
         self._steps = 0
 
     def line(self, text: str) -> None:
         self._bars.console.print(text, highlight=False, markup=False)
 
     def _bar(self, what: str, done: int, total: int | None) -> None:
-        if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=total)
-        self._bars.update(self._tasks[what], completed=done, total=total)
+        if what != self._what:
+            if self._now is not None:
+                self._bars.remove_task(self._now)
+            self._now, self._what = self._bars.add_task(what, total=total), what
+        self._bars.update(self._now, completed=done, total=total)
 
     def take(self, event: ev.Event) -> None:
         match event:
@@ -203,14 +207,14 @@ class _Bars(_Lines):
                 self._bar(what, done, total)
             case ev.Started():
                 self._steps = event.step
-                self._bar("Training", event.step, event.epochs * event.steps_per_epoch)
-            case ev.Step() if "Training" in self._tasks:
+                total = event.epochs * event.steps_per_epoch
+                self._training = self._bars.add_task("Training", total=total, completed=event.step)
+            case ev.Step() if self._training is not None:
                 self._steps += 1
-                self._bars.update(self._tasks["Training"], completed=self._steps)
+                self._bars.update(self._training, completed=self._steps)
             case ev.SeriesStarted():
                 self._bar(f"Series {event.index + 1} of {event.total}", 0, event.slices)
-                self._current = f"Series {event.index + 1} of {event.total}"
             case ev.SliceDone():
-                self._bar(self._current, event.index + 1, event.slices)
+                self._bar(self._what, event.index + 1, event.slices)
             case _:
                 super().take(event)
