@@ -10,6 +10,8 @@ import numpy as np
 
 from aegui.analysis.pictures import grey, residual_map
 from aegui.analysis.report import Picture, Plot, Report, Table
+from aegui.gui.session import Session
+from aegui.gui.widgets.model_chooser import card_of, title_of
 from aegui.gui.widgets.queue import STATES, Entry, clock, ranges
 from aegui.gui.widgets.view_link import number, window_words
 from aegui.imaging.series import Series
@@ -42,6 +44,13 @@ def model_facts(card: Card | None, title: str, result: object = None) -> list[tu
         words = [f"{name} {values['psnr']:.2f} dB" for name, values in rows if "psnr" in values]
         facts.append(("Validation PSNR", ", ".join(words)))
     return facts
+
+
+def session_facts(session: Session) -> list[tuple[str, str]]:
+    """The facts of the session's model; scores only if its own run made it."""
+    ref, result = session.model_ref, session.result
+    own = result if result is not None and str(result.bundle) == str(ref) else None
+    return model_facts(card_of(ref), title_of(ref, session), own)
 
 
 def review_report(

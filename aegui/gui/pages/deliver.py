@@ -284,9 +284,7 @@ class DeliverPage(Page):
         """Model, exports and queue as one HTML file."""
         from aegui.analysis import report
 
-        ref, result = self.session.model_ref, self.session.result
-        own = result if result is not None and str(result.bundle) == str(ref) else None
-        facts = reports.model_facts(card_of(ref), title_of(ref, self.session), own)
+        facts = reports.session_facts(self.session)
         output = Path(self.options.folder.text().strip())
         made = reports.deliver_report(facts, self.exports.words(), self.batch.model.entries, output)
         if self.session.attempt(lambda: report.write(made, path)) is not None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QEvent, QObject, Qt, Slot
-from PySide6.QtGui import QHideEvent, QKeySequence, QResizeEvent, QShortcut, QShowEvent
+from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QComboBox, QFileDialog, QStackedLayout, QWidget
 
 from aegui import imaging
 from aegui.analysis.pictures import residual_limit
+from aegui.analysis.report import Report
 from aegui.errors import UserError
-from aegui.gui import reports
+from aegui.gui import reports, review_keys
 from aegui.gui.pages.base import Page, RailState
 from aegui.gui.review_slices import ReviewSlices, mix
 from aegui.gui.session import Session
 from aegui.gui.widgets.basic import STRETCH, Note, button, column, frame, holder, icon_label, label, row
 from aegui.gui.widgets.measurements import Measurements
-from aegui.gui.widgets.model_chooser import ModelChooser, card_of, title_of
+from aegui.gui.widgets.model_chooser import ModelChooser, short_title, title_of
 from aegui.gui.widgets.region_figures import RegionFigures
 from aegui.gui.widgets.review_bar import ReviewBar
 from aegui.gui.widgets.review_views import ReviewViews
@@ -52,8 +52,8 @@ class ReviewPage(Page):
         self.strip = StructureStrip()
         self.flag_words = label("", "ter")
         self._flag_icon = icon_label("triangle-alert", 14, "warn")
-        self.previous = button("Previous", "ghost", "chevron-left", "s", tip="P", clicked=lambda: self._flag(-1))
-        self.next = button("Next", "ghost", "chevron-right", "s", tip="N", clicked=lambda: self._flag(1))
+        self.previous = button("Previous", "ghost", "chevron-left", "s", tip="P", clicked=lambda: self.go_to_flag(-1))
+        self.next = button("Next", "ghost", "chevron-right", "s", tip="N", clicked=lambda: self.go_to_flag(1))
         self.problem = Note("err", "")
         self.problem.hide()
         self.chooser = QComboBox()
@@ -72,7 +72,7 @@ class ReviewPage(Page):
         self._fold_chosen = False
         self._build()
         self._connect()
-        self._shortcuts()
+        review_keys.bind(self)
         self._on_series()
         self._say_state()
 
@@ -129,32 +129,6 @@ class ReviewPage(Page):
         session.result_changed.connect(self._on_series)
         session.review_changed.connect(self._say_state)
         self.views.curtain.installEventFilter(self)
-
-    def _shortcuts(self) -> None:
-        linked, bar, curtain = self.views.linked, self.bar, self.views.curtain
-        keys: dict[str, Any] = {
-            "S": lambda: self.set_mode("side"),
-            "C": lambda: self.set_mode("curtain"),
-            "F": self._key_flicker,
-            "D": lambda: self.set_mode("difference"),
-            "Space": lambda: self._hold("after" if curtain.mode == "before" else "before"),
-            "B": lambda: self._hold("before"),
-            "A": lambda: self._hold("after"),
-            "Shift+Left": lambda: curtain.move_curtain(curtain.position - 0.02),
-            "Shift+Right": lambda: curtain.move_curtain(curtain.position + 0.02),
-            "[": lambda: bar.strength.setValue(bar.strength.value() - 5),
-            "]": lambda: bar.strength.setValue(bar.strength.value() + 5),
-            "N": lambda: self._flag(1),
-            "P": lambda: self._flag(-1),
-            "L": bar.link.toggle,
-            "G": bar.tool.toggle,
-            "M": self._key_fold,
-            "R": linked.reset,
-        }
-        for key, act in keys.items():
-            shortcut = QShortcut(QKeySequence(key), self.views)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(lambda act=act, key=key: self._key(key, act))
 
     # ---- page
     @property
@@ -213,11 +187,9 @@ class ReviewPage(Page):
         held = self._held_out()
         usable = [s for s in self.session.series if s.treat != "list" and self.session.role(s.uid) != "clean"]
         current = self.slices.series
-        if current is not None and all(s.uid != current.uid for s in usable):
-            gone = self.session.find(current.uid) is None and any(s.uid == current.uid for s in self._listed())
-            if gone and self.isVisible() is False:
-                self.slices.close()
-                current = None
+        if current is not None and not usable and self.session.look is None and not self.isVisible():
+            self.slices.close()  # another project
+            current = None
         self.chooser.clear()
         for series in sorted(usable, key=lambda s: s.uid not in held):
             self._add_choice(series, held)
@@ -226,9 +198,6 @@ class ReviewPage(Page):
                 self._add_choice(current, held)
             self.chooser.setCurrentIndex(self.chooser.findData(current.uid))
         self._say_state()
-
-    def _listed(self) -> list[Series]:
-        return [self.chooser.itemData(i, Qt.ItemDataRole.UserRole + 1) for i in range(self.chooser.count())]
 
     def _add_choice(self, series: Series, held: set[str]) -> None:
         words = " · ".join(part for part in (series.label, series.description) if part) or series.modality
@@ -336,7 +305,7 @@ class ReviewPage(Page):
         if self._limit is None and read is not None and net is not None:
             # Fixed by the first slice at full strength, so that slices and strengths can be compared.
             self._limit = max(residual_limit(read.pixels - net, read.valid), 0.0025 * self.views.linked.first.width)
-        self.views.name_model(title_of(self.session.model_ref, self.session), self.bar.strength.value())
+        self.views.name_model(short_title(self.session.model_ref), self.bar.strength.value())
         noisy = read.pixels if read is not None else None
         reference = self.slices.reference(self.index)
         self.views.show_slice(noisy, out, reference, self._limit or 1.0, series.unit, "Reading …")
@@ -419,26 +388,21 @@ class ReviewPage(Page):
         self.views.set_reference(on)
         self._show()
 
-    def _key(self, key: str, act: Any) -> None:
-        if key not in "F":
-            self.views.curtain.flicker(False)
-        act()
-
-    def _key_flicker(self) -> None:
+    def toggle_flicker(self) -> None:
         if self.views.mode == "flicker":
             self.views.curtain.flicker(not self.views.curtain.flickering)
         else:
             self.set_mode("flicker")
 
-    def _key_fold(self) -> None:
+    def toggle_fold(self) -> None:
         self._fold_chosen = True
         self.measurements.set_folded(not self.measurements.folded)
 
-    def _hold(self, side: str) -> None:
+    def hold(self, side: str) -> None:
         self.views.hold(side)
         self.bar.show_mode("flicker")
 
-    def _flag(self, direction: int) -> None:
+    def go_to_flag(self, direction: int) -> None:
         place = self.strip.step(self.index, direction)
         if place is not None:
             self.views.linked.first.set_slice(place)
@@ -463,33 +427,30 @@ class ReviewPage(Page):
         """The shown slice with its figures, as one HTML file."""
         from aegui.analysis import report
 
+        made = self.session.attempt(lambda: self._report())
+        if made is not None and self.session.attempt(lambda: report.write(made, path)) is not None:
+            self.session.toast.emit("ok", "Report written", path.name)
+
+    def _report(self) -> Report:
         series, read, net = self.slices.series, self.slices.noisy(self.index), self.slices.net(self.index)
         if series is None or read is None or net is None:
-            self.session.notice.emit(UserError("The slice is not ready yet.", "Wait until it is denoised."))
-            return
-        reference = self.slices.reference(self.index) if self.views.with_reference else None
-        first = self.views.linked.first
-        out = np.asarray(mix(read.pixels, net, self.strength))
-        window = (first.width, first.level)
-        limit, percent = self._limit or 1.0, self.bar.strength.value()
-        shown = reports.Shown(series, self.index, read.pixels, out, reference, window, limit, percent)
-        ref = self.session.model_ref
-        result = self.session.result if self.session.result and str(self.session.result.bundle) == str(ref) else None
-        facts = reports.model_facts(card_of(ref), title_of(ref, self.session), result)
-        model = self.measurements.model
-        rows = tuple(model.cells(row_) for row_ in range(model.rowCount()))
-        made = reports.review_report(
-            shown,
-            facts,
-            model.heads(),
-            rows,
-            self.figures.noise,
-            self.strip.flags(),
-            self.strip.known(),
-            self.session.accepted,
+            raise UserError("The slice is not ready yet.", "Wait until it is denoised.")
+        first, out = self.views.linked.first, np.asarray(mix(read.pixels, net, self.strength))
+        shown = reports.Shown(
+            series,
+            self.index,
+            read.pixels,
+            out,
+            self.slices.reference(self.index) if self.views.with_reference else None,
+            (first.width, first.level),
+            self._limit or 1.0,
+            self.bar.strength.value(),
         )
-        if self.session.attempt(lambda: report.write(made, path)) is not None:
-            self.session.toast.emit("ok", "Report written", str(path.name))
+        model = self.measurements.model
+        rows = tuple(model.cells(number) for number in range(model.rowCount()))
+        facts = reports.session_facts(self.session)
+        noise, flags, scored = self.figures.noise, self.strip.flags(), self.strip.known()
+        return reports.review_report(shown, facts, model.heads(), rows, noise, flags, scored, self.session.accepted)
 
     # Qt overrides
 

@@ -43,14 +43,20 @@ def _bundle_card(path: str, _changed: int) -> Card | None:
         return None
 
 
-def title_of(ref: str | Path, session: Session | None = None) -> str:
-    """The model's name for captions. A bundle of a run is named after its run."""
+def short_title(ref: str | Path) -> str:
+    """The model's name as on its card, for captions on images."""
     card = card_of(ref)
-    if Path(ref).suffix in (".aegui", ".safetensors", ".pt", ".pth"):
-        own = session is not None and session.result is not None and Path(session.result.bundle) == Path(ref)
-        base = card.title if card else Path(ref).stem
-        return f"{base}, your run" if own else f"{base} ({Path(ref).name})"
-    return card.title if card else str(ref)
+    return card.title if card else Path(ref).stem
+
+
+def title_of(ref: str | Path, session: Session | None = None) -> str:
+    """The model's name and, for a file, which one. Runs all call theirs model.aegui: their folder names it."""
+    path = Path(ref)
+    if path.suffix not in (".aegui", ".safetensors", ".pt", ".pth"):
+        return short_title(ref)
+    own = session is not None and session.result is not None and Path(session.result.bundle) == path
+    name = "your run" if own else path.parent.name if path.stem == "model" else path.name
+    return f"{short_title(ref)} · {name}"
 
 
 def unit_words(modalities: tuple[str, ...]) -> str:

@@ -93,5 +93,5 @@ class NoisePlot(QWidget):
 
 def _ticks(top: float, count: int) -> list[float]:
     step = 10.0 ** np.floor(np.log10(top))
-    step *= next((factor for factor in (0.1, 0.2, 0.5, 1.0) if top / (step * factor) <= count + 0.5), 1.0)
+    step *= next((factor for factor in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0) if top / (step * factor) <= count + 0.5), 1.0)
     return [float(value) for value in np.arange(step, top + step * 1e-6, step)]

@@ -127,7 +127,9 @@ class ReviewViews(QFrame):
     def open(self, series: Series, index: int) -> None:
         """A new series: nothing is shown before its first slice arrives."""
         spacing = series.geometry.spacing[1:]
-        letters = side_letters(series.geometry.orientation) if series.form == "dicom" else None
+        # Left and right only: the curtain and the corners need the top and the bottom.
+        known = side_letters(series.geometry.orientation) if series.form == "dicom" else None
+        letters = (known[0], known[1], "", "") if known else None
         for view in self.all():
             view.letters = letters
             view.set_image(None, spacing, "")
