@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PySide6.QtCore import QEvent, QObject, Qt, Slot
+from PySide6.QtCore import QEvent, QObject, Slot
 from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QComboBox, QFileDialog, QStackedLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QStackedLayout, QWidget
 
 from aegui import imaging
 from aegui.analysis.pictures import residual_limit
@@ -17,14 +17,15 @@ from aegui.gui import reports, review_keys
 from aegui.gui.pages.base import Page, RailState
 from aegui.gui.review_slices import ReviewSlices, mix
 from aegui.gui.session import Session
-from aegui.gui.widgets.basic import STRETCH, Note, button, column, frame, holder, icon_label, label, row
+from aegui.gui.widgets.basic import Note, button, column, holder
 from aegui.gui.widgets.measurements import Measurements
 from aegui.gui.widgets.model_chooser import ModelChooser, short_title, title_of
 from aegui.gui.widgets.region_figures import RegionFigures
 from aegui.gui.widgets.review_bar import ReviewBar
 from aegui.gui.widgets.review_views import ReviewViews
+from aegui.gui.widgets.series_chooser import SeriesChooser
 from aegui.gui.widgets.states import EmptyState
-from aegui.gui.widgets.structure_strip import StructureStrip
+from aegui.gui.widgets.structure_strip import StripPanel
 from aegui.imaging.series import Series
 
 
@@ -49,16 +50,11 @@ class ReviewPage(Page):
         self.regions = self.figures.regions
         self.bar = ReviewBar()
         self.views = ReviewViews(self.regions)
-        self.strip = StructureStrip()
-        self.flag_words = label("", "ter")
-        self._flag_icon = icon_label("triangle-alert", 14, "warn")
-        self.previous = button("Previous", "ghost", "chevron-left", "s", tip="P", clicked=lambda: self.go_to_flag(-1))
-        self.next = button("Next", "ghost", "chevron-right", "s", tip="N", clicked=lambda: self.go_to_flag(1))
+        self.foot = StripPanel()
+        self.strip = self.foot.strip
         self.problem = Note("err", "")
         self.problem.hide()
-        self.chooser = QComboBox()
-        self.chooser.setAccessibleName("Series")
-        self.chooser.setFixedWidth(220)
+        self.chooser = SeriesChooser()
         self.model = ModelChooser(session)
         self.model.setFixedWidth(190)
         self.report = button("Report…", "ghost", "file-text", clicked=self._ask_report)
@@ -77,21 +73,10 @@ class ReviewPage(Page):
         self._say_state()
 
     def _build(self) -> None:
-        head = row(
-            label("Structure left in residual, per slice", "h3"),
-            label("dashed line: alert level", "ter"),
-            STRETCH,
-            self._flag_icon,
-            self.flag_words,
-            self.previous,
-            self.next,
-        )
-        strip = frame(column(head, self.strip, margins=(16, 6, 16, 8), gap=4), panel="foot")
-        strip.setFixedHeight(96)
         note = holder(column(self.problem, margins=(16, 8, 16, 8)))
         self._note = note
         note.hide()
-        body = holder(column(self.bar, note, (self.views, 1), strip, self.measurements, gap=0))
+        body = holder(column(self.bar, note, (self.views, 1), self.foot, self.measurements, gap=0))
         go = button("Open scans", "primary", "folder-open", clicked=lambda: self.session.request_page("scans"))
         empty = EmptyState("columns-2", "Nothing to review yet", "Open a folder of scans first.", [go])
         self._stack = QStackedLayout(self)
@@ -117,11 +102,11 @@ class ReviewPage(Page):
         self.slices.scored.connect(self.strip.set_score)
         self.slices.failed.connect(self._on_failed)
         self.strip.picked.connect(linked.first.set_slice)
-        self.strip.changed.connect(self._say_flags)
+        self.foot.stepped.connect(self.go_to_flag)
         self.regions.drawn.connect(lambda: self.bar.tool.setChecked(False))
         self.regions.changed.connect(self._measure)
         self.measurements.add_asked.connect(lambda: self.bar.tool.setChecked(True))
-        self.chooser.activated.connect(self._on_chosen)
+        self.chooser.chosen.connect(self._on_chosen)
         session.scans_changed.connect(self._on_series)
         session.roles_changed.connect(self._on_series)
         session.pairs_changed.connect(self._open_reference)
@@ -160,8 +145,8 @@ class ReviewPage(Page):
         look, self.session.look = self.session.look, None
         if look is not None:
             self.open(look[0], look[1])
-        elif self.slices.series is None and self.chooser.count():
-            self._on_chosen(0)
+        elif self.slices.series is None and self.chooser.first() is not None:
+            self._on_chosen(self.chooser.first())
         else:
             self._on_model()
         self.slices.sweep(True)
@@ -190,25 +175,11 @@ class ReviewPage(Page):
         if current is not None and not usable and self.session.look is None and not self.isVisible():
             self.slices.close()  # another project
             current = None
-        self.chooser.clear()
-        for series in sorted(usable, key=lambda s: s.uid not in held):
-            self._add_choice(series, held)
-        if current is not None:
-            if self.chooser.findData(current.uid) < 0:
-                self._add_choice(current, held)
-            self.chooser.setCurrentIndex(self.chooser.findData(current.uid))
+        self.chooser.show_series(usable, held, current)
         self._say_state()
 
-    def _add_choice(self, series: Series, held: set[str]) -> None:
-        words = " · ".join(part for part in (series.label, series.description) if part) or series.modality
-        self.chooser.addItem(f"{words} (held out)" if series.uid in held else words, series.uid)
-        row_ = self.chooser.count() - 1
-        self.chooser.setItemData(row_, series, Qt.ItemDataRole.UserRole + 1)
-        self.chooser.setItemData(row_, words, Qt.ItemDataRole.ToolTipRole)
-
-    @Slot(int)
-    def _on_chosen(self, index: int) -> None:
-        series = self.chooser.itemData(index, Qt.ItemDataRole.UserRole + 1)
+    @Slot(object)
+    def _on_chosen(self, series: Series | None) -> None:
         if series is not None and (self.slices.series is None or series.uid != self.slices.series.uid):
             self.open(series)
 
@@ -344,7 +315,6 @@ class ReviewPage(Page):
         for one in (self.accept, self.reject, self.report):
             one.setEnabled(ready)
             one.setToolTip("" if ready else "Open a series first")
-        self.chooser.setVisible(self.chooser.count() > 0)
         self.changed.emit()
 
     @Slot()
@@ -359,17 +329,6 @@ class ReviewPage(Page):
             width, level = imaging.auto_window(read.pixels, read.valid, series.modality)
             self.views.linked.set_window(width, level, 1)
         self._say_window()
-
-    @Slot()
-    def _say_flags(self) -> None:
-        flags = bool(self.strip.flags())
-        self.flag_words.setText(self.strip.words())
-        self.flag_words.setProperty("t", "warn" if flags else "ter")
-        self.flag_words.style().unpolish(self.flag_words)
-        self.flag_words.style().polish(self.flag_words)
-        self._flag_icon.setVisible(flags)
-        self.previous.setEnabled(flags)
-        self.next.setEnabled(flags)
 
     # ---- acting
     def set_mode(self, mode: str) -> None:

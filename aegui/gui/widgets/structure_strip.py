@@ -6,9 +6,10 @@ import math
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QSizePolicy, QWidget
 
 from aegui.gui import theme
+from aegui.gui.widgets.basic import STRETCH, button, column, icon_label, label, row
 
 
 class StructureStrip(QWidget):
@@ -138,3 +139,33 @@ class StructureStrip(QWidget):
         painter.setPen(QPen(theme.colour("text"), 1.5))
         here = (self._current + 0.5) * step
         painter.drawLine(QPointF(here, 0), QPointF(here, bottom))
+
+
+class StripPanel(QFrame):
+    """The strip with its words, and the way from flag to flag. stepped: −1 or 1."""
+
+    stepped = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setProperty("panel", "foot")
+        self.setFixedHeight(96)
+        self.strip = StructureStrip()
+        self.words = label("", "ter")
+        self._icon = icon_label("triangle-alert", 14, "warn")
+        self.previous = button("Previous", "ghost", "chevron-left", "s", tip="P", clicked=lambda: self.stepped.emit(-1))
+        self.next = button("Next", "ghost", "chevron-right", "s", tip="N", clicked=lambda: self.stepped.emit(1))
+        title = label("Structure left in residual, per slice", "h3")
+        level = label("dashed line: alert level", "ter")
+        head = row(title, level, STRETCH, self._icon, self.words, self.previous, self.next)
+        self.setLayout(column(head, self.strip, margins=(16, 6, 16, 8), gap=4))
+        self.strip.changed.connect(self._say)
+        self._say()
+
+    def _say(self) -> None:
+        flags = bool(self.strip.flags())
+        self.words.setText(self.strip.words())
+        theme.set_property(self.words, t="warn" if flags else "ter")
+        self._icon.setVisible(flags)
+        self.previous.setEnabled(flags)
+        self.next.setEnabled(flags)
