@@ -208,19 +208,19 @@ class Head(QFrame):
         words = column(STRETCH, self.title, self.subtitle, STRETCH, gap=2)
         self.setLayout(row((words, 1), self._actions, margins=(24, 0, 24, 0), gap=16))
 
+    def add_page(self, page: Page) -> None:
+        """Take a page's actions in; without a parent they would open as windows of their own."""
+        place = QWidget()
+        place.setLayout(row(*page.head_actions, gap=8))
+        place.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+        place.hide()
+        self._places[page.key] = place
+        self._actions.addWidget(place)
+
     def show_page(self, page: Page) -> None:
         """Say what a page says now."""
         self.title.setText(page.title)
         self.subtitle.setText(page.subtitle)
-        if page.key not in self._places:
-            place = QWidget()
-            layout = row(gap=8)
-            for action in page.head_actions:
-                layout.addWidget(action)
-            place.setLayout(layout)
-            place.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
-            self._places[page.key] = place
-            self._actions.addWidget(place)
         for key, place in self._places.items():
             place.setVisible(key == page.key)
 

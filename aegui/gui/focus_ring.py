@@ -28,7 +28,12 @@ class FocusRing(QWidget):
         app = QApplication.instance()
         assert isinstance(app, QApplication)
         app.focusChanged.connect(self._focus_changed)
-        app.installEventFilter(self)
+
+    def watch(self) -> None:
+        """Listen to the window's input, once it is on the screen (a filter on the application sees every event)."""
+        handle = self.window().windowHandle()
+        if handle is not None:
+            handle.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         kind = event.type()

@@ -38,6 +38,8 @@ def propose(series: Sequence[Series], clean: Sequence[Series] = ()) -> list[Prop
 
 def _with_clean(noisy: Sequence[Series], clean: Sequence[Series]) -> list[Proposal]:
     pairs = workflow.match_pairs(noisy, clean)
+    # Beside pairs of one geometry, a guess by name or order is more likely another patient.
+    pairs = [pair for pair in pairs if pair.sure] or pairs
     if not pairs:
         return []
     why = _sentence(pairs[0].why)

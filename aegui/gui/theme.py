@@ -55,6 +55,11 @@ def choice() -> str:
     return _theme().choice
 
 
+def text_size() -> int:
+    """The scale of all text, in per cent."""
+    return _theme().text_size
+
+
 def _tokens(which: str) -> dict[str, str]:
     tokens = json.loads(paths.resource("themes", f"{which}.json").read_text(encoding="utf-8"))
     return {key: str(value) for key, value in tokens.items()}
@@ -93,7 +98,8 @@ def apply(app: QApplication, theme: str = "system", text_size: int = 100) -> Non
     """Show a theme at a text size, now and in every open window."""
     ours = _theme()
     ours.choice, ours.text_size = theme, text_size
-    app.setStyle("Fusion")
+    if app.style().name() != "fusion":
+        app.setStyle("Fusion")
     if "Inter" not in QFontDatabase.families():
         load_fonts()
     if not ours.follows_system:

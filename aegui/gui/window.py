@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSettings, Qt, QTimer, Slot
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QIcon, QKeySequence, QShortcut
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QIcon, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 
 from aegui import paths
@@ -64,6 +64,7 @@ class Window(QWidget):
         self.stack.setObjectName("pages")
         for page in self.pages:
             self.stack.addWidget(page)
+            self.head.add_page(page)
             page.changed.connect(self._page_changed)
         self.status = StatusBar(self.session)
         main = column(self.head, self.notices, (self.stack, 1), gap=0)
@@ -306,6 +307,10 @@ class Window(QWidget):
                     job.stop()
             else:
                 job.abandon()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.ring.watch()
 
     def closeEvent(self, event: QCloseEvent) -> None:
         lanes = self.session.lanes

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QApplication
 
 from aegui import events, sample
@@ -24,7 +25,8 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def themed(qapp: QApplication) -> QApplication:
     """The application in the dark theme at its usual text size."""
-    theme.apply(qapp, "dark", 100)
+    if (theme.choice(), theme.text_size()) != ("dark", 100) or not qapp.styleSheet():
+        theme.apply(qapp, "dark", 100)  # every widget that is still there would be restyled
     return qapp
 
 
@@ -32,7 +34,6 @@ def themed(qapp: QApplication) -> QApplication:
 def window(themed: QApplication, qtbot) -> Iterator[Window]:
     """The whole window, closed and emptied of threads at the end."""
     made = Window()
-    qtbot.addWidget(made)
     made.show()
     qtbot.waitExposed(made)
     yield made
@@ -41,6 +42,8 @@ def window(themed: QApplication, qtbot) -> Iterator[Window]:
     qtbot.waitUntil(lambda: not made.session.lanes.running(), timeout=20_000)
     made.close()
     slices.end_all()
+    made.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Slot
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QFileDialog, QLineEdit, QStackedWidget, QWidget
+from PySide6.QtWidgets import QFileDialog, QLineEdit, QStackedWidget, QToolButton, QWidget
 
 from aegui import workflow
 from aegui.gui import project as projects
@@ -101,6 +101,8 @@ class ScansPage(Page):
         self._search = self.filter.addAction(theme.icon("search", "text3"), QLineEdit.ActionPosition.LeadingPosition)
         self.more = ProgressRow("Scan")
         cancel = button(icon="x", kind="icon", size="s", tip="Cancel scanning", clicked=self.scanning.cancel)
+        for inner in self.filter.findChildren(QToolButton):
+            inner.setAccessibleName("Clear the filter" if inner.defaultAction() is not self._search else "Search")
         self._more = holder(row((self.more, 1), cancel))
         self._more.hide()
         top = column(self.drop, self.filter, self._more, margins=(16, 16, 16, 8), gap=12)

@@ -88,6 +88,7 @@ class ScanViewer(QWidget):
         self.chips.setExclusive(False)
         self._chip_row = row(gap=4)
         self._chips = holder(self._chip_row)
+        self._chips.setMinimumWidth(1)  # they give way to the menu, and must not keep the window wide
         self.menu = QComboBox()
         self.menu.setAccessibleName("Window preset")
         self.menu.setMinimumWidth(208)

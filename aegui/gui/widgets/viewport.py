@@ -38,7 +38,7 @@ def grey(pixels: np.ndarray, width: float, level: float) -> QImage:
     """Linear grey; colour pixels (rows, columns, 3) are windowed alike."""
     low = level - width / 2
     shown = np.nan_to_num((pixels - low) * (255.0 / width), nan=0.0, posinf=255.0, neginf=0.0)
-    bytes_ = np.ascontiguousarray(np.clip(shown, 0, 255).astype(np.uint8))
+    bytes_ = np.ascontiguousarray(np.rint(np.clip(shown, 0, 255)).astype(np.uint8))
     rows, columns = bytes_.shape[:2]
     kind = QImage.Format.Format_RGB888 if bytes_.ndim == 3 else QImage.Format.Format_Grayscale8
     return QImage(bytes_.data, columns, rows, bytes_.strides[0], kind).copy()
