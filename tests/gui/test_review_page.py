@@ -351,7 +351,7 @@ def test_another_model_is_run_on_the_same_slice(review: Open, qtbot: Any) -> Non
     page.session.set_model("monai-autoencoder")
     ready(qtbot, page)
     qtbot.waitUntil(lambda: not np.array_equal(shown(page.views.denoised.pixels), before), timeout=30_000)
-    assert page.views.denoised.subtitle[0].endswith("100 %")
+    assert page.views.denoised.subtitle[0].startswith("100 % · ")
 
 
 def test_accept_keeps_the_strength_and_goes_to_deliver(review: Open, qtbot: Any) -> None:
@@ -390,6 +390,26 @@ def test_a_report_that_cannot_be_written_becomes_a_notice(review: Open, qtbot: A
     with qtbot.waitSignal(page.session.notice) as told:
         page.write_report(tmp_path / "file" / "report.html")
     assert "cannot be written" in told.args[0].message
+
+
+def test_a_new_project_leaves_nothing_of_the_old_one(review: Open) -> None:
+    page = review()
+    page.session.reset()
+    assert page.slices.series is None
+    assert page.chooser.count() == 0
+    assert not page.accept.isEnabled()
+
+
+def test_a_series_of_another_folder_can_be_looked_at(review: Open, qtbot: Any, tmp_path: Path) -> None:
+    page = review()
+    guest = generated.ct(tmp_path / "guest", "Guest", patient="G")
+    page.session.look = (guest, 3)
+    page.enter()
+    ready(qtbot, page)
+    assert page.index == 3
+    assert page.chooser.currentText().endswith("Guest")
+    page.session.set_roles([page.session.series[0].uid], "holdout")
+    assert page.slices.series == guest
 
 
 def test_without_scans_review_says_what_is_needed(qtbot: Any, qapp: QApplication) -> None:

@@ -66,6 +66,7 @@ class ReviewPage(Page):
         self._windowed = False  # whether the grey levels were set from the first slice
         self._shown_model: tuple[str, str] = ("", "")
         self._fold_chosen = False
+        self._guest = ""
         self._build()
         self._connect()
         review_keys.bind(self)
@@ -144,6 +145,7 @@ class ReviewPage(Page):
         self.session.attempt(self.session.ensure_model)
         look, self.session.look = self.session.look, None
         if look is not None:
+            self._guest = look[0].uid  # it may come from a folder that only Deliver knows
             self.open(look[0], look[1])
         elif self.slices.series is None and self.chooser.first() is not None:
             self._on_chosen(self.chooser.first())
@@ -172,7 +174,7 @@ class ReviewPage(Page):
         held = self._held_out()
         usable = [s for s in self.session.series if s.treat != "list" and self.session.role(s.uid) != "clean"]
         current = self.slices.series
-        if current is not None and not usable and self.session.look is None and not self.isVisible():
+        if current is not None and self.session.find(current.uid) is None and current.uid != self._guest:
             self.slices.close()  # another project
             current = None
         self.chooser.show_series(usable, held, current)

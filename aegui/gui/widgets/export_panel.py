@@ -61,7 +61,7 @@ class ExportPanel(QFrame):
             row(
                 icon_label("file-text", 20),
                 (
-                    column(label("Report", "h3"), ElidedLabel("Scores, exports, queue and flags (HTML)", "ter"), gap=2),
+                    column(label("Report", "h3"), ElidedLabel("Scores, exports and flags (HTML)", "ter"), gap=2),
                     1,
                 ),
                 self.report,

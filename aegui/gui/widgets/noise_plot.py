@@ -79,7 +79,8 @@ class NoisePlot(QWidget):
         self._after.setData(frequency, after)
         top, right = float(max(before.max(), after.max(), 1e-12)), float(frequency.max())
         view = self.plot.getPlotItem()
-        view.setXRange(0, right * 1.04, padding=0)
+        # Room for the last tick's unit, which would not be drawn across the edge.
+        view.setXRange(0, right * 1.12, padding=0)
         view.setYRange(0, top * 1.12, padding=0)
         view.getAxis("left").setTicks([[(value, f"{value:.3g}") for value in _ticks(top, 4)]])
         marks = [(value, f"{value:.2g}") for value in _ticks(right, 4)]

@@ -48,6 +48,7 @@ class OutputOptions(QFrame):
         self.strength.setSuffix(" %")
         self.strength.setSingleStep(5)
         self.strength.setFixedWidth(88)
+        self.strength.lineEdit().setTextMargins(8, 0, 0, 0)
         self.strength.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.noise = QLineEdit()
         self.noise.setPlaceholderText("auto")

@@ -35,7 +35,7 @@ from aegui.gui.widgets.queue import (
 Index = QModelIndex | QPersistentModelIndex
 THUMB = 32
 _LEFT = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
-_WIDTHS = {SLICES: 68, STATUS: 100, PROGRESS: 92, TIME: 84, FLAGS: 76}
+_WIDTHS = {SLICES: 60, STATUS: 94, PROGRESS: 84, TIME: 78, FLAGS: 72}
 
 
 class QueueDelegate(QStyledItemDelegate):
@@ -226,7 +226,7 @@ class QueueView(QTableView):
         self.setColumnHidden(PROGRESS, tight)
         fixed = sum(width for column, width in widths.items() if not (tight and column == PROGRESS))
         rest = max(200, room - fixed)
-        widths[SERIES] = max(120, round(rest * 0.47))
+        widths[SERIES] = max(120, round(rest * (0.6 if tight else 0.52)))
         widths[REASON] = max(120, rest - widths[SERIES])
         for column in range(len(COLUMNS)):
             self.setColumnWidth(column, widths[column])

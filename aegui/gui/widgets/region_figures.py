@@ -66,18 +66,17 @@ class RegionFigures(QObject):
         series = self._series
         if read is None or series is None or self.regions.items or series.uid in self._kept:
             return
-        pixels = read.pixels.mean(axis=-1) if read.pixels.ndim == 3 else read.pixels
+        # Means of 4 × 4 voxels: single voxels of a noisy slice say little about the tissue they are in.
+        pixels = _coarse(_coarse(_grey(read.pixels)))
+        valid = _coarse(_coarse(read.valid.astype(np.float32))) == 1
         if series.modality == "CT":
-            mask = read.valid & (pixels > _SOFT_TISSUE[0]) & (pixels < _SOFT_TISSUE[1])
+            mask = valid & (pixels > _SOFT_TISSUE[0]) & (pixels < _SOFT_TISSUE[1])
         else:
-            mask = read.valid & (pixels > pixels[read.valid].mean()) if read.valid.any() else read.valid
-        rows, columns = pixels.shape
-        radius = usual_radius((rows, columns), self._spacing)
-        side = max(5, round(1.6 * radius / min(self._spacing)))
-        # Noise makes the mask ragged; a coarse copy closes it.
-        place = flattest(_coarse(pixels), _coarse(mask.astype(np.float32)) > 0.8, max(3, side // 2))
+            mask = valid & (pixels > pixels[valid].mean()) if valid.any() else valid
+        radius = usual_radius((series.rows, series.columns), self._spacing)
+        place = flattest(pixels, mask, max(2, round(1.6 * radius / min(self._spacing) / 4)))
         if place is not None:
-            circle = Circle(float(2 * place[0]), float(2 * place[1]), radius)
+            circle = Circle(4 * place[0] + 1.5, 4 * place[1] + 1.5, radius)
             self.restore(series.uid, (Region(1, "Region 1", circle),))
 
     def restore(self, uid: str, items: tuple[Region, ...]) -> None:

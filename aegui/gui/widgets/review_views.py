@@ -139,7 +139,7 @@ class ReviewViews(QFrame):
 
     def name_model(self, title: str, strength: int) -> None:
         """Which model, at which strength, stands under “Denoised”."""
-        self.denoised.subtitle = self.curtain.after_lines = (f"{title}, {strength} %",)
+        self.denoised.subtitle = self.curtain.after_lines = (f"{strength} % · {title}",)
         for view in (self.denoised, self.curtain):
             view.update()
 
@@ -177,6 +177,6 @@ class ReviewViews(QFrame):
         """The SD of the chosen region, at the bottom right."""
         self.noisy.bottom_right = (before,) if before else ()
         self.denoised.bottom_right = (after,) if after else ()
-        for view in (self.noisy, self.denoised):
+        for view in (self.noisy, self.denoised, self.reference):
             view.bottom_left = (window_words(view.link.width, view.link.level),)
             view.update()
