@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -250,12 +250,14 @@ def denoise(job: DenoiseJob) -> Events:
     try:
         for number, series in enumerate(job.series):
             yield SeriesStarted(series.uid, number, len(job.series), series.slices)
-            reason = "" if series.uid in job.include else _refusal(model.card, series)
+            insisted = series.uid in job.include and series.treat != "list"
+            reason = "" if insisted else _refusal(model.card, series)
             if reason:
                 result = SeriesResult(series.uid, series.label, series.description, "skipped", reason)
             else:
                 try:
-                    result = yield from _denoise_series(job, model, series, device)
+                    chosen = replace(series, treat="denoise")
+                    result = yield from _denoise_series(job, model, chosen, device)
                 except UserError as error:
                     _log.info("series failed: %s", error)
                     result = SeriesResult(series.uid, series.label, series.description, "failed", str(error))

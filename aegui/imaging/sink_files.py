@@ -109,8 +109,8 @@ class VolumeSink:
         self._source = source
         self._tally = Tally(len(source))
         path = source.series.files[0]
+        first = source.stored(0)  # before anything is made: a broken source must leave nothing behind
         self._staging = Staging(folder, path.name)
-        first = source.stored(0)
         self._values = np.lib.format.open_memmap(
             self._staging.path / "slices.part", "w+", first.dtype, (len(source), *first.shape)
         )

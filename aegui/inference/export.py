@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import tempfile
 import warnings
 import zipfile
@@ -69,9 +70,15 @@ def _example(size: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
 @contextlib.contextmanager
 def _known_warnings() -> Iterator[None]:
     # torch deprecates jit in favour of export and its exporters warn of their internals: nothing to act on.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _card_json(model: Model) -> str:

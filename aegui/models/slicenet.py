@@ -10,6 +10,14 @@ from aegui.models.card import Card
 from aegui.models.networks import ARCHITECTURES
 
 
+def _crop(image: Tensor, height: int, width: int) -> Tensor:
+    if torch.compiler.is_exporting():
+        # A slice would make torch.export guard on "nothing was padded" for the example's size.
+        rows, columns = (torch.arange(side, device=image.device) for side in (height, width))
+        return image.index_select(-2, rows).index_select(-1, columns)
+    return image[..., :height, :width]
+
+
 class SliceNet(nn.Module):
     """Pads to the network's multiple and crops back; repeats a grey slice for colour networks.
 
@@ -32,7 +40,7 @@ class SliceNet(nn.Module):
             x = nn.functional.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
         result = self.net(x, level)
         image, logits = result if isinstance(result, tuple) else (result, None)
-        image = image[..., :height, :width]
+        image = _crop(image, height, width)
         return (image.mean(dim=1, keepdim=True) if grey else image), logits
 
     def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor:

@@ -14,7 +14,9 @@ from aegui.errors import UserError
 from aegui.imaging import Geometry, Series
 
 
-def series(uid: str, slices: int = 4, patient: str = "p", form: str = "dicom", names: str = "s{}", z: float = 3.0) -> Series:
+def series(
+    uid: str, slices: int = 4, patient: str = "p", form: str = "dicom", names: str = "s{}", z: float = 3.0
+) -> Series:
     return Series(
         uid=uid,
         study_uid="1",

@@ -60,9 +60,7 @@ def test_the_fixed_head_works_at_its_own_size_as_flatten_linear_does() -> None:
     torch.manual_seed(0)
     net = ConvAutoencoder(1, 4, "fixed")
     x = torch.rand(2, 1, 64, 64)
-    expected = torch.nn.functional.linear(
-        net.encoder(x).flatten(1), net.classifier[1].weight, net.classifier[1].bias
-    )
+    expected = torch.nn.functional.linear(net.encoder(x).flatten(1), net.classifier[1].weight, net.classifier[1].bias)
     torch.testing.assert_close(net(x)[1], expected)
     assert net(torch.rand(1, 1, 96, 80))[1].shape == (1, 4)
 
@@ -137,7 +135,7 @@ def test_a_checkpoint_of_an_unknown_architecture_is_refused(tmp_path: Path) -> N
 
 
 def test_the_default_model_comes_first() -> None:
-    assert [card.id for card in cards()][0] == "general-small"
+    assert cards()[0].id == "general-small"
 
 
 def test_random_weights_follow_the_seed() -> None:

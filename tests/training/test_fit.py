@@ -119,7 +119,9 @@ def test_stop_keeps_the_best(job: workflow.TrainJob) -> None:
     assert load_model(result.bundle).card.metrics["best_epoch"] == result.best_epoch
 
 
-def test_an_abandoned_run_resumes_to_the_weights_of_an_uninterrupted_one(job: workflow.TrainJob, tmp_path: Path) -> None:
+def test_an_abandoned_run_resumes_to_the_weights_of_an_uninterrupted_one(
+    job: workflow.TrainJob, tmp_path: Path
+) -> None:
     _, whole = run(job)
     other = replace(job, run=tmp_path / "other")
     events = workflow.train(other)
@@ -149,7 +151,9 @@ torch.set_num_threads(1)
 fit.CHECKPOINT_SECONDS = 0.0
 found = finish(workflow.scan([Path(sys.argv[1])]))
 recipe = recipes.load("denoise").with_set(["run.epochs=12", "run.batch_size=4", "run.patch_size=32"])
-job = workflow.TrainJob("general-small", recipe, found.series, Path(sys.argv[2]), init="random", device="cpu", resume=True)
+job = workflow.TrainJob(
+    "general-small", recipe, found.series, Path(sys.argv[2]), init="random", device="cpu", resume=True
+)
 for event in workflow.train(job):
     if isinstance(event, Epoch):
         print(event.epoch, flush=True)
@@ -163,7 +167,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(tmp_path: P
         return subprocess.Popen([sys.executable, "-c", KILLED, str(scans), str(out)], stdout=subprocess.PIPE, text=True)
 
     with start(tmp_path / "whole") as whole:
-        pass
+        whole.communicate()
     assert whole.returncode == 0
     with start(tmp_path / "killed") as first:
         assert first.stdout is not None
@@ -175,7 +179,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(tmp_path: P
     assert first.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed" / "model.aegui").exists()
     with start(tmp_path / "killed") as second:
-        pass
+        second.communicate()
     assert second.returncode == 0
     assert_same_weights(tmp_path / "whole" / "model.aegui", tmp_path / "killed" / "model.aegui")
 
@@ -197,9 +201,7 @@ def test_resuming_with_another_recipe_is_refused(job: workflow.TrainJob) -> None
 def test_the_untouched_model_counts_as_epoch_zero(job: workflow.TrainJob, tmp_path: Path) -> None:
     _, first = run(job)
     ruin = job.recipe.with_set(["groups.rest.learning_rate=1.0", "run.epochs=2"])
-    events, result = run(
-        replace(job, model=str(first.bundle), recipe=ruin, run=tmp_path / "ruin", init="pretrained")
-    )
+    events, result = run(replace(job, model=str(first.bundle), recipe=ruin, run=tmp_path / "ruin", init="pretrained"))
     assert result.best_epoch == 0
     assert any("No epoch beat" in w.message for w in of(events, Warned))
     assert_same_weights(first.bundle, result.bundle)

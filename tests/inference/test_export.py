@@ -1,0 +1,61 @@
+"""Every export does what the model does, at any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aegui import workflow
+from aegui.errors import UserError
+from aegui.events import Progress, finish
+from aegui.inference import export as module
+
+MODELS = ["general-small", "classic-small", "monai-autoencoder"]
+
+
+@pytest.mark.parametrize("format", workflow.FORMATS)
+@pytest.mark.parametrize("model", MODELS)
+def test_an_export_equals_the_model_at_every_size(model: str, format: str, tmp_path: Path) -> None:
+    result = finish(workflow.export(model, format, tmp_path / "exported"))
+    assert result.path.is_file() and result.path.suffix == module.SUFFIX[format]
+    assert result.verified and result.normalised <= 1e-4
+    assert any(h % 8 or w % 8 for h, w in result.sizes) and len(set(result.sizes)) == 3
+
+
+def test_the_formats_of_the_window_and_the_exporter_are_the_same() -> None:
+    assert workflow.FORMATS == module.FORMATS == tuple(module._WRITERS)
+
+
+def test_a_file_that_differs_is_refused_and_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, read = module._WRITERS["safetensors"]
+
+    def read_wrongly(path: Path, model: object) -> module.Run:
+        run = read(path, model)  # type: ignore[arg-type]
+        return lambda image, level: run(image, level) + 0.01
+
+    monkeypatch.setitem(module._WRITERS, "safetensors", (write, read_wrongly))
+    with pytest.raises(UserError, match="does not do what the model does"):
+        finish(workflow.export("classic-small", "safetensors", tmp_path / "wrong.safetensors"))
+    assert not list(tmp_path.glob("*wrong*"))
+
+
+def test_an_unknown_format_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no export format “tflite”"):
+        finish(workflow.export("classic-small", "tflite", tmp_path / "a"))
+
+
+def test_an_export_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        finish(workflow.export("classic-small", "safetensors", tmp_path / "file" / "model"))
+
+
+def test_the_largest_difference_is_given_in_real_units(tmp_path: Path) -> None:
+    result = finish(workflow.export("general-small", "onnx", tmp_path / "m.onnx"))
+    assert result.unit == "HU" and result.max_difference == pytest.approx(400 * result.normalised)
+
+
+def test_an_export_reports_progress(tmp_path: Path) -> None:
+    events = list(workflow.export("classic-small", "safetensors", tmp_path / "m"))
+    assert sum(isinstance(event, Progress) for event in events) >= 4

@@ -1,0 +1,187 @@
+"""Folders of scans denoised, one bad series at a time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aegui import imaging, workflow
+from aegui.analysis import structure_score
+from aegui.errors import UserError
+from aegui.events import SeriesDone, SliceDone, Stop, finish
+from aegui.imaging import Series
+from aegui.inference.denoiser import Denoiser
+from aegui.measure import estimate_noise
+from aegui.models.zoo import load_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:70, :61] / 64
+    for name in ("a", "b", "c"):
+        (tmp_path / "scans" / name).mkdir(parents=True)
+        volume = 300 + 100 * np.sin(4 * x) * np.cos(3 * y) + rng.normal(0, 15, (3, 70, 61))
+        np.save(tmp_path / "scans" / name / "v.npy", volume.astype(np.float32))
+    return tmp_path / "scans"
+
+
+def found(folder: Path) -> tuple[Series, ...]:
+    return finish(workflow.scan([folder])).series  # type: ignore[no-any-return]
+
+
+def job(scans: Path, **changes: object) -> workflow.DenoiseJob:
+    base = workflow.DenoiseJob("general-small", found(scans), scans.parent / "out", device="cpu")
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def test_every_series_gets_a_row_and_its_files(scans: Path) -> None:
+    report = finish(workflow.denoise(job(scans)))
+    assert [row.status for row in report.series] == ["done"] * 3
+    content = json.loads(report.path.read_text())
+    assert content["schema"] == 1 and len(content["series"]) == 3
+    assert {"uid", "status", "reason", "output", "slices", "seconds"} <= set(content["series"][0])
+    outputs = sorted((scans.parent / "out").rglob("*.npy"))
+    assert len(outputs) == 3
+    result = np.load(outputs[0])
+    assert result.dtype == np.float32 and result.shape == (3, 70, 61)
+
+
+def test_strength_zero_returns_the_input_and_half_lies_halfway(scans: Path) -> None:
+    source = imaging.open_series(found(scans)[0])
+    denoiser = Denoiser(load_model("classic-small"), source, CPU)
+    pixels = source.read(0)
+    none, half, full = (denoiser.slice(0, s).pixels for s in (0.0, 0.5, 1.0))
+    np.testing.assert_array_equal(none, pixels)
+    np.testing.assert_allclose(half, (pixels + full) / 2, rtol=1e-5)
+    assert not np.array_equal(full, pixels)
+    source.close()
+
+
+def test_values_outside_the_models_range_pass_through_and_are_counted(scans: Path) -> None:
+    source = imaging.open_series(found(scans)[0])
+    denoiser = Denoiser(load_model("classic-small"), source, CPU)
+    pixels = source.read(0).copy()
+    pixels[3, 4], pixels[10, 11] = 1e5, -1e5
+    result = denoiser.pixels(pixels, np.ones(pixels.shape, bool))
+    assert result.outside == 2
+    assert result.pixels[3, 4] == np.float32(1e5) and result.pixels[10, 11] == np.float32(-1e5)
+    source.close()
+
+
+def test_padding_comes_back_as_it_was(scans: Path) -> None:
+    source = imaging.open_series(found(scans)[0])
+    denoiser = Denoiser(load_model("classic-small"), source, CPU)
+    pixels, valid = source.read(0).copy(), np.ones((70, 61), bool)
+    valid[:, :9], pixels[:, :9] = False, -2048
+    result = denoiser.pixels(pixels, valid)
+    assert (result.pixels[:, :9] == -2048).all() and result.outside == 0
+    source.close()
+
+
+def test_the_noise_level_reaches_the_model_in_the_scans_unit(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = imaging.open_series(found(scans)[0])
+    denoiser = Denoiser(load_model("general-small"), source, CPU)
+    seen: list[float] = []
+    net = denoiser._net
+
+    def spy(x: np.ndarray, level: float) -> np.ndarray:
+        seen.append(level * denoiser.scale.span)
+        return net(x, level)
+
+    monkeypatch.setattr(denoiser, "_net", spy)
+    denoiser.slice(0, noise_level=33.0)
+    denoiser.slice(0)
+    assert seen == pytest.approx([33.0, estimate_noise(source.read(0))])
+    source.close()
+
+
+def test_large_slices_go_through_in_tiles_without_seams(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = imaging.open_series(found(scans)[0])
+    denoiser = Denoiser(load_model("classic-small", "random"), source, CPU)
+    y, x = np.mgrid[:320, :448] / 400
+    ramp = (x + y)[None].astype(np.float32) / 2
+    whole = denoiser._run(ramp, 0.1)
+    monkeypatch.setattr("aegui.inference.denoiser.TILE", 128)
+    monkeypatch.setattr("aegui.inference.denoiser.OVERLAP", 64)
+    tiled = denoiser._run(ramp, 0.1)
+    inner = np.s_[:, 16:-16, 16:-16]
+    # The network itself is far from the ramp; only the difference between both ways counts.
+    assert np.abs(tiled - whole)[inner].max() < 0.02 * np.ptp(whole[inner])
+    source.close()
+
+
+def test_a_broken_series_fails_with_its_reason_and_the_rest_goes_on(scans: Path) -> None:
+    work = job(scans)
+    work.series[1].files[0].write_bytes(work.series[1].files[0].read_bytes()[:400])
+    report = finish(workflow.denoise(work))
+    assert [row.status for row in report.series] == ["done", "failed", "done"]
+    assert "v.npy" in report.series[1].reason
+    assert len(list((scans.parent / "out").rglob("*.npy"))) == 2
+    assert not list((scans.parent / "out").rglob(".*"))
+
+
+def test_a_series_of_another_kind_is_skipped_unless_the_user_insists(scans: Path) -> None:
+    work = job(scans)
+    view = replace(work.series[0], treat="view", reason="Localizer")
+    report = finish(workflow.denoise(replace(work, series=(view,))))
+    assert (report.series[0].status, report.series[0].reason) == ("skipped", "Localizer")
+    report = finish(workflow.denoise(replace(work, series=(view,), include=frozenset({view.uid}))))
+    assert report.series[0].status == "done"
+
+
+def test_stopping_leaves_no_half_written_series(scans: Path) -> None:
+    events = workflow.denoise(job(scans))
+    done = 0
+    for event in events:
+        done += isinstance(event, SeriesDone)
+        if done == 1 and isinstance(event, SliceDone):
+            break
+    last = events.throw(Stop())  # type: ignore[attr-defined]
+    report = last.result
+    assert [row.status for row in report.series] == ["done", "skipped", "skipped"]
+    assert len(list((scans.parent / "out").rglob("*.npy"))) == 1
+    events.close()  # type: ignore[attr-defined]
+
+
+def test_an_output_that_cannot_be_written_stops_before_any_work(scans: Path) -> None:
+    (scans.parent / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        finish(workflow.denoise(job(scans, output=scans.parent / "file" / "out")))
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan")])
+def test_a_strength_out_of_range_is_refused(scans: Path, strength: float) -> None:
+    with pytest.raises(UserError, match="strength"):
+        finish(workflow.denoise(job(scans, strength=strength)))
+
+
+def test_evaluation_tells_input_from_output(scans: Path, tmp_path: Path) -> None:
+    noisy = found(scans)
+    (pair,) = workflow.match_pairs(noisy[:1], noisy[:1])
+    result = finish(workflow.evaluate("general-small", [replace(pair)], "cpu"))
+    assert result.input["psnr"] == float("inf") and result.input["rmse"] == 0
+    assert result.slices == 3 and "R = " in result.psnr_range
+
+
+def test_white_noise_shows_no_structure_and_lost_edges_do() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:256, :256] / 256
+    clean = (100 * ((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.1) + 60 * (x > 0.7) + 20 * np.sin(9 * y)).astype(np.float32)
+    noise = rng.normal(0, 10, clean.shape).astype(np.float32)
+    blurred = imaging_blur(clean)
+    assert structure_score(clean + noise, clean) < 0.15
+    assert structure_score(clean + noise, blurred) > structure_score(clean + noise, clean) + 0.2
+
+
+def imaging_blur(image: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
+    return np.asarray(gaussian_filter(image, 4))
