@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aegui.cli import inputs
 from aegui.cli.show import drive, print_json, print_text, say, warn
 from aegui.errors import UserError
 
 if TYPE_CHECKING:
-    from aegui.imaging import ScanResult, Series
-    from aegui.recipes import Recipe
+    from aegui.imaging import Series
 
 app = typer.Typer(
     add_completion=False,
@@ -109,49 +109,13 @@ def series_row(series: Series) -> dict[str, Any]:
     }
 
 
-def _scan(paths: Sequence[Path], quiet: bool) -> ScanResult:
-    from aegui import workflow
-
-    for path in paths:
-        if not path.exists():
-            raise UserError(f"There is no folder or file {path}.", "Check its name.")
-    result: ScanResult = drive(workflow.scan(list(paths)), quiet)
-    return result
-
-
-def _scanned(paths: Sequence[Path], quiet: bool) -> ScanResult:
-    """A scan that must have found something to work on."""
-    result = _scan(paths, quiet)
-    if not any(series.treat == "denoise" for series in result.series):
-        where = " and ".join(str(path) for path in paths)
-        reasons = list(
-            dict.fromkeys([s.reason for s in result.series if s.reason] + [s.reason for s in result.skipped])
-        )
-        found = f" ({reasons[0]})" if len(reasons) == 1 else ""
-        raise UserError(
-            f"{where} holds no slices that can be used{found}.",
-            "Choose a folder with DICOM, NIfTI, NRRD, MHA, PNG, JPEG, TIFF or NPY images.",
-        )
-    return result
-
-
-def _usable(result: ScanResult, quiet: bool = False) -> tuple[Series, ...]:
-    for skipped in result.skipped:
-        if not quiet:
-            say(f"Left out: {skipped.file}: {skipped.reason}")
-    for series in result.series:
-        for text in series.warnings:
-            warn(f"{series.description or series.uid}: {text}")
-    return tuple(series for series in result.series if series.treat == "denoise")
-
-
 @app.command()
 def scan(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders, files or zips of scans.")],
     json: Json = False,
 ) -> int:
     """List the series in a folder."""
-    result = _scan(folders, json)
+    result = inputs.scanned(folders, json)
     if json:
         print_json(
             {
@@ -254,13 +218,13 @@ def train(
     from aegui.models import DEFAULT
 
     plan = shelf.load(recipe).with_set(assignments or [])
-    noisy = _usable(_scanned(data, json), json)
+    noisy = inputs.usable(inputs.usable_scan(data, json), json)
     partners: tuple[Series, ...] = ()
     pairs: Sequence[Any] = ()
     if clean:
-        partners = _usable(_scanned(clean, json), json)
-        plan = _paired(plan)
-        pairs = _pairs(noisy, partners, accept_pairs)
+        partners = inputs.usable(inputs.usable_scan(clean, json), json)
+        plan = inputs.paired(plan)
+        pairs = inputs.pairs(noisy, partners, accept_pairs)
     job = workflow.TrainJob(
         model=model or DEFAULT,
         recipe=plan,
@@ -268,7 +232,7 @@ def train(
         run=out,
         clean=partners,
         pairs=tuple(pairs),
-        labels=_labels(plan, labels, noisy),
+        labels=inputs.class_labels(plan, labels, noisy),
         init=init.value,
         device=device.value,
         resume=resume,
@@ -294,45 +258,6 @@ def train(
     return 0
 
 
-def _paired(plan: Recipe) -> Recipe:
-    from aegui.recipes.parts import PairedTargets
-
-    if isinstance(plan.targets, PairedTargets):
-        return plan
-    say("Learning from the clean scans given, instead of from added noise.")
-    return plan.model_copy(update={"targets": PairedTargets()})
-
-
-def _pairs(noisy: Sequence[Series], clean: Sequence[Series], accept: bool) -> Sequence[Any]:
-    from aegui import workflow
-
-    pairs: Sequence[Any] = workflow.require_pairs(list(noisy), list(clean))
-    for pair in pairs:
-        say(f"Paired by {pair.method}: {pair.noisy.description} – {pair.clean.description} ({len(pair.slices)} slices)")
-    unsure = [pair for pair in pairs if not pair.sure]
-    if unsure and not accept:
-        raise UserError(
-            f"{len(unsure)} of the pairs were matched by {unsure[0].method} only ({unsure[0].why}).",
-            "If they are right, add --accept-pairs.",
-        )
-    return pairs
-
-
-def _labels(plan: Recipe, file: Path | None, noisy: Sequence[Series]) -> Mapping[str, str]:
-    from aegui import workflow
-    from aegui.data.labels import label_of
-
-    if file is None:
-        return workflow.folder_labels(noisy) if plan.needs_labels else {}
-    labels: Mapping[str, str] = workflow.read_labels(file)
-    if not any(label_of(series, i, labels) for series in noisy for i in range(len(series.files))):
-        raise UserError(
-            f"No row of {file.name} names one of the scans (the first says “{next(iter(labels))}”).",
-            "Each row is a file or folder of the scans, or a series uid, then a comma and the label.",
-        )
-    return labels
-
-
 def _summary(result: Any) -> dict[str, Any]:
     from dataclasses import fields
 
@@ -350,21 +275,9 @@ def _words(scores: Mapping[str, Any]) -> str:
 # ------------------------------------------------------------------------------------------------ denoise and judge
 
 
-def _level(text: str) -> float | None:
-    if text == "auto":
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise UserError(f"“{text}” is not a noise level.", "Give auto, or the noise SD in the scan's unit.")
-    return value
-
-
 @app.command()
 def denoise(
-    inputs: Annotated[list[Path], typer.Option("--input", help="Folder, file or zip of scans.")],
+    folders: Annotated[list[Path], typer.Option("--input", help="Folder, file or zip of scans.")],
     output: Annotated[Path, typer.Option("--output", help="Folder for the denoised series.")],
     model: ModelRef = "",
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="out = in + strength · (net − in).")] = 1.0,
@@ -377,9 +290,9 @@ def denoise(
     from aegui import workflow
     from aegui.models import DEFAULT
 
-    level = _level(noise_level)
-    found = _scanned(inputs, json)
-    _usable(found, json)
+    level = inputs.noise_level(noise_level)
+    found = inputs.usable_scan(folders, json)
+    inputs.usable(found, json)
     job = workflow.DenoiseJob(
         model=model or DEFAULT,
         series=found.series,  # those that are no images to denoise get a row of their own in the report
@@ -398,19 +311,7 @@ def denoise(
             note = f" ({row.reason})" if row.reason else ""
             print_text(f"{row.status}: {row.description or row.label} → {row.output or '–'}{note}")
         print_text(f"Report: {report.path}")
-    return outcome(found, report.series)
-
-
-# Files that should have been slices; what is no image at all is left out without failing a batch.
-_DAMAGED = ("Truncated", "Damaged", "Cannot be read", "Holds no pixel data")
-
-
-def outcome(found: ScanResult, rows: Sequence[Any]) -> int:
-    """The exit code of a batch: 2 if a series failed or a file was too damaged to be one, 1 if none was done."""
-    if not any(row.status in ("done", "flagged") for row in rows):
-        return 1
-    damaged = any(skipped.reason.startswith(_DAMAGED) for skipped in found.skipped)
-    return 2 if damaged or any(row.status == "failed" for row in rows) or len(rows) < len(found.series) else 0
+    return inputs.outcome(found, report.series)
 
 
 @app.command()
@@ -425,8 +326,11 @@ def evaluate(
     from aegui import workflow
     from aegui.models import DEFAULT
 
-    one, other = _usable(_scanned(noisy, json), json), _usable(_scanned(clean, json), json)
-    pairs = _pairs(one, other, accept_pairs)
+    one, other = (
+        inputs.usable(inputs.usable_scan(noisy, json), json),
+        inputs.usable(inputs.usable_scan(clean, json), json),
+    )
+    pairs = inputs.pairs(one, other, accept_pairs)
     result = drive(workflow.evaluate(model or DEFAULT, pairs), json)
     if json:
         print_json(_summary(result))

@@ -1,0 +1,120 @@
+"""What the user gave on the command line, read and checked; and what came of it as an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aegui.cli.show import drive, say, warn
+from aegui.errors import UserError
+
+if TYPE_CHECKING:
+    from aegui.imaging import ScanResult, Series
+    from aegui.recipes import Recipe
+
+# Files that should have been slices; what is no image at all is left out without failing a batch.
+_DAMAGED = ("Truncated", "Damaged", "Cannot be", "Holds no", "Empty file", "Not a DICOM file", "Its data file")
+
+
+def scanned(paths: Sequence[Path], quiet: bool) -> ScanResult:
+    """What folders hold."""
+    from aegui import workflow
+
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"There is no folder or file {path}.", "Check its name.")
+    result: ScanResult = drive(workflow.scan(list(paths)), quiet)
+    return result
+
+
+def usable_scan(paths: Sequence[Path], quiet: bool) -> ScanResult:
+    """A scan that must have found something to work on."""
+    result = scanned(paths, quiet)
+    if not any(series.treat == "denoise" for series in result.series):
+        where = " and ".join(str(path) for path in paths)
+        reasons = list(
+            dict.fromkeys([s.reason for s in result.series if s.reason] + [s.reason for s in result.skipped])
+        )
+        found = f" ({reasons[0]})" if len(reasons) == 1 else ""
+        raise UserError(
+            f"{where} holds no slices that can be used{found}.",
+            "Choose a folder with DICOM, NIfTI, NRRD, MHA, PNG, JPEG, TIFF or NPY images.",
+        )
+    return result
+
+
+def usable(result: ScanResult, quiet: bool = False) -> tuple[Series, ...]:
+    """The series that can be denoised; says what is left out and what is odd (quiet: only the latter)."""
+    for skipped in result.skipped:
+        if not quiet:
+            say(f"Left out: {skipped.file}: {skipped.reason}")
+    for series in result.series:
+        for text in series.warnings:
+            warn(f"{series.description or series.uid}: {text}")
+    return tuple(series for series in result.series if series.treat == "denoise")
+
+
+def paired(plan: Recipe) -> Recipe:
+    """The recipe, learning from pairs."""
+    from aegui.recipes.parts import PairedTargets
+
+    if isinstance(plan.targets, PairedTargets):
+        return plan
+    say("Learning from the clean scans given, instead of from added noise.")
+    return plan.model_copy(update={"targets": PairedTargets()})
+
+
+def pairs(noisy: Sequence[Series], clean: Sequence[Series], accept: bool) -> Sequence[Any]:
+    """Noisy and clean partners, named with their method. accept: also those matched by name or order."""
+    from aegui import workflow
+
+    found: Sequence[Any] = workflow.require_pairs(list(noisy), list(clean))
+    for pair in found:
+        say(f"Paired by {pair.method}: {pair.noisy.description} – {pair.clean.description} ({len(pair.slices)} slices)")
+    for alone in {s.uid: s for s in noisy}.keys() - {pair.noisy.uid for pair in found}:
+        warn(f"“{next(s.description for s in noisy if s.uid == alone)}” has no clean partner and is left out.")
+    unsure = [pair for pair in found if not pair.sure]
+    if unsure and not accept:
+        raise UserError(
+            f"{len(unsure)} of the pairs were matched by {unsure[0].method} only ({unsure[0].why}).",
+            "If they are right, add --accept-pairs.",
+        )
+    return found
+
+
+def class_labels(plan: Recipe, file: Path | None, noisy: Sequence[Series]) -> Mapping[str, str]:
+    """Labels from the file; without one, from the names of the sub-folders where the recipe needs classes."""
+    from aegui import workflow
+    from aegui.data.labels import label_of
+
+    if file is None:
+        return workflow.folder_labels(noisy) if plan.needs_labels else {}
+    labels: Mapping[str, str] = workflow.read_labels(file)
+    if not any(label_of(series, i, labels) for series in noisy for i in range(len(series.files))):
+        raise UserError(
+            f"No row of {file.name} names one of the scans (the first says “{next(iter(labels))}”).",
+            "Each row is a file or folder of the scans, or a series uid, then a comma and the label.",
+        )
+    return labels
+
+
+def noise_level(text: str) -> float | None:
+    """The SD asked for; None is auto."""
+    if text == "auto":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UserError(f"“{text}” is not a noise level.", "Give auto, or the noise SD in the scan's unit.")
+    return value
+
+
+def outcome(found: ScanResult, rows: Sequence[Any]) -> int:
+    """The exit code of a batch: 2 if a series failed or a file was too damaged to be one, 1 if none was done."""
+    if not any(row.status in ("done", "flagged") for row in rows):
+        return 1
+    damaged = any(skipped.reason.startswith(_DAMAGED) for skipped in found.skipped)
+    return 2 if damaged or any(row.status == "failed" for row in rows) or len(rows) < len(found.series) else 0
