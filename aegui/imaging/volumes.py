@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import struct
 import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from aegui.imaging.text import digest, made_uid
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 _HEADERS = (".mhd", ".nhdr")
+_PACKED = (".zraw", ".gz", ".bz2")
 _CT_LIKE = -900  # a grey value this low in a whole-number volume is air in HU
 _LARGE = 1 << 28  # bytes; values of larger files are not looked at while scanning
 
@@ -103,7 +107,9 @@ def _itk(path: Path, root: Path, data: list[Path]) -> Series | Skipped:
         return Skipped(path, f"{dimension} dimensions: not read.")
     if components not in (1, 3) or pixel in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
         return Skipped(path, f"{components} values per voxel: not read.")
-    if path.stat().st_size + sum(item.stat().st_size for item in data) < _least_bytes(path, reader, data):
+    expected = _least_bytes(path, reader, data)
+    there = path.stat().st_size + sum(item.stat().st_size for item in data)
+    if (_unpacked_bytes(path, expected) if suffix_of(path) == ".nii.gz" else there) < expected:
         return Skipped(path, "Truncated: the file is shorter than its header says.")
     dtype = _dtype(pixel)
     depth = 1 if dimension == 2 else size[2]
@@ -114,13 +120,37 @@ def _itk(path: Path, root: Path, data: list[Path]) -> Series | Skipped:
 
 
 def _least_bytes(path: Path, reader: Any, data: list[Path]) -> int:
-    """Bytes an uncompressed file must have at least; 0 where compressed."""
-    if suffix_of(path) not in (".nii", ".mhd") or any(item.suffix.lower() in (".zraw", ".gz") for item in data):
+    """Bytes an uncompressed file must have at least; 0 where that is not known."""
+    if suffix_of(path) not in (".nii", ".nii.gz", ".mhd") or any(item.suffix.lower() in _PACKED for item in data):
         return 0
-    if is_compressed(path):
+    voxels = int(np.prod(reader.GetSize(), dtype=np.int64)) * int(reader.GetNumberOfComponents())
+    if suffix_of(path) == ".mhd":
+        return 0 if is_compressed(path) else voxels * _dtype(reader.GetPixelID()).itemsize
+    # The type in the file may be smaller than the one that a slope makes of it.
+    opener = gzip.open if suffix_of(path) == ".nii.gz" else open
+    with opener(path, "rb") as file:
+        head = file.read(112)
+    order = "<" if head[:4] == b"\x5c\x01\x00\x00" else ">"
+    bits, offset = struct.unpack_from(f"{order}h", head, 72)[0], struct.unpack_from(f"{order}f", head, 108)[0]
+    if head[:4] not in (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c"):
         return 0
-    width = np.dtype(_dtype(reader.GetPixelID())).itemsize if suffix_of(path) == ".mhd" else 1
-    return int(np.prod(reader.GetSize(), dtype=np.int64)) * width * int(reader.GetNumberOfComponents())
+    return int(offset) + int(np.prod(reader.GetSize(), dtype=np.int64)) * int(bits) // 8
+
+
+def _unpacked_bytes(path: Path, expected: int) -> int:
+    """Size of what a .gz holds, from its last four bytes, or by unpacking where these do not fit."""
+    with path.open("rb") as file:
+        file.seek(-4, 2)
+        if struct.unpack("<I", file.read(4))[0] == expected & 0xFFFFFFFF:
+            return expected
+    size = 0
+    try:
+        with gzip.open(path, "rb") as packed:
+            while block := packed.read(1 << 20):
+                size += len(block)
+    except (EOFError, OSError, zlib.error):
+        return size - 1
+    return size
 
 
 def is_compressed(path: Path) -> bool:
