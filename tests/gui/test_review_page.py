@@ -11,12 +11,14 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtWidgets import QApplication
 
 from aegui import workflow
+from aegui.analysis.pictures import residual_map
 from aegui.analysis.report import USE
 from aegui.data.pairs import Pair
 from aegui.gui import slices, theme
 from aegui.gui.pages.review import ReviewPage
 from aegui.gui.session import Session
 from aegui.gui.widgets.regions import Region
+from aegui.gui.widgets.review_views import residual_picture
 from aegui.gui.widgets.structure_strip import StructureStrip
 from aegui.measure.regions import Circle, compare
 from tests.gui import generated
@@ -420,3 +422,11 @@ def test_without_scans_review_says_what_is_needed(qtbot: Any, qapp: QApplication
     assert page.rail_state().kind == "blocked"
     assert not page.accept.isEnabled()
     assert page.accept.toolTip() == "Open a series first"
+
+
+def test_the_residual_on_the_screen_has_the_colours_of_the_reports() -> None:
+    residual = np.array([[90.0, 0.0, -90.0], [500.0, np.nan, -500.0]], np.float32)
+    picture = residual_picture(residual, 90)
+    shown_at = [[picture.pixelColor(x, y).getRgb()[:3] for x in range(3)] for y in range(2)]
+    expected = residual_map(np.clip(np.nan_to_num(residual), -90, 90), 90)
+    assert np.array(shown_at).tolist() == expected.tolist()

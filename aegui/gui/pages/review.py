@@ -145,7 +145,6 @@ class ReviewPage(Page):
         self.session.attempt(self.session.ensure_model)
         look, self.session.look = self.session.look, None
         if look is not None:
-            self._guest = look[0].uid  # it may come from a folder that only Deliver knows
             self.open(look[0], look[1])
         elif self.slices.series is None and self.chooser.first() is not None:
             self._on_chosen(self.chooser.first())
@@ -193,6 +192,8 @@ class ReviewPage(Page):
             held = [i for uid, i in (self.session.result.holdout if self.session.result else ()) if uid == series.uid]
             index = held[len(held) // 2] if held else series.slices // 2
         self._windowed, self._limit, self._shown_model = False, None, ("", "")
+        # It may come from a folder that only Deliver knows.
+        self._guest = series.uid if self.session.find(series.uid) is None else ""
         self._say_problem(None)
         self.slices.open(series)
         self.strip.reset(series.slices, ALERT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QImage
+from PySide6.QtGui import QImage, qRgb
 from PySide6.QtWidgets import QFrame, QHBoxLayout
 
 from aegui.analysis.pictures import residual_table
@@ -15,7 +15,7 @@ from aegui.gui.widgets.view_link import number, window_words
 from aegui.gui.widgets.viewport import Viewport
 from aegui.imaging.series import Series
 
-_TABLE = np.ascontiguousarray(residual_table(255))
+_COLOURS = [qRgb(*(int(part) for part in colour)) for colour in residual_table(255)]
 MARKS = ("orange: was brighter", "blue: was darker")
 
 
@@ -23,10 +23,12 @@ def residual_picture(pixels: np.ndarray, limit: float) -> QImage:
     """Blue – black – orange over −limit … limit."""
     if pixels.ndim == 3:
         pixels = pixels.mean(axis=-1)
-    step = np.clip(np.nan_to_num(pixels) * (127.0 / max(limit, 1e-12)) + 127.0, 0, 254)
-    colours = np.ascontiguousarray(_TABLE[np.rint(step).astype(np.intp)])
-    rows, columns = colours.shape[:2]
-    return QImage(colours.data, columns, rows, columns * 3, QImage.Format.Format_RGB888).copy()
+    step = np.nan_to_num(np.multiply(pixels, 127.0 / max(limit, 1e-12), dtype=np.float32)) + np.float32(127.5)
+    shades = np.ascontiguousarray(np.clip(step, 0, 254).astype(np.uint8))
+    rows, columns = shades.shape
+    picture = QImage(shades.data, columns, rows, columns, QImage.Format.Format_Indexed8)
+    picture.setColorTable(_COLOURS)
+    return picture.convertToFormat(QImage.Format.Format_RGB32)
 
 
 def side_letters(orientation: tuple[float, ...]) -> tuple[str, str, str, str]:
