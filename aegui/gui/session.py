@@ -196,8 +196,9 @@ class Session(QObject):
             roles[pair.clean.uid] = "clean"
             if roles.get(pair.noisy.uid) != "holdout":
                 roles[pair.noisy.uid] = "noisy"
-        self._change("roles", roles, "Roles of pairs")
+        # Pairs first: while there are any, nothing new is proposed for the roles that follow.
         self._change("pairs", tuple(pairs), "Pairs")
+        self._change("roles", roles, "Roles of pairs")
         self.undo.endMacro()
 
     def set_model(self, ref: str | Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import shiboken6
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Slot
+from PySide6.QtGui import QAccessible, QAccessibleAnnouncementEvent
 from PySide6.QtWidgets import QFrame, QWidget
 
 from aegui.gui import theme
@@ -13,6 +14,11 @@ from aegui.gui.widgets.basic import ElidedLabel, button, column, icon_label, lab
 
 SECONDS, MOST, WIDTH = 6, 2, 372
 _ICONS = {"ok": "circle-check", "info": "info", "warn": "triangle-alert"}
+
+
+def announce(widget: QWidget, text: str) -> None:
+    """Let screen readers say something once."""
+    QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(widget, text))
 
 
 class Toast(QFrame):
@@ -56,6 +62,7 @@ class Toasts(QObject):
         timer.start(SECONDS * 1000)
         toast.show()
         self._place()
+        announce(toast, toast.accessibleName())
         return toast
 
     @Slot()

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QSettings, Qt, QTimer, Slot
+from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, QTimer, Slot
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QIcon, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 
@@ -24,7 +24,7 @@ from aegui.gui.pages.scans import ScansPage
 from aegui.gui.pages.train import TrainPage
 from aegui.gui.session import Session
 from aegui.gui.slices import end_all
-from aegui.gui.toasts import Toasts
+from aegui.gui.toasts import Toasts, announce
 from aegui.gui.widgets.basic import column, row
 from aegui.gui.widgets.notice import NoticeBar
 from aegui.gui.widgets.rail import Rail
@@ -187,6 +187,7 @@ class Window(QWidget):
     def show_notice(self, error: UserError) -> None:
         """A problem the user can solve, in place."""
         self.notices.show_problem(error.message, error.hint)
+        announce(self, str(error))
 
     @Slot(object)
     def show_crash(self, error: BaseException) -> None:
@@ -286,7 +287,8 @@ class Window(QWidget):
     def _restore_place(self) -> None:
         place = _memory().value("geometry")
         if not (isinstance(place, QByteArray) and self.restoreGeometry(place)):
-            self.resize(1440, 900)
+            room = self.screen().availableSize() - QSize(16, 48)  # for the frame
+            self.resize(QSize(1440, 900).boundedTo(room).expandedTo(QSize(*SMALLEST)))
 
     @Slot(object)
     def _job_ended(self, _job: object) -> None:

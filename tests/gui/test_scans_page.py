@@ -110,6 +110,7 @@ def test_a_proposed_pair_is_used_after_the_click_and_undone_again(opened, qtbot,
     qtbot.mouseClick(card.use, Qt.MouseButton.LeftButton)
     assert len(window.session.pairs) == 2
     assert len(window.session.clean) == 2
+    assert "dose" in card.title.text()
     assert card.undo.isVisible()
     assert not card.use.isVisible()
     qtbot.mouseClick(card.undo, Qt.MouseButton.LeftButton)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import Slot
+from PySide6.QtCore import Qt, Slot
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QLineEdit, QStackedWidget, QToolButton, QWidget
 
@@ -17,7 +17,7 @@ from aegui.gui.pages.base import Page, RailState
 from aegui.gui.proposals import Proposal, propose
 from aegui.gui.scanning import Scanning, Wish
 from aegui.gui.session import Session
-from aegui.gui.widgets.basic import STRETCH, button, column, frame, holder, icon_label, label, row
+from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, column, frame, holder, icon_label, label, row
 from aegui.gui.widgets.first_run import FirstRun, Sample
 from aegui.gui.widgets.painted import Spinner
 from aegui.gui.widgets.roles_panel import RolesPanel
@@ -31,6 +31,7 @@ FILES = (
     "*.png *.jpg *.jpeg *.tif *.tiff *.npy *.zip)"
 )
 NARROW = 1376 - 104
+END = Qt.TextElideMode.ElideRight
 
 
 class _Busy(QWidget):
@@ -92,8 +93,10 @@ class ScansPage(Page):
 
     def _loaded(self) -> QWidget:
         browse = button("Browse…", size="s", clicked=self.ask_folder)
-        words = column(label("Drop a folder or files", "med"), label("DICOM, NIfTI, PNG", "ter"), gap=0)
-        self.drop = DropZone(row(icon_label("folder-plus", 18), (words, 1), browse, margins=(12, 12, 12, 12), gap=12))
+        words = column(
+            ElidedLabel("Drop a folder or files", "med", END), ElidedLabel("DICOM, NIfTI, PNG", "ter", END), gap=0
+        )
+        self.drop = DropZone(row(icon_label("folder-plus", 18), (words, 1), browse, margins=(10, 12, 10, 12), gap=8))
         self.drop.setFixedHeight(64)
         self.filter = QLineEdit()
         self.filter.setAccessibleName("Filter series")

@@ -17,7 +17,7 @@ class NoticeBar(QWidget):
         layout = self.note.layout()
         assert layout is not None
         layout.addWidget(close)
-        self.setLayout(row((self.note, 1), margins=(24, 12, 24, 0)))
+        self.setLayout(row((self.note, 1), margins=(24, 12, 24, 12)))
         self.setAccessibleName("Notice")
         self.hide()
 
