@@ -196,6 +196,7 @@ class Batch(QObject):
     def _on_event(self, event: Event) -> None:
         match event:
             case SeriesStarted(uid=uid):
+                self._last = time.monotonic()  # loading the model is no slice
                 self._update(uid, status="running", done=0, reason="")
                 self.changed.emit()
             case SliceDone(uid=uid, index=index):
