@@ -33,7 +33,7 @@ def recipe(epochs: int) -> Recipe:
     return Recipe.parse(values)
 
 
-def run(out: Path, *, epochs: int = 5, pictures: bool = True) -> Events:
+def run(out: Path, *, epochs: int = 8, pictures: bool = True) -> Events:
     """Everything lies in `out` afterwards; Done(summary). A run that was broken off goes on."""
     began = time.monotonic()
     out = out.absolute()

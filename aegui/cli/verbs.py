@@ -361,7 +361,7 @@ def export(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes.")] = Path("aegui-demo"),
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of fine-tuning.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of fine-tuning.")] = 8,
     json: Json = False,
 ) -> int:
     """Run the whole path on sample data."""
