@@ -42,10 +42,11 @@ def geometry(
     """Geometry of slices that are already in order. between: nominal distance, used without positions only."""
     y, x = in_plane or (1.0, 1.0)
     axes = orientation or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-    z = between or 0.0
+    z = abs(between or 0.0)
     if len(positions) > 1:
-        distances = np.unique(np.round(along_normal(positions, axes), 4))
-        z = float(np.median(np.diff(distances))) if len(distances) > 1 else 0.0
+        steps = np.diff(np.sort(along_normal(positions, axes)))
+        steps = steps[steps > _SAME_PLACE]
+        z = float(np.median(steps)) if len(steps) else 0.0
     elif positions:
         z = 0.0
     return Geometry(spacing=(round(z, 6), float(y), float(x)), orientation=tuple(axes), positions=tuple(positions))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, pixel_array
 
@@ -38,10 +37,10 @@ class Slice:
     padding: tuple[int, int] | None
 
 
-def decode(path: Path, frame: int | None = None) -> Stored:
+def decode(path: Path, frame: int | None = None, header: Dataset | None = None) -> Stored:
     """Stored values of one frame, never inverted or rescaled; colour comes as RGB. UserError if broken."""
     try:
-        return _decode(path, frame)
+        return _decode(path, frame, header or read_dataset(path, pixels=False))
     except UserError:
         raise
     except OSError as error:
@@ -61,26 +60,31 @@ def _short(error: Exception) -> str:
     return (words[:120] or type(error).__name__) + "."
 
 
-def _decode(path: Path, frame: int | None) -> Stored:
-    header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-    syntax = header.file_meta.get("TransferSyntaxUID")
+def _decode(path: Path, frame: int | None, header: Dataset) -> Stored:
+    syntax = header.file_meta.TransferSyntaxUID
     values: Stored
-    if not syntax or str(syntax) == _DEFLATED:
-        values = pixel_array(read_dataset(path), index=frame)
-    else:
-        try:
-            values = pixel_array(path, index=frame)
-        except Exception as error:
-            if not syntax.is_compressed or whole(header, "SamplesPerPixel", 1) != 1:
-                raise
-            try:
-                values = _through_gdcm(path, header, frame)
-            except RuntimeError:
-                raise error from None
+    try:
+        # From the path, one frame is read and not the whole file; that needs a complete file meta.
+        whole_file = header.preamble is None or str(syntax) == _DEFLATED
+        values = pixel_array(read_dataset(path) if whole_file else path, index=frame)
+    except Exception as error:  # noqa: BLE001 - raised again where the second try fails too
+        values = _second_try(path, frame, header, error)
     if text(header, "PhotometricInterpretation").upper() == "PALETTE COLOR":
         values = apply_color_lut(values, header)
         return (values >> 8).astype(np.uint8) if values.dtype == np.uint16 else values
     return values
+
+
+def _second_try(path: Path, frame: int | None, header: Dataset, error: Exception) -> Stored:
+    """GDCM for compressed grey pixels, the whole dataset for others; the first error if that fails too."""
+    try:
+        if not header.file_meta.TransferSyntaxUID.is_compressed:
+            return np.asarray(pixel_array(read_dataset(path), index=frame))
+        if whole(header, "SamplesPerPixel", 1) == 1:
+            return _through_gdcm(path, header, frame)
+    except Exception:  # noqa: BLE001 - the first error says more
+        raise error from None
+    raise error
 
 
 def _through_gdcm(path: Path, header: Dataset, frame: int | None) -> Stored:
@@ -197,7 +201,7 @@ class DicomSource:
                 return self._slices[index]
         header = self.header(index)
         frame = self.frame(index)
-        stored = decode(self.file(index), frame)
+        stored = decode(self.file(index), frame, header)
         expected = (self.series.rows, self.series.columns)
         if stored.shape[:2] != expected:
             raise UserError(

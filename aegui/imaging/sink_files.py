@@ -233,13 +233,15 @@ def _place(image: Any, series: Series) -> None:
     thickness = series.acquisition.get("thickness")
     if z <= 0:
         z = float(thickness) if isinstance(thickness, int | float) and thickness > 0 else 1.0
-    image.SetSpacing((x, y, z))
     row, column = np.asarray(series.geometry.orientation[:3]), np.asarray(series.geometry.orientation[3:])
     along = geo.normal(series.geometry.orientation)
     positions = series.geometry.positions
     if len(positions) > 1:
         run = np.asarray(positions[-1]) - np.asarray(positions[0])
+        # Over the whole stack the mean distance misplaces less than the median one.
+        z = float(np.linalg.norm(run)) / (len(positions) - 1)
         along = along if float(run @ along) >= 0 else -along
+    image.SetSpacing((x, y, z if z > 0 else 1.0))
     row = row / np.linalg.norm(row)
     column = column - (column @ row) * row
     column = column / np.linalg.norm(column)

@@ -380,28 +380,26 @@ def _dciodvfy(path: Path) -> collections.Counter[str]:
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dicom3tools")
 @pytest.mark.parametrize(
-    ("name", "step"),
+    ("name", "every_series", "every_slice"),
     [
-        ("ct_abdomen_j2k", 1),
-        ("mr_brain_papaya", 1),
-        ("ct_chest_tcia", 1),
-        ("ct_chest_tcga", 3),
-        ("mr_t1_studyforrest", 40),
-        ("mr_bold_repeats", 100),
+        ("ct_abdomen_j2k", 1, 5),
+        ("mr_brain_papaya", 1, 5),
+        ("ct_chest_tcia", 3, 1),
+        ("ct_chest_tcga", 6, 1),
+        ("mr_t1_studyforrest", 1, 60),
+        ("mr_bold_repeats", 6, 15),
     ],
 )
 def test_derived_real_scans_add_no_dicom_error_and_read_back_in_place(
-    shared: Path, tmp_path: Path, name: str, step: int
+    shared: Path, tmp_path: Path, name: str, every_series: int, every_slice: int
 ) -> None:
     count = 0
-    for number, series in enumerate(scanned(shared / name).series):
-        if number % min(step, 30):
-            continue
+    for series in scanned(shared / name).series[::every_series]:
         source = open_series(series)
         out = copied(source, tmp_path / "out", change=1.0)
         again = opened(out)
         assert again.series.geometry == series.geometry
-        for i in range(0, len(source), step):
+        for i in range(0, len(source), every_slice):
             old, new = source.series.files[i], again.series.files[i]
             assert not _dciodvfy(new) - _dciodvfy(old), new.name
             a, b = sitk.ReadImage(str(old)), sitk.ReadImage(str(new))
@@ -410,4 +408,4 @@ def test_derived_real_scans_add_no_dicom_error_and_read_back_in_place(
             np.testing.assert_allclose(sitk.GetArrayFromImage(b)[0], again.read(i), atol=1e-3, err_msg=str(new))
             count += 1
         source.close()
-    assert count >= 5
+    assert count >= 4
