@@ -12,7 +12,6 @@ from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QScrollArea, QWidget
 
 from aegui import recipes
-from aegui.gui import theme
 from aegui.gui.widgets.basic import column, scroll
 from aegui.gui.widgets.editors import Combo, NumberEditor
 from aegui.gui.widgets.forms import Form, UnionEditor
@@ -59,8 +58,7 @@ class Thing(Spec):
     inner: Inner = knob(Inner(), title="Inner", help="Nested")
 
 
-def shown(form: Form, qtbot) -> QScrollArea:  # noqa: ANN001
-    theme.apply(QApplication.instance())
+def shown(form: Form, qtbot) -> QScrollArea:
     body = QWidget()
     body.setLayout(column(*form.rows.values()))
     area = scroll(body)
@@ -72,14 +70,14 @@ def shown(form: Form, qtbot) -> QScrollArea:  # noqa: ANN001
 
 
 @pytest.fixture
-def form(qtbot) -> Iterator[Form]:  # noqa: ANN001
+def form(themed, qtbot) -> Iterator[Form]:
     made = Form(Recipe)
     made.set_value(recipes.load("layerwise"), recipes.load("layerwise"))
     made.area = shown(made, qtbot)  # type: ignore[attr-defined]
     yield made
 
 
-def type_into(qtbot, line: QLineEdit, text: str, leave: bool = True) -> None:  # noqa: ANN001
+def type_into(qtbot, line: QLineEdit, text: str, leave: bool = True) -> None:
     line.setFocus()
     line.selectAll()
     qtbot.keyClicks(line, text) if text else qtbot.keyClick(line, Qt.Key.Key_Delete)

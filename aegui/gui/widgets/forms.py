@@ -279,7 +279,10 @@ class Form(Fields):
             self._errors = []
         except ValidationError as error:
             self._value = None
-            self._errors = problems(error)
+            found = problems(error)
+            # A bad item makes its list too short as well; only the item is worth telling.
+            inner = {e.where[:depth] for e in found for depth in range(len(e.where))}
+            self._errors = [e for e in found if e.where not in inner] or found
         self._show()
         self.checked.emit()
 

@@ -249,6 +249,8 @@ class TermsEditor(_ListEditor):
                 name.setBuddy(editor.inputs()[0])
                 fields.rows[address] = Cell(editor, f"{title}, {editor.knob.title.lower()}", self.message, title)
                 head.addWidget(editor)
+                if isinstance(row, QWidget):
+                    row.deleteLater()
             else:
                 assert isinstance(row, QWidget)
                 below = QHBoxLayout()
@@ -352,6 +354,8 @@ class TableEditor(_ListEditor):
             elif editor.knob.kind == "choice":
                 editor.setMinimumWidth(theme.scaled(104))
             fields.rows[address] = Cell(editor, editor.knob.title, self.message)
+            if isinstance(row, QWidget):
+                row.deleteLater()
             grid.addWidget(editor, index + 1, place)
             place += 1
             if place == 1 and self._facts:

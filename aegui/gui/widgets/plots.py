@@ -276,6 +276,8 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]
 
     def dress(self) -> None:
         """Colours and fonts of the current theme."""
+        if self.plotItem is None:
+            return  # closed: pyqtgraph takes its items apart then
         self.setBackground(theme.colour("panel"))
         item = self.getPlotItem()
         for side in ("left", "bottom"):

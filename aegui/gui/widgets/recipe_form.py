@@ -14,7 +14,6 @@ from aegui.gui.widgets.basic import STRETCH, card, column, holder, label, row, s
 from aegui.gui.widgets.forms import Form
 from aegui.gui.widgets.knobs import choice_title
 from aegui.gui.widgets.lists import TableEditor
-from aegui.gui.widgets.painted import Badge
 from aegui.gui.widgets.plots import SEVERAL, Plot
 from aegui.gui.widgets.rows import Fold
 from aegui.recipes import Recipe
@@ -69,10 +68,7 @@ class RecipeForm(QWidget):
         super().__init__(parent)
         self.form = Form(Recipe, self)
         self._placed: set[tuple[str, ...]] = set()
-        self.trainable = Badge("", "neutral")
-        self.trainable.hide()
         self.rates = LearningRates()
-        self.keys = row(gap=12)
         first = column(
             self._card(
                 "Goal",
