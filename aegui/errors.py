@@ -17,7 +17,3 @@ class UserError(Exception):
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, str]]:
         return type(self), (self.message, self.hint)
-
-
-class Cancelled(Exception):
-    """The user stopped a job that has nothing worth keeping."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 Image = npt.NDArray[np.float32]
 
 
-class Stop(Exception):
+class Stop(Exception):  # noqa: N818 - a request, not an error
     """Thrown into a job's generator: finish now, keep what is best so far."""
 
 

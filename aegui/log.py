@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 
@@ -11,14 +12,12 @@ from aegui import paths
 def setup(verbose: bool = False) -> None:
     """Write the program's log; verbose also prints it."""
     handlers: list[logging.Handler] = []
-    try:
+    with contextlib.suppress(OSError):  # a read-only home must not keep the program from starting
         handlers.append(
             logging.handlers.RotatingFileHandler(
                 paths.data_home() / "aegui.log", maxBytes=1_000_000, backupCount=3, encoding="utf-8"
             )
         )
-    except OSError:  # a read-only home must not keep the program from starting
-        pass
     if verbose:
         handlers.append(logging.StreamHandler())
     if not handlers:
