@@ -37,7 +37,10 @@ def mix(noisy: Pixels, net: Pixels, strength: float) -> Pixels:
         return noisy
     if strength == 1:
         return net
-    return (noisy + np.float32(strength) * (net - noisy)).astype(np.float32)
+    out = np.subtract(net, noisy, dtype=np.float32)
+    out *= np.float32(strength)
+    out += noisy
+    return out
 
 
 class _Once:

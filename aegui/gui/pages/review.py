@@ -67,6 +67,7 @@ class ReviewPage(Page):
         self._shown_model: tuple[str, str] = ("", "")
         self._fold_chosen = False
         self._guest = ""
+        self._out: np.ndarray | None = None  # the current slice at the current strength
         self._build()
         self._connect()
         review_keys.bind(self)
@@ -194,6 +195,7 @@ class ReviewPage(Page):
         self._windowed, self._limit, self._shown_model = False, None, ("", "")
         # It may come from a folder that only Deliver knows.
         self._guest = series.uid if self.session.find(series.uid) is None else ""
+        self._out = None
         self._say_problem(None)
         self.slices.open(series)
         self.strip.reset(series.slices, ALERT)
@@ -276,6 +278,7 @@ class ReviewPage(Page):
             return
         net = self.slices.net(self.index)
         out = mix(read.pixels, net, self.strength) if read is not None and net is not None else None
+        self._out = out
         if self._limit is None and read is not None and net is not None:
             # Fixed by the first slice at full strength, so that slices and strengths can be compared.
             self._limit = max(residual_limit(read.pixels - net, read.valid), 0.0025 * self.views.linked.first.width)
@@ -289,8 +292,8 @@ class ReviewPage(Page):
 
     @Slot()
     def _measure(self) -> None:
-        read, net = self.slices.noisy(self.index), self.slices.net(self.index)
-        before, after = self.figures.update_figures(read, net, self.strength, self.index)
+        read = self.slices.noisy(self.index)
+        before, after = self.figures.update_figures(read, self._out, self.bar.strength.value(), self.index)
         self.views.show_figures(before, after)
 
     # ---- saying
@@ -394,10 +397,10 @@ class ReviewPage(Page):
             self.session.toast.emit("ok", "Report written", path.name)
 
     def _report(self) -> Report:
-        series, read, net = self.slices.series, self.slices.noisy(self.index), self.slices.net(self.index)
-        if series is None or read is None or net is None:
+        series, read, out = self.slices.series, self.slices.noisy(self.index), self._out
+        if series is None or read is None or out is None:
             raise UserError("The slice is not ready yet.", "Wait until it is denoised.")
-        first, out = self.views.linked.first, np.asarray(mix(read.pixels, net, self.strength))
+        first = self.views.linked.first
         shown = reports.Shown(
             series,
             self.index,

@@ -7,7 +7,7 @@ from PySide6.QtCore import QObject, Slot
 from PySide6.QtGui import QUndoCommand
 
 from aegui.errors import UserError
-from aegui.gui.review_slices import Read, mix
+from aegui.gui.review_slices import Read
 from aegui.gui.session import Session
 from aegui.gui.widgets.measurements import Measurements
 from aegui.gui.widgets.regions import Region, Regions, usual_radius
@@ -95,16 +95,15 @@ class RegionFigures(QObject):
         if not self._selecting:
             self.regions.select(row)
 
-    def update_figures(self, read: Read | None, net: Pixels | None, strength: float, index: int) -> tuple[str, str]:
-        """Measure again; returns the chosen region's SD before and after, in words."""
+    def update_figures(self, read: Read | None, after: Pixels | None, strength: int, index: int) -> tuple[str, str]:
+        """Measure again, strength in %; returns the chosen region's SD before and after, in words."""
         series, regions = self._series, self.regions.items
         if series is None:
             return "", ""
-        after = mix(read.pixels, net, strength) if read is not None and net is not None else None
         figures = [self._compare(read, after, region) for region in regions]
         contrast = series.modality == "CT"
         self._view.model.show_figures(regions, figures, series.unit, contrast)
-        self._view.caption.setText(f"slice {index + 1}, after = strength {round(100 * strength)} %")
+        self._view.caption.setText(f"slice {index + 1}, after = strength {strength} %")
         self._view.refresh()
         row = self.regions.selected
         self._selecting = True
