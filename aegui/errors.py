@@ -17,3 +17,7 @@ class UserError(Exception):
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, str]]:
         return type(self), (self.message, self.hint)
+
+
+class Cancelled(Exception):  # noqa: N818 - a request, not an error
+    """The user stopped a job that has nothing worth keeping."""
