@@ -35,8 +35,8 @@ QT_LIBRARIES = (
     "libxcb-render-util0", "libxcb-shape0", "libxcb-sync1", "libxcb-xfixes0", "libxcb-xkb1",
 )
 # fmt: on
-# A virtual screen with a window manager, a mouse and keyboard for it, and a judge of DICOM files.
-TEST_PROGRAMS = {"xvfb": "Xvfb", "openbox": "openbox", "xdotool": "xdotool", "dicom3tools": "dciodvfy"}
+# A virtual screen with a window manager, a mouse, a keyboard and a camera for it, and a judge of DICOM files.
+TEST_PROGRAMS = ("xvfb", "openbox", "xdotool", "imagemagick", "dicom3tools")
 CHECKS = (
     ("ruff check", ["ruff", "check", "."]),
     ("ruff format", ["ruff", "format", "--check", "."]),
@@ -146,7 +146,7 @@ def set_up(extra: str = "", programs: tuple[str, ...] = ()) -> None:
 
 def test(arguments: list[str]) -> int:
     """All checks, then the tests; the tests last, so that their closing line is the last one printed."""
-    set_up("dev", tuple(TEST_PROGRAMS))
+    set_up("dev", TEST_PROGRAMS)
     failed = []
     for name, command in CHECKS:
         say(name)
