@@ -182,7 +182,8 @@ def train(job: TrainJob) -> Events:
 class DenoiseJob:
     """Series to denoise into a folder. format: "same", "dicom", "nifti" or "png". noise_level: SD, None estimates it.
 
-    include: uids denoised although their modality or kind says otherwise.
+    include: uids denoised although their modality or kind says otherwise. earlier: rows of the same batch that
+    the report keeps when some of its series are done again.
     """
 
     model: str
@@ -195,6 +196,7 @@ class DenoiseJob:
     device: str = "auto"
     skipped: tuple[Skipped, ...] = ()
     include: frozenset[str] = frozenset()
+    earlier: tuple[SeriesResult, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -292,12 +294,14 @@ def _probe(folder: Path) -> None:
 
 def _write_report(job: DenoiseJob, results: Sequence[SeriesResult]) -> Path:
     path = job.output / "report.json"
+    again = {series.uid for series in job.series}
+    rows = [*(row for row in job.earlier if row.uid not in again), *results]
     content = {
         "schema": 1,
         "model": job.model,
         "strength": job.strength,
         "noise_level": "auto" if job.noise_level is None else job.noise_level,
-        "series": [asdict(result) for result in results],
+        "series": [asdict(row) for row in rows],
         "skipped_files": [{"file": str(s.file), "reason": s.reason} for s in job.skipped],
         "note": "Research use only; not for primary diagnosis.",
     }

@@ -185,3 +185,12 @@ def imaging_blur(image: np.ndarray) -> np.ndarray:
     from scipy.ndimage import gaussian_filter
 
     return np.asarray(gaussian_filter(image, 4))
+
+
+def test_the_report_keeps_the_rows_of_series_that_are_not_done_again(scans: Path) -> None:
+    first = finish(workflow.denoise(job(scans)))
+    work = job(scans)
+    again = finish(workflow.denoise(replace(work, series=work.series[1:2], earlier=first.series)))
+    rows = json.loads(again.path.read_text())["series"]
+    assert sorted(row["uid"] for row in rows) == sorted(series.uid for series in work.series)
+    assert len(again.series) == 1

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal, Slot
@@ -22,6 +22,9 @@ from aegui.gui.widgets.model_chooser import unfit
 from aegui.gui.widgets.queue import Entry, QueueModel
 from aegui.imaging.series import Series, Skipped
 from aegui.models import Card
+
+if TYPE_CHECKING:
+    from aegui.workflow import SeriesResult
 
 THUMB = 32
 SURE = 3  # slices before a time left is shown
@@ -56,6 +59,7 @@ class Batch(QObject):
         self._job: Job | None = None
         self._options: Options | None = None
         self._skipped: tuple[Skipped, ...] = ()
+        self._results: dict[str, SeriesResult] = {}
         self._added: dict[str, Series] = {}
         self._gaps: deque[float] = deque(maxlen=40)
         self._last = 0.0
@@ -140,6 +144,9 @@ class Batch(QObject):
         if not waiting or self.running:
             return False
         included = frozenset(entry.series.uid for entry in self.model.entries if entry.included)
+        if self._options is not None and options.output != self._options.output:
+            self._results.clear()
+        earlier = tuple(self._results.values())
 
         def work() -> Iterator[Event]:
             from aegui import workflow
@@ -155,6 +162,7 @@ class Batch(QObject):
                 device=options.device,
                 skipped=self._skipped,
                 include=included,
+                earlier=earlier,
             )
             yield from workflow.denoise(job)
 
@@ -210,6 +218,7 @@ class Batch(QObject):
                 self._update(uid, done=max(index + 1, entry.done if entry else 0))
                 self.changed.emit()
             case SeriesDone(uid=uid, result=result):
+                self._results[uid] = result
                 self._take(uid, result)
                 self.changed.emit()
             case Warned(message=message, hint=hint):
