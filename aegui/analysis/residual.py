@@ -7,32 +7,38 @@ import numpy.typing as npt
 
 from aegui.imaging import Mask, Pixels
 
-BLOCK = 8
-# Above this, residuals of the shipped models on real scans showed edges to the eye.
-ALERT = 0.6
+BLOCK = 16
+SIGMA = 1.0
+# Share of the blocks, those with the strongest edges, that are looked at.
+EDGES = 0.1
+ALERT = 0.3
 
 
 def _blocks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     rows, columns = (side // BLOCK for side in values.shape)
-    cut = values[: rows * BLOCK, : columns * BLOCK]
-    return np.asarray(cut.reshape(rows, BLOCK, columns, BLOCK).mean(axis=(1, 3)))
+    cut = values[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
+    return cut.swapaxes(1, 2).reshape(rows * columns, BLOCK * BLOCK)
 
 
 def structure_score(noisy: Pixels, denoised: Pixels, mask: Mask | None = None) -> float:
-    """0 … 1: how much the local strength of the residual follows the edges of the denoised slice.
+    """0 … 1: how much of what was removed is edges of the image itself.
 
-    Rank correlation, over 8×8 blocks, of residual energy with edge strength, less what stationary noise
-    gives by chance (none). 0 where the residual is the same everywhere, 1 where it sits on the edges.
+    What smoothing takes from an edge is proportional to its Laplacian (heat equation). In the 16×16 blocks with
+    the strongest edges, the residual is correlated with the Laplacian of Gaussian of the denoised slice; the
+    score is the mean correlation, 0 for noise alone whatever its strength from place to place.
     """
+    from scipy.ndimage import gaussian_laplace
+
     if noisy.ndim == 3:
         noisy, denoised = noisy.mean(axis=-1), denoised.mean(axis=-1)
     clean = np.asarray(denoised, dtype=np.float64)
-    residual = np.asarray(noisy, dtype=np.float64) - clean
-    gy, gx = np.gradient(clean)
-    edges, energy = _blocks(np.hypot(gx, gy)), _blocks(residual**2)
-    use = np.ones(edges.shape, dtype=bool) if mask is None else _blocks(mask.astype(np.float64)) == 1
-    use &= energy > 0
-    if use.sum() < 16:
+    residual, edges = _blocks(np.asarray(noisy, dtype=np.float64) - clean), _blocks(gaussian_laplace(clean, SIGMA))
+    use = np.ones(len(edges), dtype=bool) if mask is None else _blocks(mask.astype(np.float64)).all(axis=1)
+    residual, edges = (values[use] - values[use].mean(axis=1, keepdims=True) for values in (residual, edges))
+    power = (edges**2).sum(axis=1)
+    strongest = power.argsort()[::-1][: max(4, round(EDGES * power.size))]
+    scale = np.sqrt(power * (residual**2).sum(axis=1))[strongest]
+    if not (scale > 0).any():
         return 0.0
-    a, b = (values[use].argsort().argsort().astype(np.float64) for values in (edges, energy))
-    return float(max(0.0, np.corrcoef(a, b)[0, 1]))
+    product = -(residual * edges).sum(axis=1)[strongest]
+    return float(np.clip((product[scale > 0] / scale[scale > 0]).mean(), 0.0, 1.0))
