@@ -232,6 +232,20 @@ def test_warnings_and_milestones_are_listed_newest_first(loaded):
     assert not loaded.note_room.isHidden()
 
 
+def test_validating_between_epochs_leaves_the_progress_of_the_run_alone(loaded):
+    loaded._on_started(events.Started(4, 10, 0, 0, {}, None, 7, "validation PSNR"))
+    loaded._on_event(events.Progress(3, 4, "Scoring the input"))
+    assert loaded.band.epoch.text() == "Scoring the input" and loaded.band.bar.value() == 750
+    loaded._on_event(step(10))
+    loaded._on_event(events.Progress(3, 4, "Validating"))
+    assert loaded.band.epoch.text() == "Epoch 1 of 4" and loaded.band.bar.value() == 250
+    assert loaded.band.step.text() == "validating, 3 of 4"
+
+
+def test_the_rail_hears_of_scans_while_another_page_is_shown(loaded, qtbot):
+    qtbot.waitUntil(lambda: loaded.rail_state().kind == "ready")
+
+
 def step(number: int, norm: float = 1.0) -> events.Step:
     return events.Step(1, number, 0.5, {"mse": 0.5}, {"rest": 1e-4}, norm, 0.1)
 

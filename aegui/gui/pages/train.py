@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QSize, Qt, Slot
+from PySide6.QtCore import QSize, Qt, QTimer, Slot
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QDialog, QPlainTextEdit, QStackedWidget, QWidget
 
@@ -69,6 +69,10 @@ class TrainPage(Page):
         self.setLayout(column(self.unfinished_room, (self.stack, 1), gap=0))
         self.recipe_button = button("Recipe used", "ghost", "file-text", clicked=self._on_recipe)
         self.head_actions = [self.recipe_button]
+        self._look = QTimer(self)
+        self._look.setSingleShot(True)
+        self._look.setInterval(250)
+        self._look.timeout.connect(self._show)
         self._connect()
         self._show()
 
@@ -152,7 +156,7 @@ class TrainPage(Page):
     def _on_event(self, event: events.Event) -> None:
         match event:
             case events.Progress(done=done, total=total, what=what):
-                self.band.prepare(what, done, total)
+                (self.band.meanwhile if self.curves.steps["x"] else self.band.prepare)(what, done, total)
             case events.Started():
                 self._on_started(event)
             case events.Baselines():
@@ -329,8 +333,9 @@ class TrainPage(Page):
 
     @Slot()
     def _on_inputs(self) -> None:
-        if self.state == "none" and self.isVisible():
-            self._show()
+        # The rail tells what is missing while other pages are shown; many changes come at once.
+        if self.state == "none" and not self._look.isActive():
+            self._look.start()
 
     def _on_start(self) -> None:
         if self.session.attempt(self.session.ensure_model):

@@ -40,6 +40,10 @@ SEVERAL = (
     Style("c_verm", (4, 2)),
     Style("c_alt", (8, 2)),
 )
+# A part of the model keeps its look on every page, whatever other parts stand beside it.
+GROUPS = {"decoder": SEVERAL[0], "encoder": SEVERAL[1], "head": SEVERAL[2], "rest": SEVERAL[3]}
+
+pg.setConfigOptions(antialias=True)
 
 
 def pen(style: Style) -> QPen:

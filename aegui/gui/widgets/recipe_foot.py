@@ -94,7 +94,8 @@ class Foot(QFrame):
                 seconds = forecast.epochs * forecast.steps * forecast.step_seconds
                 self.time.setText(f"≈ {duration_words(seconds)}")
                 self.where.setText("of steps, plus validation")
-                self.steps.setText(f"{plan}, {forecast.step_seconds * 1000:.0f} ms each, measured just now")
+                self.steps.setText(f"{plan}, measured just now")
+                self.time.setToolTip(f"One step took {forecast.step_seconds * 1000:.0f} ms")
         state = psutil.virtual_memory()
         self.memory.setText(f"{state.available / 2**30:.1f} GB free")
         self.memory_of.setText(f"of {state.total / 2**30:.0f} GB memory")
@@ -124,4 +125,5 @@ class Foot(QFrame):
     def resizeEvent(self, event: QResizeEvent) -> None:
         # Where room is short, memory goes first: a problem with it would be named anyway.
         self.memory_part.setVisible(event.size().width() > theme.scaled(860))
+        self.ok.setVisible(event.size().width() > theme.scaled(700))
         super().resizeEvent(event)

@@ -14,7 +14,7 @@ from aegui.gui.widgets.basic import STRETCH, card, column, holder, label, row, s
 from aegui.gui.widgets.forms import Form
 from aegui.gui.widgets.knobs import choice_title
 from aegui.gui.widgets.lists import TableEditor
-from aegui.gui.widgets.plots import SEVERAL, Plot
+from aegui.gui.widgets.plots import GROUPS, Plot
 from aegui.gui.widgets.rows import Fold
 from aegui.recipes import Recipe
 from aegui.recipes.parts import factor
@@ -42,8 +42,8 @@ class LearningRates(Plot):
         # Rates a decade apart would lie on each other on a linear axis.
         self.set_log(max(rates) > 8 * min(rates))
         words = []
-        for index, group in enumerate(group for group in recipe.groups if group.train):
-            line = self.line(choice_title(group.match), SEVERAL[index % len(SEVERAL)])
+        for group in (group for group in recipe.groups if group.train):
+            line = self.line(choice_title(group.match), GROUPS[group.match])
             line.set((steps + 1) / every, group.learning_rate * shape)
             if len(rates) > 1:
                 high = int(np.argmax(shape))

@@ -133,6 +133,10 @@ class RunBand(QFrame):
         if total:
             self.bar.setValue(round(1000 * done / total))
 
+    def meanwhile(self, words: str, done: int = 0, total: int | None = None) -> None:
+        """Between steps: what is being done, without touching the progress of the run."""
+        self.step.setText(f"{words[:1].lower()}{words[1:]}" + (f", {done} of {total}" if total else ""))
+
     def begin(self, event: Started) -> None:
         self.epochs, self.steps = event.epochs, event.steps_per_epoch
         self.scores = {}

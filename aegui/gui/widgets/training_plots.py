@@ -17,6 +17,7 @@ from aegui.gui.widgets.basic import STRETCH, button, column, holder, label, row
 from aegui.gui.widgets.painted import LineKey
 from aegui.gui.widgets.plots import (
     CLASSICAL,
+    GROUPS,
     INPUT,
     LIMIT,
     NOW,
@@ -68,7 +69,7 @@ class PlotCard(QFrame):
         self._arrange()
 
     def _arrange(self) -> None:
-        tight = self.height() < LOW
+        tight = self.height() < theme.scaled(LOW)
         for index, (part, toggle) in enumerate(zip(self._parts, self._toggles, strict=True)):
             part.setVisible(not tight or index == self._shown)
             toggle.setVisible(tight)
@@ -165,9 +166,8 @@ class TrainingPlots(QWidget):
             self.terms.line(words, SEVERAL[index % len(SEVERAL)], words).set(x, table[f"val_{term}"])
         self.psnr.line("PSNR", LineStyle("c_den", (), 2.4)).set(x, table.get("psnr", []))
         self.ssim.line("SSIM", LineStyle("c_den", (), 2.4)).set(x, table.get("ssim", []))
-        for index, group in enumerate(self.curves.groups):
-            style = SEVERAL[index % len(SEVERAL)]
-            self.rate.line(group, style, group).set(steps["x"], steps[f"lr_{group}"])
+        for group in self.curves.groups:
+            self.rate.line(group, GROUPS.get(group, TRAIN), group).set(steps["x"], steps[f"lr_{group}"])
         self.norm.line("norm", THIN).set(steps["x"], steps["grad_norm"])
         self._mark_best()
         at = steps["x"][-1] if steps["x"] else (x[-1] if x else 0)
