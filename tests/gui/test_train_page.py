@@ -145,6 +145,20 @@ def test_the_x_range_is_the_whole_plan_from_the_start(loaded):
     assert loaded.log.words[0] == "Started, 40 epochs, seed 7"
 
 
+def test_a_low_card_shows_one_plot_with_a_toggle_and_keeps_its_range(loaded, qtbot):
+    loaded._on_started(events.Started(40, 62, 0, 0, {}, None, 7, "validation PSNR"))
+    loaded._set_state("run")
+    card = loaded.plots.cards[0]
+    loaded.show()
+    assert loaded.plots.loss.isVisible() and loaded.plots.terms.isVisible()
+    loaded.resize(1176, 480)
+    qtbot.waitUntil(lambda: loaded.plots.loss.isVisible() and not loaded.plots.terms.isVisible())
+    card.flip()
+    assert loaded.plots.terms.isVisible() and not loaded.plots.loss.isVisible()
+    for plot in (loaded.plots.loss, loaded.plots.terms):
+        assert plot.getPlotItem().viewRange()[0] == [0, 40 * 1.04]
+
+
 def test_plots_above_each_other_have_axes_of_the_same_width(loaded):
     widths = {plot.getPlotItem().getAxis("left").width() for plot in loaded.plots.all}
     assert len(widths) == 1

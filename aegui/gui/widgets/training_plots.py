@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QWidget
 
 from aegui.events import Baselines
 from aegui.gui import theme
 from aegui.gui.curves import Curves
-from aegui.gui.widgets.basic import STRETCH, button, column, holder, label, row
+from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, column, holder, label, row
 from aegui.gui.widgets.painted import LineKey
 from aegui.gui.widgets.plots import (
     CLASSICAL,
@@ -54,12 +54,15 @@ class PlotCard(QFrame):
         self._toggles = []
         for index, plot in enumerate(plots):
             other = plots[1 - index].name
-            toggle = button(other, "link", "refresh-cw", name=f"Show {other}", clicked=self.flip)
+            toggle = button(kind="icon", icon="refresh-cw", size="s", tip=f"Show {other}", clicked=self.flip)
             toggle.hide()
             self._toggles.append(toggle)
-            heading = row(label(plot.name, "h3"), STRETCH, *keys[index], toggle, margins=(0, 0, 8, 0), gap=6)
+            elided = any(isinstance(key, ElidedLabel) for key in keys[index])
+            parts = [(key, 1) if isinstance(key, ElidedLabel) else key for key in keys[index]]
+            stretch = None if elided else STRETCH
+            heading = row(label(plot.name, "h3"), stretch, *parts, toggle, margins=(0, 0, 8, 0), gap=6)
             self._parts.append(holder(column(heading, (plot, 1), gap=4)))
-        plots[1].setXLink(plots[0])
+        # Both get the same x range and neither zooms; pyqtgraph's own link goes astray when one of them is hidden.
         self.setLayout(column(*((part, 1) for part in self._parts), margins=(16, 12, 8, 8), gap=4))
         self.setMinimumHeight(150)
 
@@ -101,7 +104,8 @@ class TrainingPlots(QWidget):
         self._now: list[pg.InfiniteLine] = []
         self._diamond: pg.ScatterPlotItem | None = None
         self._best: pg.TextItem | None = None
-        self.unit = label("dB", "ter")
+        self.unit = ElidedLabel("dB", "ter", Qt.TextElideMode.ElideRight)
+        self.unit.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.cards = (
             PlotCard((self.loss, self.terms), ((_key("train", TRAIN), _key("validation", VALIDATION)), ())),
             PlotCard((self.psnr, self.ssim), ((self.unit,), ())),
