@@ -151,7 +151,7 @@ def test_a_low_card_shows_one_plot_with_a_toggle_and_keeps_its_range(loaded, qtb
     card = loaded.plots.cards[0]
     loaded.show()
     assert loaded.plots.loss.isVisible() and loaded.plots.terms.isVisible()
-    loaded.resize(1176, 480)
+    loaded.resize(1176, 410)
     qtbot.waitUntil(lambda: loaded.plots.loss.isVisible() and not loaded.plots.terms.isVisible())
     card.flip()
     assert loaded.plots.terms.isVisible() and not loaded.plots.loss.isVisible()

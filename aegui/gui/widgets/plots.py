@@ -160,7 +160,7 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]
         self.setFrameShape(self.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName(name)
-        self.setMinimumHeight(64)
+        self.setMinimumHeight(40)
         theme.changed().connect(self.dress)
         self.dress()
 
