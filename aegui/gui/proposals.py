@@ -29,7 +29,7 @@ class Proposal:
 
 def propose(series: Sequence[Series], clean: Sequence[Series] = ()) -> list[Proposal]:
     """The best first: with what the user called clean; low with full dose; thin with thick or two kernels last."""
-    usable = [one for one in series if one.treat == "denoise"]
+    usable = [one for one in series if one.treat == "denoise" and not one.derived_here]
     if clean:
         chosen = {one.uid for one in clean}
         return _with_clean([one for one in usable if one.uid not in chosen], clean)

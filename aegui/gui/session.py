@@ -14,6 +14,7 @@ from aegui.errors import UserError
 from aegui.gui.job import Lanes
 from aegui.imaging.series import ScanResult, Series, Skipped
 from aegui.recipes import recipe as recipes
+from aegui.recipes.parts import PairedTargets
 
 Role = Literal["noisy", "clean", "label", "holdout", "unused"]
 ROLES: tuple[Role, ...] = ("noisy", "clean", "label", "holdout", "unused")
@@ -162,7 +163,7 @@ class Session(QObject):
             self.labels, self.label_file = {}, None
         roles: dict[str, Role] = {}
         for series in self.series:
-            default: Role = "noisy" if series.treat == "denoise" else "unused"
+            default: Role = "noisy" if series.treat == "denoise" and not series.derived_here else "unused"
             roles[series.uid] = self.roles.get(series.uid, default)
         self.roles = roles
         self.found_pairs = ()
@@ -197,9 +198,18 @@ class Session(QObject):
             if roles.get(pair.noisy.uid) != "holdout":
                 roles[pair.noisy.uid] = "noisy"
         # Pairs first: while there are any, nothing new is proposed for the roles that follow.
+        had = bool(self.pairs)
         self._change("pairs", tuple(pairs), "Pairs")
         self._change("roles", roles, "Roles of pairs")
+        if pairs:
+            self._change("recipe", self._fitted(self.recipe), "Learn from the pairs")
+        elif had and isinstance(self.recipe.targets, PairedTargets):
+            self._change("recipe", self.recipe.model_copy(update={"targets": self.preset.targets}), "What to learn")
         self.undo.endMacro()
+
+    def _fitted(self, recipe: recipes.Recipe) -> recipes.Recipe:
+        """Confirmed pairs are what is learnt from, as on the command line; the form still offers added noise."""
+        return recipe.model_copy(update={"targets": PairedTargets()}) if self.pairs else recipe
 
     def set_model(self, ref: str | Path) -> None:
         """Choose a model by id or file."""
@@ -220,7 +230,7 @@ class Session(QObject):
     def set_preset(self, preset: recipes.Recipe) -> None:
         """Start again from a preset (undoable)."""
         self.preset = preset
-        self._change("recipe", preset, f"Preset {preset.title}")
+        self._change("recipe", self._fitted(preset), f"Preset {preset.title}")
 
     def set_recipe(self, recipe: recipes.Recipe, words: str = "Recipe") -> None:
         """Take an edited recipe (undoable)."""

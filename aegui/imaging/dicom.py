@@ -15,7 +15,7 @@ from aegui.imaging import geometry as geo
 from aegui.imaging.acquisition import acquisition
 from aegui.imaging.frames import Frames, frames_of
 from aegui.imaging.headers import Header, number, representative, text, whole
-from aegui.imaging.series import Series, Skipped
+from aegui.imaging.series import DERIVED_HERE, Series, Skipped
 from aegui.imaging.text import digest, made_uid, natural
 
 Treat = Literal["denoise", "view", "list"]
@@ -286,7 +286,7 @@ def _series(
     if text(full, "BurnedInAnnotation").upper() == "YES":
         warnings.append("Text is burned into the image")
     if any(text(item, "ManufacturerModelName") == "aegui" for item in full.get("ContributingEquipmentSequence") or ()):
-        warnings.append("Already denoised by aegui")
+        warnings.append(DERIVED_HERE)
     patient = digest("patient", first.patient_id) if first.patient_id else digest("folder", first.file.parent.resolve())
     return Series(
         uid=uid,

@@ -29,6 +29,9 @@ class Geometry:
     positions: tuple[Vector, ...] = ()
 
 
+DERIVED_HERE = "Already denoised by aegui"  # a warning of such series
+
+
 @dataclass(frozen=True)
 class Series:
     """One series: slices of one size that belong together, sorted by position.
@@ -62,6 +65,11 @@ class Series:
     treat: Literal["denoise", "view", "list"] = "denoise"
     reason: str = ""
     root: Path = Path()
+
+    @property
+    def derived_here(self) -> bool:
+        """Whether this program wrote it: nothing to learn from."""
+        return DERIVED_HERE in self.warnings
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QObject
 
-from aegui import events, imaging, workflow
+from aegui import events, imaging, recipes, workflow
 from aegui.errors import UserError
 from aegui.gui import project
 from aegui.gui.proposals import propose
 from aegui.gui.session import Session
 from aegui.imaging import ScanResult
+from aegui.imaging.series import DERIVED_HERE
+from tests.gui.generated import scanned, write_ct
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +152,33 @@ def test_holdout_series_are_told_to_training_and_never_among_its_pairs_lost(sess
     )
     assert uid in job.holdout
     assert uid in {one.uid for one in job.noisy}
+
+
+def test_confirmed_pairs_are_what_the_recipe_learns_from_until_they_are_undone(tmp_path):
+    for name, sd in (("Low", 60.0), ("Full", 5.0)):
+        write_ct(tmp_path / name, name, sd=sd)
+    session = Session()
+    session.set_scan(scanned(tmp_path), [tmp_path])
+    low, full = (next(s for s in session.series if s.description == name) for name in ("Low", "Full"))
+    pairs = workflow.match_pairs([low], [full])
+    assert session.recipe.targets.kind == "gaussian"
+    session.set_pairs(pairs)
+    assert session.recipe.targets.kind == "paired"
+    session.set_preset(recipes.shipped()[-1])
+    assert session.recipe.targets.kind == "paired"
+    session.undo.undo()
+    session.undo.undo()
+    assert (session.pairs, session.recipe.targets.kind) == ((), "gaussian")
+    session.set_pairs(pairs)
+    session.set_pairs(())
+    assert session.recipe.targets.kind == "gaussian"
+
+
+def test_what_this_program_denoised_is_listed_but_not_learnt_from(tmp_path):
+    write_ct(tmp_path, "Low")
+    found = scanned(tmp_path)
+    (one,) = found.series
+    session = Session()
+    session.set_scan(replace(found, series=(replace(one, warnings=(DERIVED_HERE,)),)), [tmp_path])
+    assert session.role(one.uid) == "unused"
+    assert session.to_denoise == session.series

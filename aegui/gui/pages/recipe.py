@@ -202,7 +202,7 @@ class RecipePage(Page):
     def _on_preset(self, preset: Recipe) -> None:
         self.session.set_preset(preset)
         self._quiet = True
-        self.editor.form.set_value(preset, preset)
+        self.editor.form.set_value(self.session.recipe, preset)
         self._quiet = False
         self._show_presets()
         self._check_timer.start()

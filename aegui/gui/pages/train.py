@@ -91,7 +91,8 @@ class TrainPage(Page):
     def subtitle(self) -> str:
         if self.run is None:
             return "Not ready" if self._missing else "Ready"
-        pairs = f"{len(self.run.pairs)} pairs" if self.run.pairs else f"{len(self.run.noisy)} series"
+        paired = self.run.pairs and self.run.recipe.targets.kind == "paired"
+        pairs = f"{len(self.run.pairs)} pairs" if paired else f"{len(self.run.noisy)} series"
         held = "; held-out series are not used here" if self.run.holdout else ""
         return f"{self.run.recipe.title} · {title_of(self.run.model)} · {pairs}{held}"
 
