@@ -11,6 +11,8 @@ from pathlib import Path
 
 import platformdirs
 
+from aegui.errors import UserError
+
 
 def _resource_root() -> Path:
     if getattr(sys, "frozen", False):
@@ -62,3 +64,15 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path, what: str) -> None:
+    """Make the folder if need be; UserError naming it as `what` if nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"The {what} {folder} cannot be written.", f"Choose another folder. ({error.strerror})"
+        ) from None

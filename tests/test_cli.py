@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress as Progressbars
 
-from aegui import sample, workflow
+from aegui import recipes, sample
 from aegui.cli import arguments, run
 from aegui.cli.show import _Bars, drive, plain
 from aegui.errors import Cancelled
@@ -146,7 +146,7 @@ def test_help_lists_and_scan_start_without_torch_or_qt(words: list[str], scans: 
 def test_train_leaves_the_model_the_curves_and_the_recipe(trained: Path) -> None:
     assert (trained / "model.aegui").is_file()
     assert len((trained / "metrics.csv").read_text().splitlines()) == 3
-    recipe = workflow.recipe(trained / "recipe.yaml")
+    recipe = recipes.load(trained / "recipe.yaml")
     assert (recipe.run.epochs, recipe.run.patch_size) == (2, 32)
 
 
@@ -161,7 +161,7 @@ def test_train_with_clean_scans_learns_from_pairs(
     assert result["schema"] == 1
     assert Path(result["bundle"]).is_file()
     assert said.err.count("Paired by geometry") == 3
-    assert workflow.recipe(tmp_path / "run" / "recipe.yaml").targets.kind == "paired"
+    assert recipes.load(tmp_path / "run" / "recipe.yaml").targets.kind == "paired"
 
 
 def test_a_run_folder_is_not_overwritten_but_resumed(

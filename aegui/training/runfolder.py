@@ -36,15 +36,7 @@ class RunFolder:
 
     def open(self, resume: bool) -> bool:
         """Make the folder; True if there is a state to go on from."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            probe = self.folder / ".write"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise UserError(
-                f"The run folder {self.folder} cannot be written.", f"Choose another folder. ({error.strerror})"
-            ) from None
+        paths.require_writable(self.folder, "run folder")
         if self.state.exists() and not resume:
             raise UserError(
                 f"The folder {self.folder.name} already holds a run.", "Resume it, or choose another run folder."

@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QFileDialog, QFrame, QLineEdit, QSpinBox, QWidget
 
+from aegui import paths
 from aegui.errors import UserError
 from aegui.gui import theme
 from aegui.gui.widgets.basic import button, column, holder, label, row
@@ -121,15 +122,7 @@ class OutputOptions(QFrame):
         if not text:
             raise UserError("No output folder is chosen.", "Choose the folder for the denoised series.")
         folder = Path(text).expanduser()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / ".aegui-write"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise UserError(
-                f"The output folder {folder} cannot be written.", f"Choose another folder. ({error.strerror})"
-            ) from None
+        paths.require_writable(folder, "output folder")
         return folder
 
     def mark(self, field: QWidget | None) -> None:

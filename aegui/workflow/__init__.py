@@ -1,0 +1,43 @@
+"""The few whole jobs, each a stream of events: what the window, the command line and the tests call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aegui import imaging
+from aegui.data.labels import folder_labels, read_labels
+from aegui.data.pairs import Pair, match_pairs, require_pairs
+from aegui.events import Events
+from aegui.models import cards
+from aegui.workflow.adapt import Problem, TrainJob, check, train
+from aegui.workflow.batch import DenoiseJob, Report, SeriesResult, denoise, preview
+from aegui.workflow.judge import FORMATS, Evaluation, evaluate, export
+
+__all__ = [
+    "FORMATS",
+    "DenoiseJob",
+    "Evaluation",
+    "Pair",
+    "Problem",
+    "Report",
+    "SeriesResult",
+    "TrainJob",
+    "cards",
+    "check",
+    "denoise",
+    "evaluate",
+    "export",
+    "folder_labels",
+    "match_pairs",
+    "preview",
+    "read_labels",
+    "require_pairs",
+    "scan",
+    "train",
+]
+
+
+def scan(folders: Sequence[Path]) -> Events:
+    """Find series in folders, files and zips. Done(ScanResult)."""
+    return imaging.scan(folders)

@@ -1,0 +1,233 @@
+"""Denoising: whole series into a folder with a report, and single slices for the eye."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from aegui import imaging, paths
+from aegui.errors import UserError
+from aegui.events import Done, Event, Events, Progress, SeriesDone, SeriesStarted, SliceDone, Stop
+from aegui.imaging import Pixels, Series, Skipped, SliceSource
+from aegui.models import Card
+
+if TYPE_CHECKING:
+    import torch
+
+    from aegui.models.zoo import Model
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DenoiseJob:
+    """Series to denoise into a folder. format: "same", "dicom", "nifti" or "png". noise_level: SD, None estimates it.
+
+    include: uids denoised although their modality or kind says otherwise. earlier: rows of the same batch that
+    the report keeps when some of its series are done again.
+    """
+
+    model: str
+    series: tuple[Series, ...]
+    output: Path
+    strength: float = 1.0
+    noise_level: float | None = None
+    format: str = "same"
+    suffix: str = "_DN"
+    device: str = "auto"
+    skipped: tuple[Skipped, ...] = ()
+    include: frozenset[str] = frozenset()
+    earlier: tuple[SeriesResult, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeriesResult:
+    """One row of the report. flagged_slices: numbers from 0 whose residual shows structure."""
+
+    uid: str
+    label: str
+    description: str
+    status: Literal["done", "flagged", "failed", "skipped"]
+    reason: str = ""
+    output: str = ""
+    slices: int = 0
+    seconds: float = 0.0
+    flagged_slices: tuple[int, ...] = ()
+    outside_voxels: int = 0
+    noise_before: float = 0.0
+    noise_after: float = 0.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a batch did; `path` is report.json."""
+
+    series: tuple[SeriesResult, ...]
+    path: Path
+    stopped: bool = False
+
+
+def _refusal(card: Card, series: Series) -> str:
+    if series.treat != "denoise":
+        return series.reason or "Not an image to denoise"
+    if not card.fits(series.modality):
+        return f"{series.modality}; model is for {', '.join(card.modalities)}"
+    return ""
+
+
+def denoise(job: DenoiseJob) -> Events:
+    """Denoise series one after another; a bad one never stops the rest. Done(Report)."""
+    from aegui.models.zoo import load_model
+    from aegui.training.step import choose_device
+
+    if not 0 <= job.strength <= 1:
+        raise UserError(f"The strength {job.strength:g} is out of range.", "It goes from 0 (input) to 1 (full).")
+    if job.noise_level is not None and not job.noise_level >= 0:
+        raise UserError(f"The noise level {job.noise_level:g} is negative.", "Give an SD in the scan's unit, or auto.")
+    device = choose_device(job.device)
+    yield Progress(0, None, "Loading the model")
+    model = load_model(job.model)
+    paths.require_writable(job.output, "output folder")
+    results: list[SeriesResult] = []
+    stopped = False
+    try:
+        for number, series in enumerate(job.series):
+            yield SeriesStarted(series.uid, number, len(job.series), series.slices)
+            insisted = series.uid in job.include and series.treat != "list"
+            reason = "" if insisted else _refusal(model.card, series)
+            if reason:
+                result = SeriesResult(series.uid, series.label, series.description, "skipped", reason)
+            else:
+                try:
+                    chosen = replace(series, treat="denoise")
+                    result = yield from _denoise_series(job, model, chosen, device)
+                except UserError as error:
+                    _log.info("series failed: %s", error)
+                    result = SeriesResult(series.uid, series.label, series.description, "failed", str(error))
+                except (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, ValueError) as error:
+                    # A bug met in one series must not cost the user the rest of the batch.
+                    _log.exception("series failed unexpectedly")
+                    reason = f"Unexpected problem ({type(error).__name__}: {error}). The log file says more."
+                    result = SeriesResult(series.uid, series.label, series.description, "failed", reason)
+            results.append(result)
+            yield SeriesDone(series.uid, result)
+    except Stop:
+        stopped = True
+        results += [
+            SeriesResult(s.uid, s.label, s.description, "skipped", "Stopped before it was finished")
+            for s in job.series[len(results) :]
+        ]
+    path = _write_report(job, results)
+    yield Done(Report(tuple(results), path, stopped))
+
+
+def _write_report(job: DenoiseJob, results: Sequence[SeriesResult]) -> Path:
+    path = job.output / "report.json"
+    again = {series.uid for series in job.series}
+    rows = [*(row for row in job.earlier if row.uid not in again), *results]
+    content = {
+        "schema": 1,
+        "model": job.model,
+        "strength": job.strength,
+        "noise_level": "auto" if job.noise_level is None else job.noise_level,
+        "series": [asdict(row) for row in rows],
+        "skipped_files": [{"file": str(s.file), "reason": s.reason} for s in job.skipped],
+        "note": "Research use only; not for primary diagnosis.",
+    }
+    with paths.atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return path
+
+
+def _denoise_series(
+    job: DenoiseJob, model: Model, series: Series, device: torch.device
+) -> Generator[Event, None, SeriesResult]:
+    from aegui.analysis import ALERT, structure_score
+    from aegui.inference.denoiser import Denoiser
+    from aegui.measure import estimate_noise
+
+    began = time.monotonic()
+    source = imaging.open_series(series)
+    sink = None
+    flagged: list[int] = []
+    before: list[float] = []
+    after: list[float] = []
+    outside = 0
+    try:
+        note = imaging.DerivedNote(
+            suffix=job.suffix,
+            model=model.card.id,
+            strength=job.strength,
+            description=f"Denoised by aegui, model {model.card.id}, strength {job.strength:g}",
+        )
+        sink = imaging.open_sink(source, job.output, format=job.format, note=note)
+        denoiser = Denoiser(model, source, device)
+        for index in range(len(source)):
+            pixels, valid = source.read(index), source.valid(index)
+            result = denoiser.pixels(pixels, valid, job.strength, job.noise_level)
+            sink.write(index, result.pixels)
+            outside += result.outside
+            if structure_score(pixels, result.pixels, valid) > ALERT:
+                flagged.append(index)
+            if pixels.ndim == 2:
+                before.append(estimate_noise(pixels, valid))
+                after.append(estimate_noise(result.pixels, valid))
+            yield SliceDone(series.uid, index, len(source))
+        output = sink.finish()
+        sink = None
+    finally:
+        if sink is not None:
+            sink.abort()
+        source.close()
+    reasons = []
+    if flagged:
+        reasons.append(f"Structure in the removed noise in {_numbers(flagged)}")
+    if outside:
+        reasons.append(f"{outside} voxels outside the model's range were left as they were")
+    return SeriesResult(
+        series.uid,
+        series.label,
+        series.description,
+        "flagged" if flagged else "done",
+        "; ".join(reasons),
+        str(output),
+        len(source),
+        round(time.monotonic() - began, 3),
+        tuple(flagged),
+        outside,
+        float(np.mean(before)) if before else 0.0,
+        float(np.mean(after)) if after else 0.0,
+    )
+
+
+def _numbers(indices: Sequence[int]) -> str:
+    words = ", ".join(str(i + 1) for i in indices[:4])
+    return f"slice{'s' if len(indices) > 1 else ''} {words}{' …' if len(indices) > 4 else ''}"
+
+
+_preview: dict[tuple[str, str, str], Any] = {}
+
+
+def preview(
+    model: str, source: SliceSource, index: int, noise_level: float | None = None, device: str = "auto"
+) -> Pixels:
+    """One denoised slice at full strength, (rows, columns); the last model and series stay loaded."""
+    from aegui.inference.denoiser import Denoiser
+    from aegui.models.zoo import load_model
+    from aegui.training.step import choose_device
+
+    key = (model, source.series.uid, device)
+    denoiser = _preview.get(key)
+    if denoiser is None:
+        denoiser = Denoiser(load_model(model), source, choose_device(device))
+        _preview.clear()
+        _preview[key] = denoiser
+    result: Pixels = denoiser.pixels(source.read(index), source.valid(index), 1.0, noise_level).pixels
+    return result
