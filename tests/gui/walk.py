@@ -199,7 +199,7 @@ def _deliver(user: Desk, folder: Path) -> None:
     user.answer_dialog("Export as safetensors", file)
     user.find("Show file safetensors")
     assert file.stat().st_size > 10_000
-    user.click("Output folder")
+    user.click("Folder")
     user.keys("ctrl+a")
     user.type(str(folder / "denoised"))
     user.keys("Tab")
