@@ -86,16 +86,10 @@ def pairs(noisy: Sequence[Series], clean: Sequence[Series], accept: bool) -> Seq
 def class_labels(plan: Recipe, file: Path | None, noisy: Sequence[Series]) -> Mapping[str, str]:
     """Labels from the file; without one, from the names of the sub-folders where the recipe needs classes."""
     from aegui import workflow
-    from aegui.data.labels import label_of
 
     if file is None:
         return workflow.folder_labels(noisy) if plan.needs_labels else {}
-    labels: Mapping[str, str] = workflow.read_labels(file)
-    if not any(label_of(series, i, labels) for series in noisy for i in range(len(series.files))):
-        raise UserError(
-            f"No row of {file.name} names one of the scans (the first says “{next(iter(labels))}”).",
-            "Each row is a file or folder of the scans, or a series uid, then a comma and the label.",
-        )
+    labels: Mapping[str, str] = workflow.read_labels(file, noisy)
     return labels
 
 

@@ -10,8 +10,11 @@ from aegui.errors import UserError
 from aegui.imaging import Series
 
 
-def read_labels(file: Path) -> dict[str, str]:
-    """Rows of `path or series_uid,label`; a first row that names the columns is passed over."""
+def read_labels(file: Path, series: Sequence[Series] = ()) -> dict[str, str]:
+    """Rows of `path or series_uid,label`; a first row that names the columns is passed over.
+
+    series: what the rows should speak of; UserError if none does.
+    """
     try:
         with file.open(newline="", encoding="utf-8-sig") as handle:
             rows = [row for row in csv.reader(handle) if any(cell.strip() for cell in row)]
@@ -26,6 +29,11 @@ def read_labels(file: Path) -> dict[str, str]:
         labels[row[0].strip()] = row[1].strip()
     if not labels:
         raise UserError(f"The label file {file.name} is empty.", "Write one “path or series uid,label” a row.")
+    if series and not any(label_of(one, i, labels) for one in series for i in range(len(one.files))):
+        raise UserError(
+            f"No row of {file.name} names one of the scans (the first says “{next(iter(labels))}”).",
+            "Each row is a file or folder of the scans, or a series uid, then a comma and the label.",
+        )
     return labels
 
 

@@ -336,7 +336,7 @@ class ScansPage(Page):
     def _ask_labels(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Load a label file", self._start(), "Labels (*.csv)")
         if name:
-            labels = self.session.attempt(lambda: workflow.read_labels(Path(name)))
+            labels = self.session.attempt(lambda: workflow.read_labels(Path(name), self.session.series))
             if labels is not None:
                 self.session.label_file = Path(name)
                 self.session.set_labels(labels)
