@@ -33,7 +33,7 @@ def main(bundle: Path, name: str) -> None:
         "weights": f"{name}.safetensors",
         "sha256": hashlib.sha256(weights).hexdigest(),
     }
-    card["metrics"] = {**card.get("metrics", {}), "validation": made["metrics"]}
+    card["metrics"] = card.get("metrics", {}) | made["metrics"]
     file.write_text(yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=110), encoding="utf-8")
     print(f"{file.name}: {len(weights) / 1e6:.1f} MB, {card['sha256'][:12]}…")
 
