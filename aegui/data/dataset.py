@@ -241,6 +241,19 @@ def _noise_sd(targets: SyntheticNoise, item: Item, rng: np.random.Generator) -> 
     return float(sigma * item.range.value / 255 / item.scale.span)
 
 
+def _noise(targets: SyntheticNoise, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[Pixels, bool]:
+    """(noise of SD 1, whether it is correlated). Correlated: the spectrum f^a · Gaussian, a from 0 (smoothed) to 1
+    (filtered backprojection, which has none of the lowest frequencies)."""
+    white = rng.normal(0, 1, shape).astype(np.float32)
+    if not targets.grain or rng.random() < 0.5:
+        return white, False
+    width, power = rng.uniform(0.3, 1) * targets.grain, rng.uniform(0, 1)
+    f = np.hypot(np.fft.fftfreq(shape[-2])[:, None], np.fft.rfftfreq(shape[-1])[None])
+    transfer = f**power * np.exp(-2 * (np.pi * width * f) ** 2)
+    coloured = np.fft.irfft2(np.fft.rfft2(white) * transfer, shape[-2:])
+    return (coloured / coloured.std()).astype(np.float32), True
+
+
 def _hold(x: Pixels, scale: Scale) -> Pixels:
     """Inside the model's limits; padding becomes the lower end of the slice's values."""
     if np.isnan(x).any():
@@ -283,8 +296,12 @@ def draw_batch(
         target = np.asarray(data.clean[member][window])
         if isinstance(data.targets, SyntheticNoise):
             sd = _noise_sd(data.targets, item, rng)
-            source = target + rng.normal(0, 1, target.shape).astype(np.float32) * np.float32(sd)
+            noise, correlated = _noise(data.targets, target.shape, rng)
+            source = target + noise * np.float32(sd)
             level = float(np.hypot(sd, item.level) * np.exp(rng.normal(0, LEVEL_JITTER)))
+            if correlated:
+                # What the estimate will say of such noise: too little. The network must see the rest itself.
+                level = estimate_noise(np.nan_to_num(source[0]), np.isfinite(source[0]))
         else:
             source = np.asarray(data.noisy[member][window])
             level = item.level
@@ -310,7 +327,7 @@ def case(data: TrainingData, recipe: Recipe, member: int) -> Case:
     if isinstance(data.targets, SyntheticNoise):
         rng = np.random.default_rng([recipe.run.seed, 4, member])
         sd = _noise_sd(data.targets, item, rng)
-        noisy = (clean + rng.normal(0, 1, clean.shape) * sd).astype(np.float32)
+        noisy = (clean + _noise(data.targets, clean.shape, rng)[0] * np.float32(sd)).astype(np.float32)
     else:
         noisy = np.asarray(data.noisy[member])
     level = estimate_noise(np.nan_to_num(noisy[0]), np.isfinite(noisy[0]))

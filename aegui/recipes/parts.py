@@ -72,6 +72,15 @@ class SyntheticNoise(Spec):
     sigma_high: float = knob(
         25.0, title="Noise to", help="Each patch draws its own SD between the two", unit="of 255", ge=0, le=255
     )
+    grain: float = knob(
+        0.0,
+        title="Grain up to",
+        help="Half of the patches get correlated noise, as CT has, of grains up to this wide; 0: white noise only",
+        unit="px",
+        ge=0,
+        le=8,
+        advanced=True,
+    )
     average: int = knob(
         1,
         title="Average first",
