@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import logging
 import sys
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+SWITCH = 0.001  # s that a job may keep the interpreter while the window waits for it
+
 
 def run(folder: Path | None = None) -> int:
     """Open the window, with a folder if one is given; returns the exit code."""
@@ -30,6 +33,7 @@ def run(folder: Path | None = None) -> int:
     from aegui.gui import theme
     from aegui.gui.window import Window
 
+    sys.setswitchinterval(SWITCH)
     app = QApplication.instance() or QApplication(sys.argv[:1])
     assert isinstance(app, QApplication)
     app.setApplicationName("aegui")
@@ -60,12 +64,25 @@ def _close_splash() -> None:
 
 
 def _loader(window: Window) -> QThread:
-    """Loads torch behind the shown window, so that the first model answers at once and the device is known."""
+    """Loads what jobs need behind the shown window: the first one starts at once, and the device is known."""
     from PySide6.QtCore import QThread
 
     class Loader(QThread):
         def run(self) -> None:
-            import torch  # noqa: F401
+            # The collector would walk through everything that is being loaded, again and again, with the window
+            # waiting for each round; afterwards it has no need to look at any of it.
+            gc.disable()
+            try:
+                import skimage.restoration  # noqa: F401
+                import torch
+
+                from aegui.inference import denoiser  # noqa: F401
+                from aegui.training import fit  # noqa: F401
+
+                torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # loads what the first training step would
+            finally:
+                gc.freeze()
+                gc.enable()
 
     loader = Loader()
     loader.finished.connect(window.top.refresh)
