@@ -16,7 +16,7 @@ from aegui.models.zoo import Model
 
 # Larger slices go through in tiles, so that memory stays bounded.
 TILE = 1024
-OVERLAP = 64
+OVERLAP = 128
 
 
 class Denoised(NamedTuple):
