@@ -14,9 +14,11 @@ from aegui.models.intensity import Scale, scale_for
 from aegui.models.slicenet import on
 from aegui.models.zoo import Model
 
-# Larger slices go through in tiles, so that memory stays bounded.
+# Larger slices go through in tiles, so that memory stays bounded. Each tile is seen with a margin on all sides,
+# wider than what a network's output depends on, and the margin is cut off again: no blending, no seams. Both are
+# multiples of every network's own multiple, so that strided layers fall on the same grid as for the whole slice.
 TILE = 1024
-OVERLAP = 128
+MARGIN = 64
 
 
 class Denoised(NamedTuple):
@@ -65,20 +67,16 @@ class Denoiser:
 
     def _run(self, x: Pixels, level: float) -> Pixels:
         height, width = x.shape[1:]
-        if max(height, width) <= TILE + OVERLAP:
+        if max(height, width) <= TILE + 2 * MARGIN:
             return self._net(x, level)
-        from monai.inferers import sliding_window_inference
-
-        with torch.inference_mode():
-            y = sliding_window_inference(
-                torch.from_numpy(x[None]),
-                roi_size=(min(TILE, height), min(TILE, width)),
-                sw_batch_size=1,
-                predictor=lambda tile: torch.from_numpy(self._net(tile[0].numpy(), level)[None]),
-                overlap=OVERLAP / TILE,
-                mode="gaussian",
-            )
-        return np.asarray(y[0].numpy(), dtype=np.float32)
+        result = np.empty_like(x)
+        for top in range(0, height, TILE):
+            for left in range(0, width, TILE):
+                y0, x0 = max(0, top - MARGIN), max(0, left - MARGIN)
+                tile = self._net(x[:, y0 : top + TILE + MARGIN, x0 : left + TILE + MARGIN], level)
+                inner = tile[:, top - y0 :, left - x0 :][:, :TILE, :TILE]
+                result[:, top : top + TILE, left : left + TILE] = inner
+        return result
 
     def _net(self, x: Pixels, level: float) -> Pixels:
         with torch.inference_mode():
