@@ -175,6 +175,10 @@ def _running_qthreads() -> list[Any]:
     import shiboken6
 
     # type(), not isinstance(): asking lazy proxies for their __class__ would import what they stand for.
+    known = {thread.ident for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}
+    if busy := set(sys._current_frames()) - known:
+        # While another thread runs Python, get_objects() would hand out tuples that it is still filling.
+        return [f"running Python as {ident}" for ident in busy]
     threads = [thing for thing in gc.get_objects() if issubclass(type(thing), core.QThread)]
     return [thread for thread in threads if shiboken6.isValid(thread) and thread.isRunning()]
 
