@@ -6,7 +6,7 @@ The form, the YAML file, `--set a.b=c` and the documentation all come from the f
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -63,6 +63,16 @@ class Spec(BaseModel):
             raise UserError(f"{path.name} holds no settings.", "It must be a list of `name: value` lines.")
         return cls.parse(values, path.name)
 
+    @classmethod
+    def load_known(cls, path: Path) -> Self:
+        """Like `load`, but a file that has not changed is read once: the window asks for shipped files often."""
+        state = path.stat()
+        key = (cls, path)
+        known = _known.get(key)
+        if known is None or known[0] != (state.st_mtime_ns, state.st_size):
+            known = _known[key] = ((state.st_mtime_ns, state.st_size), cls.load(path))
+        return cast(Self, known[1])
+
     def to_yaml(self) -> str:
         """All fields, defaults included, so that a file says what was done."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
@@ -76,6 +86,9 @@ class Spec(BaseModel):
                 raise UserError(f"“{assignment}” is not a setting.", "Write it as name=value.")
             _assign(values, address.strip().split("."), _value(text), assignment)
         return self.parse(values)
+
+
+_known: dict[tuple[type[Spec], Path], tuple[tuple[int, int], Spec]] = {}
 
 
 def _value(text: str) -> Any:

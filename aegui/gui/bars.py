@@ -297,7 +297,7 @@ def told(title: str, event: ev.Event) -> tuple[str, float | None] | None:
     """(words, done part) of a task after an event, None if it says nothing new."""
     match event:
         case ev.Progress(done=done, total=total, what=what):
-            return (f"{what} {done} of {total}", done / total) if total else (f"{what} {done}", None)
+            return (f"{what} {done} of {total}", done / total) if total else (f"{what} {done or ''}".rstrip(), None)
         case ev.Epoch(epoch=epoch, epochs=epochs):
             return f"{title}, epoch {epoch} of {epochs}", epoch / max(1, epochs)
         case ev.SeriesStarted(index=index, total=total):

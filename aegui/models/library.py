@@ -19,7 +19,7 @@ def card_files() -> list[Path]:
 
 def cards() -> list[Card]:
     """All cards, the default first."""
-    return [Card.load(file) for file in card_files()]
+    return [Card.load_known(file) for file in card_files()]
 
 
 def is_file(ref: str) -> bool:

@@ -71,7 +71,7 @@ def shipped() -> list[Recipe]:
 
     Recipes that made the shipped models (their id starts with “pretrain-”) are left out; they load by id.
     """
-    found = [Recipe.load(file) for file in sorted(paths.resource("recipes").glob("*.yaml"))]
+    found = [Recipe.load_known(file) for file in sorted(paths.resource("recipes").glob("*.yaml"))]
     presets = [recipe for recipe in found if not recipe.id.startswith("pretrain-")]
     return sorted(presets, key=lambda r: (FIRST.index(r.id) if r.id in FIRST else len(FIRST), r.id))
 
@@ -101,4 +101,7 @@ def differences(recipe: Recipe, preset: Recipe) -> list[str]:
         return {k: v for key, item in items for k, v in flat(item, f"{prefix}.{key}" if prefix else key).items()}
 
     ours, theirs = flat(recipe.model_dump(mode="json"), ""), flat(preset.model_dump(mode="json"), "")
-    return [name for name in dict.fromkeys([*ours, *theirs]) if ours.get(name) != theirs.get(name)]
+    changed = [name for name in dict.fromkeys([*ours, *theirs]) if ours.get(name) != theirs.get(name)]
+    # Another kind has other values of its own: that is one change.
+    other = [name.removesuffix(".kind") for name in changed if name.endswith(".kind")]
+    return [name for name in changed if not any(name.startswith(f"{one}.") and name != f"{one}.kind" for one in other)]

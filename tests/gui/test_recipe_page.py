@@ -350,3 +350,18 @@ def test_a_narrow_form_has_one_column(page, qtbot):
     wide = page.editor._columns.direction()
     page.resize(1176, 620)
     qtbot.waitUntil(lambda: page.editor._columns.direction() != wide)
+
+
+def test_another_kind_of_target_counts_as_one_change(page):
+    page.session.set_recipe(page.session.recipe.with_set(["targets={kind: paired}"]))
+    assert page.changes() == ["targets.kind"]
+    assert page.subtitle.endswith("changed from preset in 1 place")
+
+
+def test_a_shipped_file_is_read_again_only_when_it_has_changed(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(recipes.shipped()[0].model_copy(update={"title": "First"}).to_yaml())
+    first = recipes.Recipe.load_known(file)
+    assert recipes.Recipe.load_known(file) is first
+    file.write_text(first.model_copy(update={"title": "Second one"}).to_yaml())
+    assert recipes.Recipe.load_known(file).title == "Second one"

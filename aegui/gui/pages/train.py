@@ -91,8 +91,10 @@ class TrainPage(Page):
     def subtitle(self) -> str:
         if self.run is None:
             return "Not ready" if self._missing else "Ready"
-        paired = self.run.pairs and self.run.recipe.targets.kind == "paired"
-        pairs = f"{len(self.run.pairs)} pairs" if paired else f"{len(self.run.noisy)} series"
+        paired = self.run.recipe.targets.kind == "paired" and bool(self.run.pairs)
+        known = [pair.noisy for pair in self.run.pairs] if paired else list(self.run.noisy)
+        count = sum(series.uid not in self.run.holdout for series in known)
+        pairs = f"{count} {'pair' if paired else 'series'}{'s' if paired and count != 1 else ''}"
         held = "; held-out series are not used here" if self.run.holdout else ""
         return f"{self.run.recipe.title} · {title_of(self.run.model)} · {pairs}{held}"
 
