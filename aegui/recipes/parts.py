@@ -38,7 +38,8 @@ class TotalVariation(LossTerm):
     """Anisotropic total variation of the output: smooth flat areas, keep edges."""
 
     kind: Literal["tv"] = "tv"
-    weight: float = knob(0.1, title="Weight", help="Higher smooths more", ge=0, le=1e6)
+    # Of the mean, 0.1 cost the default model 1.6 dB on cardiac MR at σ 25; 0.01 kept what it had.
+    weight: float = knob(0.01, title="Weight", help="Higher smooths more", ge=0, le=1e6)
     reduction: Literal["mean", "sum"] = knob(
         "mean", title="Reduction", help="As a sum it grows with the image and swamps the other terms"
     )

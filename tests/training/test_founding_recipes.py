@@ -55,7 +55,7 @@ def assert_same(ours: SliceNet, plain: nn.Module, our_losses: list[float], plain
 def test_denoise_equals_mse_plus_total_variation_in_plain_torch(reduction: str) -> None:
     ours = network()
     plain = copy.deepcopy(ours.net)
-    recipe = recipes.load("denoise").with_set([f"losses.tv.reduction={reduction}"])
+    recipe = recipes.load("denoise").with_set([f"losses.tv.reduction={reduction}", "losses.tv.weight=0.1"])
     losses = run_ours(recipe, ours)
 
     optimiser = torch.optim.Adam(plain.parameters(), lr=1e-4)
