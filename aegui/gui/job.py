@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from PySide6.QtCore import QObject, QThread, Signal, Slot
@@ -16,8 +19,18 @@ from aegui.events import Done, Epoch, Event, Step, Stop
 _log = logging.getLogger(__name__)
 
 STEP_GAP = 0.05  # seconds between the Step events that are passed on
+NICE = 5
 
 Work = Iterator[Event] | Callable[[], Iterator[Event]]
+
+
+def _step_back(thread: QThread) -> None:
+    """The window's thread goes first; torch's own threads inherit this from the one that makes them."""
+    if sys.platform == "linux":  # where Qt's priorities do nothing, and each thread has a nice value of its own
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+    else:
+        thread.setPriority(QThread.Priority.LowPriority)
 
 
 class Job(QThread):
@@ -124,6 +137,7 @@ class Job(QThread):
             self.event.emit(event)
 
     def run(self) -> None:
+        _step_back(self)
         work: Iterator[Event] | None = None
         try:
             made, self._work = self._work, None
