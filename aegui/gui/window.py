@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, QTimer, Slot
+from PySide6.QtCore import QByteArray, QMetaObject, QSettings, QSize, Qt, Slot
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QIcon, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 
@@ -294,7 +294,8 @@ class Window(QWidget):
     def _job_ended(self, _job: object) -> None:
         self.refresh()
         if self._leaving:
-            QTimer.singleShot(0, self.close)
+            # Queued, and forgotten with the window: a timer would still call it when it is gone.
+            QMetaObject.invokeMethod(self, "close", Qt.ConnectionType.QueuedConnection)
 
     def _stop_and_close(self) -> None:
         self._leaving = True
