@@ -24,7 +24,7 @@ from aegui import events, sample  # noqa: E402
 from tests.gui.desk import Desk, missing, screen  # noqa: E402
 
 MOST_CLICKS = 4
-EPOCHS = 4
+EPOCHS = 8
 
 
 def scans(folder: Path) -> dict[str, Path]:
@@ -149,9 +149,11 @@ def _train(user: Desk, home: Path) -> None:
     user.find("Resume")
     user.shot("3-train-paused")
     (table,) = home.glob("data/runs/*/metrics.csv")
+    time.sleep(2)  # the step under way ends, and an epoch with it
     before = table.read_text()
-    time.sleep(1)
+    time.sleep(2)
     assert table.read_text() == before, "it trained on while it was paused"
+    assert len(before.splitlines()) - 1 < EPOCHS, "it ended before it could be paused"
     user.click("Resume")
     user.find("Continue to Review", patience=120)
     user.shot("3-train-done")
