@@ -111,7 +111,10 @@ def _open(user: Desk, made: dict[str, Path]) -> None:
     user.point(view)
     user.wheel(1)
     user.find(like=r"^Axial, slice 4 of 4")
-    user.keys("2")  # lung, while the viewport has the focus
+    user.click(like=r"^Axial, slice 4 of 4")  # single keys are the viewport's while it has the focus
+    user.keys("2")
+    user.find(like=r"window 1500 level .600$")
+    user.keys("1")
     user.shot("1-scans")
     user.click("Use as noisy → clean")
     user.find("Undo")
