@@ -245,19 +245,6 @@ def test_pairs_are_learned_from_and_guesses_need_a_word(tmp_path: Path) -> None:
     assert of(events, Preview)[0].psnr_noisy < 30
 
 
-def test_a_loss_that_explodes_says_what_to_do_and_keeps_the_best(job: workflow.TrainJob) -> None:
-    broken = replace(
-        job,
-        model="monai-autoencoder",
-        recipe=job.recipe.with_set(["groups.rest.learning_rate=10", "losses.mse.weight=1e6", "run.epochs=60"]),
-    )
-    try:
-        run(broken)
-    except UserError as error:
-        assert "Lower the learning rates" in error.hint
-        assert (job.run / "best.safetensors").exists() or not (job.run / "metrics.csv").read_text().count("\n") > 1
-
-
 def test_colour_slices_train_a_grey_model(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     from PIL import Image

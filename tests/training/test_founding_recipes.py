@@ -11,6 +11,7 @@ from torch import nn
 
 from aegui import recipes
 from aegui.data.dataset import Batch
+from aegui.errors import UserError
 from aegui.models.networks import ConvAutoencoder
 from aegui.models.slicenet import SliceNet
 from aegui.training import optimisation
@@ -137,3 +138,15 @@ def test_total_variation_of_a_step_edge_is_its_height_times_its_length() -> None
     image[..., 3:] = 2.0
     assert total_variation(image, "sum").item() == pytest.approx(2.0 * 8)
     assert total_variation(image, "mean").item() == pytest.approx(2.0 * 8 / (8 * 5))
+
+
+def test_a_loss_that_is_no_number_says_what_to_do_and_leaves_the_weights() -> None:
+    net = network()
+    recipe = recipes.load("denoise")
+    optimiser, _ = optimisation.build(recipe, net, STEPS)
+    before = copy.deepcopy(net.net.state_dict())
+    broken = batches()[0]._replace(clean=np.full((4, 1, 64, 64), np.nan, np.float32))
+    with pytest.raises(UserError, match="no longer a number") as raised:
+        train_step(net, Objective(recipe.losses), optimiser, broken, CPU, None)
+    assert "Lower the learning rates" in raised.value.hint
+    assert all(torch.equal(before[name], value) for name, value in net.net.state_dict().items())
