@@ -74,7 +74,9 @@ def run(out: Path, *, epochs: int = 8, pictures: bool = True) -> Events:
     classical, classical_psnr = yield from _classical(known, judged)
     exported = yield from _end(workflow.export(str(trained.bundle), "onnx", out / "model.onnx"))
     report = yield from _end(
-        workflow.denoise(workflow.DenoiseJob(str(trained.bundle), low, out / "denoised", format="dicom"))
+        workflow.denoise(
+            workflow.DenoiseJob(str(trained.bundle), low, out / "denoised", rules=imaging.OutputRules(format="dicom"))
+        )
     )
     row = next(row for row in report.series if row.uid == judged.noisy.uid)
     sd = yield from _noise(judged, Path(row.output))

@@ -288,6 +288,7 @@ def denoise(
 ) -> int:
     """Denoise every series of a folder."""
     from aegui import workflow
+    from aegui.imaging import OutputRules
     from aegui.models import DEFAULT
 
     level = inputs.noise_level(noise_level)
@@ -299,7 +300,7 @@ def denoise(
         output=output,
         strength=strength,
         noise_level=level,
-        format=form.value,
+        rules=OutputRules(format=form.value),
         device=device.value,
         skipped=found.skipped,
     )

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from aegui.gui.job import Job
 from aegui.gui.session import Session
 from aegui.gui.widgets.model_chooser import unfit
 from aegui.gui.widgets.queue import Entry, QueueModel
+from aegui.imaging import OutputRules
 from aegui.imaging.series import Series, Skipped
 from aegui.models import Card
 
@@ -38,8 +39,7 @@ class Options:
     output: Path
     strength: float = 1.0
     noise_level: float | None = None
-    format: str = "same"
-    suffix: str = "_DN"
+    rules: OutputRules = field(default_factory=OutputRules)
     device: str = "auto"
 
 
@@ -157,8 +157,7 @@ class Batch(QObject):
                 output=options.output,
                 strength=options.strength,
                 noise_level=options.noise_level,
-                format=options.format,
-                suffix=options.suffix,
+                rules=options.rules,
                 device=options.device,
                 skipped=self._skipped,
                 include=included,

@@ -2,17 +2,18 @@
 
 from aegui.imaging import quiet as _quiet  # noqa: F401 - sets filters before anything is read
 from aegui.imaging.open import open_series, open_sink
+from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.scan import scan
 from aegui.imaging.series import Geometry, Mask, Pixels, ScanResult, Series, Skipped, SliceSink, SliceSource
-from aegui.imaging.staging import DerivedNote
 from aegui.imaging.windows import WINDOWS, auto_window, thumbnail, window_for
 
 __all__ = [
     "WINDOWS",
-    "DerivedNote",
     "Geometry",
     "Mask",
+    "OutputRules",
     "Pixels",
+    "Provenance",
     "ScanResult",
     "Series",
     "Skipped",

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from aegui.errors import UserError
 from aegui.imaging.images import ImageSource
 from aegui.imaging.pixels import DicomSource
+from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.series import Series, SliceSink, SliceSource
 from aegui.imaging.sink import DicomSink
 from aegui.imaging.sink_files import ImageSink, NiftiSink, PngSink, VolumeSink
-from aegui.imaging.staging import DerivedNote
 from aegui.imaging.volumes import VolumeSource
-
-Format = Literal["same", "dicom", "nifti", "png"]
 
 
 def open_series(series: Series) -> SliceSource:
@@ -29,26 +26,25 @@ def open_series(series: Series) -> SliceSource:
     return VolumeSource(series) if series.form == "volume" else ImageSource(series)
 
 
-def open_sink(source: SliceSource, folder: Path, *, format: Format | str = "same", note: DerivedNote) -> SliceSink:
+def open_sink(source: SliceSource, folder: Path, rules: OutputRules, origin: Provenance) -> SliceSink:
     """A derived series of `source`, to be written below `folder`. UserError where that cannot be."""
+    format = rules.format
     series = source.series
     if series.treat != "denoise":
         raise UserError(f"{series.description or series.modality} is not denoised. {series.reason}")
     if format == "nifti":
-        return NiftiSink(source, folder, note)
+        return NiftiSink(source, folder, rules)
     if format == "png":
-        return PngSink(source, folder, note)
-    if format not in ("same", "dicom"):
-        raise UserError(f"There is no output format {format}.", "Use same, dicom, nifti or png.")
+        return PngSink(source, folder, rules)
     if isinstance(source, DicomSource):
-        return DicomSink(source, folder, note)
+        return DicomSink(source, folder, rules, origin)
     if format == "dicom":
         raise UserError(
             f"{series.files[0].name} is not DICOM and has no patient or study, so it cannot become DICOM.",
             "Choose the same format.",
         )
     if isinstance(source, VolumeSource):
-        return VolumeSink(source, folder, note)
+        return VolumeSink(source, folder, rules)
     if isinstance(source, ImageSource):
-        return ImageSink(source, folder, note)
+        return ImageSink(source, folder, rules)
     raise TypeError(f"No sink for {type(source).__name__}")

@@ -39,7 +39,9 @@ class Series:
     uid: Series Instance UID, or one derived from the path for other formats. patient: the key by which
     data are split (never shown). label: what the window shows instead of the name ("ANON-0041").
     files: one per slice (DICOM, images) or one for all (volumes, multi-frame), followed by the raw data files
-    that a volume header names. root: the folder that was scanned. modality: PS3 code, "OT" if unknown.
+    that a volume header names. frames: which frame of files[0] each slice is, from 0, where one DICOM file holds
+    several; a file of several volumes makes several series. mosaic: tiles per row where the frames are tiles of
+    one picture (Siemens mosaic), else 0. root: the folder that was scanned. modality: PS3 code, "OT" if unknown.
     unit: "HU" for CT, "" where values have no unit. treat: "denoise", "view" or "list", why in `reason`.
     acquisition: kernel, kvp, exposure, thickness, tr, te, manufacturer … where known.
     """
@@ -65,6 +67,8 @@ class Series:
     treat: Literal["denoise", "view", "list"] = "denoise"
     reason: str = ""
     root: Path = Path()
+    frames: tuple[int, ...] = ()
+    mosaic: int = 0
 
     @property
     def derived_here(self) -> bool:
@@ -74,10 +78,11 @@ class Series:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that is in no series, and why."""
+    """A file that is in no series, and why. damaged: it should have been slices."""
 
     file: Path
     reason: str
+    damaged: bool = False
 
 
 @dataclass(frozen=True)

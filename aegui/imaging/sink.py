@@ -18,8 +18,9 @@ from aegui import __version__
 from aegui.errors import UserError
 from aegui.imaging.headers import read_dataset, text, whole
 from aegui.imaging.pixels import DicomSource, Slice, embedded_overlays, stored_range
+from aegui.imaging.rules import OutputRules, Provenance, output_name
 from aegui.imaging.series import Pixels, Series
-from aegui.imaging.staging import DerivedNote, Staging, Tally, encode, writing
+from aegui.imaging.staging import Staging, Tally, encode, writing
 from aegui.imaging.text import made_uid, safe_name
 
 _LONG_STRING, _SHORT_TEXT = 64, 1024
@@ -44,16 +45,15 @@ _SWAPPED = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 class DicomSink:
     """Writes one file per slice, or one for all frames, into a folder of its own."""
 
-    def __init__(self, source: DicomSource, folder: Path, note: DerivedNote) -> None:
+    def __init__(self, source: DicomSource, folder: Path, rules: OutputRules, origin: Provenance) -> None:
         self._source = source
-        self._note = note
+        self._rules = rules
+        self._origin = origin
         self._series_uid = generate_uid(prefix=None)
         self._frames: dict[int, npt.NDArray[Any]] = {}
         self._names: dict[str, int] = {}
         self._tally = Tally(len(source))
-        series = source.series
-        name = safe_name(f"{series.label}_{series.description or series.modality}{note.suffix}")
-        self._staging = Staging(folder, name)
+        self._staging = Staging(folder, safe_name(output_name(source.series, rules)))
 
     def write(self, index: int, pixels: Pixels) -> None:
         """Take slice `index`, in the source's real units."""
@@ -93,7 +93,7 @@ class DicomSink:
 
     def _save(self, dataset: Dataset, index: int, values: npt.NDArray[Any]) -> None:
         values = _with_overlay_bits(dataset, values)
-        _derive(dataset, self._source.series, self._series_uid, self._note)
+        _derive(dataset, self._source.series, self._series_uid, self._rules, self._origin)
         _set_pixels(dataset, values)
         implicit = dataset.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
         with writing(self._staging.folder):
@@ -114,7 +114,7 @@ class DicomSink:
         return f"{stem}_{count}.{suffix}" if dot and stem else f"{name}_{count}"
 
 
-def _derive(dataset: Dataset, series: Series, series_uid: str, note: DerivedNote) -> None:
+def _derive(dataset: Dataset, series: Series, series_uid: str, rules: OutputRules, origin: Provenance) -> None:
     """Give the dataset its own identity, and say where it comes from."""
     meta = dataset.file_meta
     source_class = text(dataset, "SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", "") or "")
@@ -140,10 +140,10 @@ def _derive(dataset: Dataset, series: Series, series_uid: str, note: DerivedNote
     dataset.InstanceCreationTime = now.strftime("%H%M%S")
     _set_image_type(dataset)
     described = text(dataset, "SeriesDescription") or series.description
-    dataset.SeriesDescription = described[: _LONG_STRING - len(note.suffix)] + note.suffix[:_LONG_STRING]
+    dataset.SeriesDescription = described[: _LONG_STRING - len(rules.suffix)] + rules.suffix
     number = whole(dataset, "SeriesNumber") + _SERIES_NUMBER_STEP
     dataset.SeriesNumber = number if 0 < number <= _LARGEST_NUMBER else _SERIES_NUMBER_STEP
-    words = note.description or f"Denoised by aegui, model {note.model}, strength {note.strength:g}"
+    words = origin.words
     if source_uid and not _legal(source_uid):
         words = f"{words}; source instance {source_uid}"
     elif source_uid:
@@ -154,7 +154,7 @@ def _derive(dataset: Dataset, series: Series, series_uid: str, note: DerivedNote
         dataset.SourceImageSequence = Sequence([reference])
     dataset.DerivationDescription = _ascii(words)[:_SHORT_TEXT]
     dataset.DerivationCodeSequence = _coded(codes.DCM.Smoothing)
-    dataset.ContributingEquipmentSequence = Sequence([*_earlier(dataset), _equipment(note, now)])
+    dataset.ContributingEquipmentSequence = Sequence([*_earlier(dataset), _equipment(origin, now)])
     _new_meta(dataset)
 
 
@@ -180,14 +180,14 @@ def _earlier(dataset: Dataset) -> list[Dataset]:
     return list(dataset.get("ContributingEquipmentSequence") or ())
 
 
-def _equipment(note: DerivedNote, now: datetime.datetime) -> Dataset:
+def _equipment(origin: Provenance, now: datetime.datetime) -> Dataset:
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = _coded(codes.DCM.ProcessingEquipment)
     item.Manufacturer = "aegui"
     item.ManufacturerModelName = "aegui"
     item.SoftwareVersions = __version__
     item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
-    item.ContributionDescription = _ascii(f"Denoising, model {note.model}, strength {note.strength:g}")[:_SHORT_TEXT]
+    item.ContributionDescription = _ascii(origin.words)[:_SHORT_TEXT]
     return item
 
 

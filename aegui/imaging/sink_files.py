@@ -18,25 +18,21 @@ from aegui.imaging import volumes
 from aegui.imaging.images import ImageSource, original
 from aegui.imaging.pixels import DicomSource
 from aegui.imaging.quiet import itk
+from aegui.imaging.rules import OutputRules, output_name
 from aegui.imaging.series import Pixels, Series, SliceSource
-from aegui.imaging.staging import DerivedNote, Staging, Tally, encode, writing
+from aegui.imaging.staging import Staging, Tally, encode, writing
 from aegui.imaging.text import free_path, safe_name
 
 _LEVELS = 65535
 
 
-def series_name(series: Series, note: DerivedNote) -> str:
-    """Folder or file name of a derived series."""
-    return safe_name(f"{series.label}_{series.description or series.modality}{note.suffix}")
-
-
 class ImageSink:
     """Images in the format, name and type of the source, in a folder of their own."""
 
-    def __init__(self, source: ImageSource, folder: Path, note: DerivedNote) -> None:
+    def __init__(self, source: ImageSource, folder: Path, rules: OutputRules) -> None:
         self._source = source
         self._tally = Tally(len(source))
-        self._staging = Staging(folder, series_name(source.series, note))
+        self._staging = Staging(folder, safe_name(output_name(source.series, rules)))
 
     def write(self, index: int, pixels: Pixels) -> None:
         """Take slice `index`."""
@@ -105,7 +101,7 @@ def _save_tiff(source: Path, target: Path, values: npt.NDArray[Any]) -> None:
 class VolumeSink:
     """A volume in the format, name, geometry and type of the source, beside the batch's other outputs."""
 
-    def __init__(self, source: volumes.VolumeSource, folder: Path, note: DerivedNote) -> None:
+    def __init__(self, source: volumes.VolumeSource, folder: Path, rules: OutputRules) -> None:
         self._source = source
         self._tally = Tally(len(source))
         path = source.series.files[0]
@@ -168,7 +164,7 @@ def _save_itk(source: Path, target: Path, values: npt.NDArray[Any]) -> None:
 class NiftiSink:
     """One .nii.gz per series, in real units, with the affine of the slices."""
 
-    def __init__(self, source: SliceSource, folder: Path, note: DerivedNote) -> None:
+    def __init__(self, source: SliceSource, folder: Path, rules: OutputRules) -> None:
         series = source.series
         if series.channels != 1:
             raise UserError(f"{series.label} is in colour; NIfTI output takes grey slices.", "Choose the same format.")
@@ -179,7 +175,7 @@ class NiftiSink:
             )
         self._source = source
         self._tally = Tally(len(source))
-        self._staging = Staging(folder, f"{series_name(series, note)}.nii.gz")
+        self._staging = Staging(folder, f"{safe_name(output_name(series, rules))}.nii.gz")
         self._values = np.lib.format.open_memmap(
             self._staging.path / "slices.part", "w+", np.float32, (len(source), series.rows, series.columns)
         )
@@ -253,13 +249,13 @@ def _place(image: Any, series: Series) -> None:
 class PngSink:
     """One PNG per slice: 8 bits for 8-bit sources, else 16 bits with the scale in scale.json."""
 
-    def __init__(self, source: SliceSource, folder: Path, note: DerivedNote) -> None:
+    def __init__(self, source: SliceSource, folder: Path, rules: OutputRules) -> None:
         self._source = source
         series = source.series
         self._tally = Tally(len(source))
         self._eight = series.bits == 8 and not isinstance(source, DicomSource)
         self._slope, self._offset = _png_scale(source)
-        self._staging = Staging(folder, series_name(series, note))
+        self._staging = Staging(folder, safe_name(output_name(series, rules)))
         self._digits = max(4, int(math.log10(max(1, len(source)))) + 1)
 
     def write(self, index: int, pixels: Pixels) -> None:

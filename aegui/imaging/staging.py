@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,6 @@ import numpy.typing as npt
 from aegui.errors import UserError
 from aegui.imaging.series import Mask, Pixels
 from aegui.imaging.text import free_path
-
-
-@dataclass(frozen=True)
-class DerivedNote:
-    """What a derived series says about itself. description: how it was made, in one sentence."""
-
-    suffix: str = "_DN"
-    model: str = ""
-    strength: float = 1.0
-    description: str = ""
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,7 @@ import numpy as np
 from aegui import imaging, paths
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Progress, SeriesDone, SeriesStarted, SliceDone, Stop
-from aegui.imaging import Pixels, Series, Skipped, SliceSource
+from aegui.imaging import OutputRules, Pixels, Series, Skipped, SliceSource
 from aegui.models import Card
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DenoiseJob:
-    """Series to denoise into a folder. format: "same", "dicom", "nifti" or "png". noise_level: SD, None estimates it.
+    """Series to denoise into a folder. noise_level: SD, None estimates it on each slice.
 
     include: uids denoised although their modality or kind says otherwise. earlier: rows of the same batch that
     the report keeps when some of its series are done again.
@@ -39,8 +39,7 @@ class DenoiseJob:
     output: Path
     strength: float = 1.0
     noise_level: float | None = None
-    format: str = "same"
-    suffix: str = "_DN"
+    rules: OutputRules = field(default_factory=OutputRules)
     device: str = "auto"
     skipped: tuple[Skipped, ...] = ()
     include: frozenset[str] = frozenset()
@@ -95,6 +94,8 @@ def denoise(job: DenoiseJob) -> Events:
     yield Progress(0, None, "Loading the model")
     model = load_model(job.model)
     paths.require_writable(job.output, "output folder")
+    card = model.card
+    origin = imaging.Provenance(card.id, card.title, "", card.sha256, job.strength, job.noise_level)
     results: list[SeriesResult] = []
     stopped = False
     try:
@@ -107,7 +108,7 @@ def denoise(job: DenoiseJob) -> Events:
             else:
                 try:
                     chosen = replace(series, treat="denoise")
-                    result = yield from _denoise_series(job, model, chosen, device)
+                    result = yield from _denoise_series(job, model, chosen, device, origin)
                 except UserError as error:
                     _log.info("series failed: %s", error)
                     result = SeriesResult(series.uid, series.label, series.description, "failed", str(error))
@@ -147,7 +148,7 @@ def _write_report(job: DenoiseJob, results: Sequence[SeriesResult]) -> Path:
 
 
 def _denoise_series(
-    job: DenoiseJob, model: Model, series: Series, device: torch.device
+    job: DenoiseJob, model: Model, series: Series, device: torch.device, origin: imaging.Provenance
 ) -> Generator[Event, None, SeriesResult]:
     from aegui.analysis import ALERT, structure_score
     from aegui.inference.denoiser import Denoiser
@@ -161,13 +162,7 @@ def _denoise_series(
     after: list[float] = []
     outside = 0
     try:
-        note = imaging.DerivedNote(
-            suffix=job.suffix,
-            model=model.card.id,
-            strength=job.strength,
-            description=f"Denoised by aegui, model {model.card.id}, strength {job.strength:g}",
-        )
-        sink = imaging.open_sink(source, job.output, format=job.format, note=note)
+        sink = imaging.open_sink(source, job.output, job.rules, origin)
         denoiser = Denoiser(model, source, device)
         for index in range(len(source)):
             pixels, valid = source.read(index), source.valid(index)

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from aegui.events import finish
-from aegui.imaging import DerivedNote, ScanResult, Series, SliceSource, open_series, open_sink, scan
+from aegui.imaging import OutputRules, Provenance, ScanResult, Series, SliceSource, open_series, open_sink, scan
 
 CT, MR, SC = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"
 WHEEL = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -100,10 +100,9 @@ def only(*paths: Path) -> Series:
     return result.series[0]
 
 
-def copied(source: SliceSource, folder: Path, change: float = 0.0, format: str = "same", suffix: str = "_DN") -> Path:
+def copied(source: SliceSource, folder: Path, change: float = 0.0, **rules: Any) -> Path:
     """Write every slice plus `change` to a sink; where it went."""
-    note = DerivedNote(suffix=suffix, model="test-model", strength=0.5, description="Denoised in a test")
-    sink = open_sink(source, folder, format=format, note=note)
+    sink = open_sink(source, folder, OutputRules(**rules), Provenance(model="test-model", strength=0.5))
     for index in range(len(source)):
         sink.write(index, source.read(index) + np.float32(change))
     return sink.finish()

@@ -15,7 +15,7 @@ from PIL import Image
 from pydicom.sr.codedict import codes
 
 from aegui.errors import UserError
-from aegui.imaging import DerivedNote, open_series, open_sink
+from aegui.imaging import OutputRules, Provenance, open_series, open_sink
 from tests.imaging.made_files import MR, SC, WHEEL, copied, dataset, opened, save, scanned, stack
 
 
@@ -39,7 +39,7 @@ def test_a_derived_series_has_its_own_identity_and_names_its_source(tmp_path: Pa
         (source,) = new.SourceImageSequence
         assert source.ReferencedSOPInstanceUID == old.SOPInstanceUID
         assert source.PurposeOfReferenceCodeSequence[0].CodeValue == "121322"
-        assert new.DerivationDescription == "Denoised in a test"
+        assert new.DerivationDescription == "Denoised by aegui, model test-model, strength 0.5"
         assert new.DerivationCodeSequence[0].CodeValue == codes.CID7203.Smoothing.value
         (equipment,) = new.ContributingEquipmentSequence
         assert equipment.Manufacturer == "aegui"
@@ -60,7 +60,7 @@ def test_values_are_rounded_and_cut_to_what_the_stored_bits_hold(tmp_path: Path)
     item = dataset(stored=stored, rows=2, columns=4, bits=12, signed=False, modality="MR", sop_class=MR)
     save(item, tmp_path / "in" / "a")
     source = opened(tmp_path / "in")
-    sink = open_sink(source, tmp_path / "out", note=DerivedNote())
+    sink = open_sink(source, tmp_path / "out", OutputRules(), Provenance())
     sink.write(0, np.array([[9.6, 10.4, 5000, -7], [20.49, 19.51, 19.4, 20.6]], np.float32))
     values = pydicom.dcmread(sink.finish() / "a").pixel_array
     assert values.tolist() == [[10, 10, 4095, 0], [20, 20, 19, 21]]
@@ -174,7 +174,7 @@ def test_nothing_is_visible_before_the_end_and_nothing_stays_after_an_abort(tmp_
     stack(tmp_path / "in", [0.0, 2.5])
     source = opened(tmp_path / "in")
     for format in ("same", "dicom", "nifti", "png"):
-        sink = open_sink(source, tmp_path / "out", format=format, note=DerivedNote())
+        sink = open_sink(source, tmp_path / "out", OutputRules(format=format), Provenance())
         sink.write(0, source.read(0))
         assert not scanned(tmp_path / "in").skipped
         assert [p for p in (tmp_path / "out").iterdir() if not p.name.startswith(".")] == []
@@ -186,7 +186,7 @@ def test_a_series_with_holes_is_not_published(tmp_path: Path) -> None:
     stack(tmp_path / "in", [0.0, 2.5])
     source = opened(tmp_path / "in")
     for format in ("same", "nifti", "png"):
-        sink = open_sink(source, tmp_path / "out", format=format, note=DerivedNote())
+        sink = open_sink(source, tmp_path / "out", OutputRules(format=format), Provenance())
         sink.write(0, source.read(0))
         with pytest.raises(ValueError, match="1 slices were not written"):
             sink.finish()
@@ -207,14 +207,14 @@ def test_an_output_folder_that_cannot_be_written_is_named(tmp_path: Path) -> Non
     source = opened(tmp_path / "in")
     for format in ("same", "nifti", "png"):
         with pytest.raises(UserError, match=r"Cannot write to .*taken"):
-            open_sink(source, tmp_path / "taken" / "out", format=format, note=DerivedNote())
+            open_sink(source, tmp_path / "taken" / "out", OutputRules(format=format), Provenance())
 
 
 @pytest.mark.skipif(os.name == "nt" or not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
     stack(tmp_path / "in", [0.0])
     source = opened(tmp_path / "in")
-    sink = open_sink(source, tmp_path / "out", note=DerivedNote())
+    sink = open_sink(source, tmp_path / "out", OutputRules(), Provenance())
     (partial,) = (tmp_path / "out").iterdir()
     (partial / "000.dcm").symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"Cannot write to .*No space left"):
@@ -225,7 +225,7 @@ def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
 def test_what_is_not_denoised_has_no_sink(tmp_path: Path) -> None:
     save(dataset(sop_class=SC, modality="OT"), tmp_path / "in" / "a")
     with pytest.raises(UserError, match="Secondary capture"):
-        open_sink(opened(tmp_path / "in"), tmp_path / "out", note=DerivedNote())
+        open_sink(opened(tmp_path / "in"), tmp_path / "out", OutputRules(), Provenance())
 
 
 def test_files_of_one_name_from_two_folders_both_arrive(tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_nifti_has_the_affine_that_simpleitk_reads_from_the_dicom_files(tmp_path
 def test_nifti_refuses_what_it_cannot_place(tmp_path: Path) -> None:
     stack(tmp_path / "in", [0, 2, 4, 12])
     with pytest.raises(UserError, match="unevenly spaced"):
-        open_sink(opened(tmp_path / "in"), tmp_path / "out", format="nifti", note=DerivedNote())
+        open_sink(opened(tmp_path / "in"), tmp_path / "out", OutputRules(format="nifti"), Provenance())
 
 
 def test_png_output_keeps_whole_values_and_writes_its_scale(tmp_path: Path) -> None:

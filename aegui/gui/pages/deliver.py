@@ -204,8 +204,7 @@ class DeliverPage(Page):
             output=output,
             strength=self.options.strength.value() / 100,
             noise_level=level,
-            format=self.options.format_name(),
-            suffix=self.options.suffix.text(),
+            rules=self.options.rules(),
             device=self.session.device,
         )
         if self.batch.start(options):

@@ -14,6 +14,7 @@ from aegui.errors import UserError
 from aegui.gui import theme
 from aegui.gui.widgets.basic import button, column, holder, label, row
 from aegui.gui.widgets.painted import Segmented
+from aegui.imaging import OutputRules
 from aegui.imaging.series import Series
 
 FORMATS = ("same", "dicom", "nifti", "png")
@@ -100,8 +101,12 @@ class OutputOptions(QFrame):
             self.noise.clear()
 
     def format_name(self) -> str:
-        """As workflow.DenoiseJob names it."""
+        """As OutputRules names it."""
         return FORMATS[max(0, self.format.current)]
+
+    def rules(self) -> OutputRules:
+        """What is chosen here."""
+        return OutputRules.parse({"format": self.format_name(), "suffix": self.suffix.text()})
 
     def noise_level(self) -> float | None:
         """None: measured. UserError if it is no number."""
