@@ -17,9 +17,28 @@ _NUMBERS = {
     "thickness": "SliceThickness",
     "tr": "RepetitionTime",
     "te": "EchoTime",
+    "inversion": "InversionTime",
+    "flip_angle": "FlipAngle",
+    "averages": "NumberOfAverages",
+    "echo": "EchoNumbers",
+    "b_value": "DiffusionBValue",
+    "trigger": "TriggerTime",
+    "cardiac_phases": "CardiacNumberOfImages",
+    "temporal": "TemporalPositionIdentifier",
+    "acquisition": "AcquisitionNumber",
+    "ctdi": "CTDIvol",
     "field_strength": "MagneticFieldStrength",
 }
-_WORDS = {"manufacturer": "Manufacturer", "model": "ManufacturerModelName", "body_part": "BodyPartExamined"}
+_WORDS = {
+    "manufacturer": "Manufacturer",
+    "model": "ManufacturerModelName",
+    "body_part": "BodyPartExamined",
+    "protocol": "ProtocolName",
+    "sequence": "SequenceName",
+    "contrast": "ContrastBolusAgent",
+    "time": "AcquisitionTime",
+}
+_LISTS = {"image_type": "ImageType", "gradient": "DiffusionGradientOrientation"}
 _SHARED = {
     "kvp": "CTXRayDetailsSequence",
     "kernel": "CTReconstructionSequence",
@@ -31,7 +50,10 @@ _SPACES = re.compile(r"\s+")
 
 
 def acquisition(full: Dataset) -> dict[str, Any]:
-    """How the series was taken, only what is present. thickness mm; tr, te ms; kvp kV; exposure mAs; current mA."""
+    """How the series was taken, only what is present.
+
+    thickness mm; tr, te, inversion, trigger ms; kvp kV; exposure mAs; tube_current mA; ctdi mGy; b_value s/mm².
+    """
     found: dict[str, Any] = {}
     kernel = "\\".join(value for value in _nested(full, "kernel", "ConvolutionKernel") if value)
     if kernel:
@@ -46,6 +68,9 @@ def acquisition(full: Dataset) -> dict[str, Any]:
         words = _SPACES.sub(" ", text(full, keyword))
         if words:
             found[name] = words
+    for name, keyword in _LISTS.items():
+        if values := texts(full, keyword):
+            found[name] = "\\".join(values)
     if text(full, "PhotometricInterpretation").upper() == "MONOCHROME1":
         found["photometric"] = "MONOCHROME1"
     return found

@@ -41,7 +41,8 @@ def test_without_positions_the_instance_number_orders_and_then_the_name_in_natur
 def test_the_acquisition_names_only_what_the_header_has(tmp_path: Path) -> None:
     save(dataset(KVP=120, ConvolutionKernel=["Br38f", "3"], Manufacturer="MAKER"), tmp_path / "a")
     series = only(tmp_path)
-    assert series.acquisition == {"kernel": "Br38f\\3", "kvp": 120, "thickness": 2.5, "manufacturer": "MAKER"}
+    known = {"kernel": "Br38f\\3", "kvp": 120, "thickness": 2.5, "manufacturer": "MAKER"}
+    assert series.acquisition == known | {"image_type": "ORIGINAL\\PRIMARY\\AXIAL"}
 
 
 def test_no_name_of_a_patient_enters_a_series(tmp_path: Path) -> None:
