@@ -24,7 +24,7 @@ _AHEAD = 64  # files handed to the threads at a time
 _ZIP = b"PK\x03\x04"
 _PARTIAL = ".part"
 
-_Item = Header | images.Picture | Series | Skipped
+_Item = Header | images.Picture | Series | tuple[Series, ...] | Skipped
 
 
 def scan(paths: Sequence[Path]) -> Events:
@@ -107,6 +107,7 @@ def _inspect_all(waiting: Sequence[tuple[Path, Path]], before: int, items: list[
 def _finish(items: list[_Item], skipped: list[Skipped], owned: dict[Path, Path]) -> Events:
     pulse = _Pulse()
     series = [item for item in items if isinstance(item, Series)]
+    series += [part for item in items if isinstance(item, tuple) for part in item]
     skipped += [item for item in items if isinstance(item, Skipped)]
     headers = [item for item in items if isinstance(item, Header)]
     pictures = [item for item in items if isinstance(item, images.Picture)]

@@ -40,7 +40,9 @@ class Series:
     data are split (never shown). label: what the window shows instead of the name ("ANON-0041").
     files: one per slice (DICOM, images) or one for all (volumes, multi-frame), followed by the raw data files
     that a volume header names. frames: which frame of files[0] each slice is, from 0, where one DICOM file holds
-    several; a file of several volumes makes several series. mosaic: tiles per row where the frames are tiles of
+    several, or a volume file several volumes (counted through all its slices); a file of several volumes makes
+    several series. part: which array of an .npz or image of a TIFF file it is, "" where there is but one.
+    mosaic: tiles per row where the frames are tiles of
     one picture (Siemens mosaic), else 0. root: the folder that was scanned. modality: PS3 code, "OT" if unknown.
     unit: "HU" for CT, "" where values have no unit. treat: "denoise", "view" or "list", why in `reason`.
     acquisition: kernel, kvp, exposure, thickness, tr, te, manufacturer … where known.
@@ -69,6 +71,7 @@ class Series:
     root: Path = Path()
     frames: tuple[int, ...] = ()
     mosaic: int = 0
+    part: str = ""
 
     @property
     def derived_here(self) -> bool:
