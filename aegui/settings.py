@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
 
 from aegui import paths
 from aegui.errors import UserError
+from aegui.imaging.rules import OutputRules
 from aegui.spec import Spec, knob
 
 _log = logging.getLogger(__name__)
@@ -21,8 +25,18 @@ class Settings(Spec):
     show_names: bool = knob(False, title="Show names", help="Draw patient names in the window")
     last_folder: str = knob("", title="Last folder", help="Where the open dialog starts")
     output_folder: str = knob("", title="Output folder", help="Where denoised series are written")
-    suffix: str = knob("_DN", title="Description suffix", help="Added to the series description", max_length=16)
+    output: OutputRules = knob(OutputRules(), title="Output", help="How denoised series are written")
     recent: tuple[str, ...] = knob((), title="Recent folders", help="Opened lately")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _migrate(cls, values: Any) -> Any:
+        # Older files remember the suffix alone.
+        if isinstance(values, dict) and "suffix" in values:
+            values = dict(values)
+            values.setdefault("output", {"suffix": values.pop("suffix")})
+            values.pop("suffix", None)
+        return values
 
 
 def _file() -> Path:

@@ -5,6 +5,7 @@ The form, the YAML file, `--set a.b=c` and the documentation all come from the f
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -15,11 +16,31 @@ from pydantic_core import ErrorDetails
 from aegui.errors import UserError
 
 
-def knob(default: Any = ..., *, title: str, help: str, unit: str = "", advanced: bool = False, **limits: Any) -> Any:
-    """A field with what a form needs. limits: ge, gt, le, lt, min_length, max_length, discriminator …"""
-    return Field(
-        default, title=title, description=help, json_schema_extra={"unit": unit, "advanced": advanced}, **limits
-    )
+def knob(
+    default: Any = ...,
+    *,
+    title: str,
+    help: str,
+    unit: str = "",
+    advanced: bool = False,
+    titles: Mapping[str, str] | None = None,
+    brief: str = "",
+    only: str = "",
+    **limits: Any,
+) -> Any:
+    """A field with what a form needs. limits: ge, gt, le, lt, min_length, max_length, discriminator …
+
+    titles: what choices are called, where their own names will not do. brief: says in a summary that the value is not
+    the default, “{}” being the value. only: what it concerns (“DICOM”), so that a form can switch it off elsewhere.
+    """
+    extra: dict[str, Any] = {
+        "unit": unit,
+        "advanced": advanced,
+        "titles": dict(titles or {}),
+        "brief": brief,
+        "only": only,
+    }
+    return Field(default, title=title, description=help, json_schema_extra=extra, **limits)
 
 
 class SpecError(UserError):
@@ -77,15 +98,30 @@ class Spec(BaseModel):
         """All fields, defaults included, so that a file says what was done."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
-    def with_set(self, assignments: list[str]) -> Self:
+    def with_set(self, assignments: Sequence[str]) -> Self:
         """Apply `a.b=c` overrides; a list item is named by its number, its kind or its name."""
         values = self.model_dump(mode="json")
         for assignment in assignments:
             address, equals, text = assignment.partition("=")
             if not equals:
                 raise UserError(f"“{assignment}” is not a setting.", "Write it as name=value.")
-            _assign(values, address.strip().split("."), _value(text), assignment)
+            keys = address.strip().split(".")
+            field = type(self).model_fields.get(address.strip())
+            # Text stays what it is: +1000 is no number there.
+            value = text if field is not None and field.annotation is str else _value(text)
+            _assign(values, keys, value, assignment)
         return self.parse(values)
+
+    def changes(self) -> dict[str, str]:
+        """The fields that differ from their defaults, with a few words about each."""
+        found = {}
+        for name, info in type(self).model_fields.items():
+            value = getattr(self, name)
+            if value != info.get_default(call_default_factory=True):
+                extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+                shown = cast(dict[str, str], extra.get("titles", {})).get(str(value), str(value))
+                found[name] = str(extra.get("brief") or f"{info.title}: {{}}").replace("{}", shown)
+        return found
 
 
 _known: dict[tuple[type[Spec], Path], tuple[tuple[int, int], Spec]] = {}
@@ -160,5 +196,10 @@ def _problem(detail: ErrorDetails, source: str) -> SpecError:
     if kind in ("float_parsing", "float_type", "int_parsing", "int_type", "int_from_float", "finite_number"):
         whole = "a whole number" if kind.startswith("int") else "a number"
         return SpecError(f"“{name}”{of} must be {whole}.", f"It is {detail['input']!r}.", where)
+    if kind == "string_too_long":
+        longest = context["max_length"]
+        return SpecError(
+            f"“{name}”{of} must have at most {longest} characters.", f"It has {len(detail['input'])}.", where
+        )
     message = detail["msg"][0].lower() + detail["msg"][1:]
     return SpecError(f"“{name}”{of} cannot be used: {message}.", "", where)

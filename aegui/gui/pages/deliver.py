@@ -77,7 +77,7 @@ class DeliverPage(Page):
         session.model_changed.connect(self._on_model)
         session.review_changed.connect(self._on_review)
         session.lanes.ended.connect(self._on_lane_free)
-        self.options.suffix.setText(session.settings.suffix)
+        self.options.suffix.setText(session.settings.output.suffix)
         self._on_scans()
         self._on_model()
 
@@ -208,7 +208,7 @@ class DeliverPage(Page):
             device=self.session.device,
         )
         if self.batch.start(options):
-            self.session.change_settings(suffix=self.options.suffix.text())
+            self.session.change_settings(output=options.rules)
             if str(output) != self._suggested:
                 self.session.change_settings(output_folder=str(output))
 

@@ -317,7 +317,7 @@ class ChoiceEditor(Editor):
 
     def __init__(self, knob: Knob, parent: QWidget | None = None, *, combo: bool = False) -> None:
         super().__init__(knob, parent)
-        titles = [choice_title(choice) for choice in knob.choices]
+        titles = [knob.titles.get(str(choice)) or choice_title(choice) for choice in knob.choices]
         self.control: Combo | Segmented
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

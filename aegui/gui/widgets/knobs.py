@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,10 @@ Address = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Knob:
-    """One field of a Spec. kind: how it is edited; choices: Literal values or Spec classes of a union."""
+    """One field of a Spec. kind: how it is edited; choices: Literal values or Spec classes of a union.
+
+    titles: what choices are called, by value. only: what it concerns, “” for everything.
+    """
 
     name: str
     title: str
@@ -35,6 +38,8 @@ class Knob:
     choices: tuple[Any, ...] = ()
     tag: str = ""
     minimum: int = 0
+    titles: Mapping[str, str] = field(default_factory=dict)
+    only: str = ""
 
 
 def knobs(spec: type[Spec]) -> list[Knob]:
@@ -85,6 +90,8 @@ def _knob(name: str, info: FieldInfo) -> Knob | None:
         "unit": str(extra.get("unit", "")),
         "advanced": bool(extra.get("advanced", False)),
         "optional": optional,
+        "titles": extra.get("titles", {}),
+        "only": str(extra.get("only", "")),
         "default": None if info.is_required() else info.get_default(call_default_factory=True),
     }
     if len(members) > 1 or info.discriminator:
