@@ -22,6 +22,8 @@ class Project(Spec):
     roles: dict[str, Role] = knob({}, title="Roles", help="Role by Series Instance UID")
     labels: dict[str, str] = knob({}, title="Labels", help="Class by series or file")
     pairs: tuple[tuple[str, str], ...] = knob((), title="Pairs", help="Confirmed: noisy uid, clean uid")
+    ignored: tuple[str, ...] = knob((), title="Ignored", help="Proposed pairs that are not wanted")
+    insisted: tuple[str, ...] = knob((), title="Denoise anyway", help="View-only series to denoise all the same")
     model: str = knob("", title="Model", help="Id or file")
     initial: Literal["pretrained", "random"] = knob("pretrained", title="Start from", help="Weights to start from")
     preset: str = knob("", title="Preset", help="Recipe the values started from")
@@ -37,6 +39,8 @@ def of(session: Session) -> Project:
         roles=dict(session.roles),
         labels=dict(session.labels),
         pairs=tuple((pair.noisy.uid, pair.clean.uid) for pair in session.pairs),
+        ignored=tuple(sorted(session.ignored)),
+        insisted=tuple(sorted(session.insisted)),
         model=str(session.model_ref),
         initial=session.initial,
         preset=session.preset.id,
@@ -82,6 +86,8 @@ def apply(session: Session, project: Project) -> None:
     session.adopt(
         roles=roles,
         labels=dict(project.labels),
+        ignored=frozenset(project.ignored),
+        insisted=frozenset(s.uid for s in session.series if s.uid in project.insisted and s.treat == "view"),
         model_ref=_model(project),
         initial=project.initial,
         preset=_preset(project),

@@ -40,7 +40,8 @@ class Session(QObject):
 
     scans_changed = Signal()  # series, skipped
     roles_changed = Signal()  # roles, labels
-    pairs_changed = Signal()  # found or confirmed pairs
+    pairs_changed = Signal()  # found, confirmed or ignored pairs
+    insisted_changed = Signal()  # view-only series that are to be denoised all the same
     model_changed = Signal()
     recipe_changed = Signal()
     device_changed = Signal()
@@ -57,6 +58,8 @@ class Session(QObject):
         "roles": "roles_changed",
         "labels": "roles_changed",
         "pairs": "pairs_changed",
+        "ignored": "pairs_changed",
+        "insisted": "insisted_changed",
         "model_ref": "model_changed",
         "recipe": "recipe_changed",
     }
@@ -75,6 +78,8 @@ class Session(QObject):
         self.label_file: Path | None = None
         self.found_pairs: tuple[Any, ...] = ()  # workflow.Pair, proposed
         self.pairs: tuple[Any, ...] = ()  # confirmed by the user
+        self.ignored: frozenset[str] = frozenset()  # keys of proposals the user does not want
+        self.insisted: frozenset[str] = frozenset()  # uids of view-only series to denoise all the same
         self.model_ref: str | Path = ""  # "" until a page asks for the default
         self.initial: Literal["pretrained", "random"] = "pretrained"
         self.preset: recipes.Recipe = recipes.shipped()[0]
@@ -92,7 +97,7 @@ class Session(QObject):
         self.saved = True
         for signal in (self.scans_changed, self.roles_changed, self.pairs_changed, self.model_changed):
             signal.connect(self._touch)
-        for signal in (self.recipe_changed, self.result_changed, self.review_changed):
+        for signal in (self.recipe_changed, self.result_changed, self.review_changed, self.insisted_changed):
             signal.connect(self._touch)
 
     # ---- what others ask
@@ -121,8 +126,10 @@ class Session(QObject):
 
     @property
     def to_denoise(self) -> tuple[Series, ...]:
-        """What Deliver's queue starts with: everything that can be denoised, clean targets left out."""
-        return tuple(s for s in self.series if s.treat == "denoise" and self.role(s.uid) != "clean")
+        """What Deliver's queue starts with: what can be denoised or was insisted on, clean targets left out."""
+        return tuple(
+            s for s in self.series if (s.treat == "denoise" or s.uid in self.insisted) and self.role(s.uid) != "clean"
+        )
 
     @property
     def name(self) -> str:
@@ -160,12 +167,13 @@ class Session(QObject):
         else:
             self.series, self.skipped, self.paths = result.series, result.skipped, tuple(paths)
             self.undo.clear()
-            self.labels, self.label_file = {}, None
+            self.labels, self.label_file, self.ignored = {}, None, frozenset()
         roles: dict[str, Role] = {}
         for series in self.series:
             default: Role = "noisy" if series.treat == "denoise" and not series.derived_here else "unused"
             roles[series.uid] = self.roles.get(series.uid, default)
         self.roles = roles
+        self.insisted = frozenset(s.uid for s in self.series if s.uid in self.insisted and s.treat == "view")
         self.found_pairs = ()
         self.pairs = tuple(p for p in self.pairs if p.noisy.uid in roles and p.clean.uid in roles) if add else ()
         if self.current not in roles:
@@ -173,6 +181,7 @@ class Session(QObject):
         self.scans_changed.emit()
         self.roles_changed.emit()
         self.pairs_changed.emit()
+        self.insisted_changed.emit()
 
     def set_roles(self, uids: Iterable[str], role: Role) -> None:
         """Give series a role (undoable). Pairs that lose a member are dropped by `set_pairs`."""
@@ -184,20 +193,32 @@ class Session(QObject):
         """Class labels by series uid or file path (undoable)."""
         self._change("labels", dict(labels), "Class labels")
 
+    def insist(self, uids: Iterable[str], on: bool = True) -> None:
+        """Denoise view-only series all the same, or no longer (undoable)."""
+        chosen = frozenset(s.uid for s in self.series if s.treat == "view").intersection(uids)
+        self._change("insisted", self.insisted | chosen if on else self.insisted - chosen, "Denoise anyway")
+
     def propose_pairs(self, pairs: Sequence[Any]) -> None:
         """Pairs found in the folder; nothing uses them before `set_pairs`."""
         self.found_pairs = tuple(pairs)
         self.pairs_changed.emit()
 
     def set_pairs(self, pairs: Sequence[Any]) -> None:
-        """The user confirmed these pairs (empty: undid them); roles follow, and one undo takes both back."""
+        """The user confirmed these pairs (empty: undid them); roles follow, and one undo takes both back.
+
+        A clean target that is one no longer becomes a noisy input again, as does a repeat, which is both.
+        """
         self.undo.beginMacro("Use pairs" if pairs else "Undo pairs")
+        noisy = {pair.noisy.uid for pair in pairs}
+        targets = {pair.clean.uid for pair in pairs} - noisy
         roles = dict(self.roles)
-        for pair in pairs:
-            roles[pair.clean.uid] = "clean"
-            if roles.get(pair.noisy.uid) != "holdout":
-                roles[pair.noisy.uid] = "noisy"
-        # Pairs first: while there are any, nothing new is proposed for the roles that follow.
+        for uid in {pair.clean.uid for pair in self.pairs}:
+            if roles.get(uid) == "clean":
+                roles[uid] = "noisy"
+        for uid in noisy | targets:
+            if roles.get(uid) != "holdout":
+                roles[uid] = "clean" if uid in targets else "noisy"
+        # Pairs first: what is proposed for the roles that follow depends on them.
         had = bool(self.pairs)
         self._change("pairs", tuple(pairs), "Pairs")
         self._change("roles", roles, "Roles of pairs")
@@ -206,6 +227,11 @@ class Session(QObject):
         elif had and isinstance(self.recipe.targets, PairedTargets):
             self._change("recipe", self.recipe.model_copy(update={"targets": self.preset.targets}), "What to learn")
         self.undo.endMacro()
+
+    def ignore_proposal(self, key: str, on: bool = True) -> None:
+        """Do not offer these pairs again, or do (undoable)."""
+        words = "Ignore pairs" if on else "Offer pairs again"
+        self._change("ignored", self.ignored | {key} if on else self.ignored - {key}, words)
 
     def _fitted(self, recipe: recipes.Recipe) -> recipes.Recipe:
         """Confirmed pairs are what is learnt from, as on the command line; the form still offers added noise."""
@@ -303,7 +329,7 @@ class Session(QObject):
     def _announce_all(self) -> None:
         for signal in (self.scans_changed, self.roles_changed, self.pairs_changed, self.model_changed):
             signal.emit()
-        for signal in (self.recipe_changed, self.result_changed, self.review_changed):
+        for signal in (self.recipe_changed, self.result_changed, self.review_changed, self.insisted_changed):
             signal.emit()
 
     def mark_saved(self, file: Path) -> None:
@@ -318,6 +344,7 @@ class Session(QObject):
         self.model_ref, self.preset, self.result, self.run_folder = "", recipes.shipped()[0], None, None
         self.recipe, self.accepted, self.train_job, self.initial = self.preset, None, None, "pretrained"
         self.recipe_problems, self.denoise_directly, self.strength = (), False, 1.0
+        self.ignored, self.insisted = frozenset(), frozenset()
         self.undo.clear()
         self._announce_all()
         self.project_file, self.saved = None, True
