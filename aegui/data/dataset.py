@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aegui.data.labels import label_of
-from aegui.data.pairs import Pair
+from aegui.data.pairs import TARGETS, Pair
 from aegui.data.split import Split, split
 from aegui.errors import UserError
 from aegui.events import Event, Progress
@@ -120,7 +120,8 @@ def prepare(
     """Read, normalise and split all slices. channels: of the network. pairs: confirmed, for paired targets."""
     paired = isinstance(recipe.targets, PairedTargets)
     work: list[tuple[Series, Series, tuple[tuple[int, int], ...]]] = (
-        [(p.noisy, p.clean, p.slices) for p in pairs]
+        # What is held out is nobody's target either: repeats are inputs and targets at once.
+        [(p.noisy, p.clean, p.slices) for p in pairs if p.noisy.uid in holdout or p.clean.uid not in holdout]
         if paired
         else [(s, s, tuple((i, i) for i in range(s.slices))) for s in noisy]
     )
@@ -166,6 +167,8 @@ def prepare(
             finally:
                 source.close()
                 target.close()
+        if paired:
+            warnings += [TARGETS[kind] for kind in dict.fromkeys(pair.kind for pair in pairs) if kind in TARGETS]
         if left_out:
             warnings.append(f"{left_out} of {total} slices are too noisy to be clean targets and were left out.")
         classes, items = _classes(recipe, names, items, warnings)

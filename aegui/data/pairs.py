@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -11,13 +12,20 @@ from aegui.errors import UserError
 from aegui.imaging import Series
 
 TOLERANCE_MM = 0.1
+# What to know of targets that are not clean.
+TARGETS = {
+    "repeat": "The target is as noisy as the input. PSNR and SSIM against it say how well two noisy scans agree, "
+    "not how close the result is to the truth.",
+    "shared-noise": "Also teaches blur; same noise on both sides.",
+}
 
 
 @dataclass(frozen=True)
 class Pair:
     """A noisy series and its clean partner. slices: (noisy index, clean index).
 
-    sure: matched by geometry; otherwise the user must confirm. why: in plain words.
+    sure: matched by geometry; otherwise the user must confirm. why: in plain words. kind: what the partner is:
+    clean, a repeat as noisy as the input, or one that shares the input's noise.
     """
 
     noisy: Series
@@ -26,6 +34,7 @@ class Pair:
     method: str
     sure: bool
     why: str
+    kind: Literal["clean", "repeat", "shared-noise"] = "clean"
 
 
 def _same_grid(a: Series, b: Series) -> bool:
@@ -36,7 +45,8 @@ def _same_grid(a: Series, b: Series) -> bool:
     )
 
 
-def _by_position(noisy: Series, clean: Series) -> tuple[tuple[int, int], ...]:
+def same_places(noisy: Series, clean: Series) -> tuple[tuple[int, int], ...]:
+    """(noisy index, clean index) of slices of one patient that lie at the same place, within 0.1 mm."""
     a, b = noisy.geometry.positions, clean.geometry.positions
     if noisy.form != "dicom" or clean.form != "dicom" or not a or not b or not _same_grid(noisy, clean):
         return ()
@@ -73,7 +83,7 @@ def _by_order(noisy: Series, clean: Series) -> tuple[tuple[int, int], ...]:
 
 
 _METHODS: tuple[tuple[str, Callable[[Series, Series], tuple[tuple[int, int], ...]], str], ...] = (
-    ("geometry", _by_position, "same patient, positions and spacing"),
+    ("geometry", same_places, "same patient, positions and spacing"),
     ("name", _by_name, "same file names"),
     ("order", _by_order, "same number and size of slices, paired in order"),
 )

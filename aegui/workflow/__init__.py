@@ -8,6 +8,7 @@ from pathlib import Path
 from aegui import imaging
 from aegui.data.labels import folder_labels, read_labels
 from aegui.data.pairs import Pair, match_pairs, require_pairs
+from aegui.data.proposals import Proposal, confirmed_again, propose
 from aegui.events import Events
 from aegui.models import cards
 from aegui.workflow.adapt import Problem, TrainJob, check, train
@@ -20,17 +21,20 @@ __all__ = [
     "Evaluation",
     "Pair",
     "Problem",
+    "Proposal",
     "Report",
     "SeriesResult",
     "TrainJob",
     "cards",
     "check",
+    "confirmed_again",
     "denoise",
     "evaluate",
     "export",
     "folder_labels",
     "match_pairs",
     "preview",
+    "propose",
     "read_labels",
     "require_pairs",
     "scan",

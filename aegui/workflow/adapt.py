@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from aegui.data.labels import label_of
-from aegui.data.pairs import Pair, match_pairs, require_pairs
+from aegui.data.pairs import TARGETS, Pair, match_pairs, require_pairs
 from aegui.errors import UserError
 from aegui.events import Events, Progress
 from aegui.imaging import Series
@@ -66,6 +66,11 @@ def check(job: TrainJob) -> list[Problem]:
             found.append(
                 Problem(f"Pairs are matched by {guess.method} only: {guess.why}.", "Confirm them.", ("targets",))
             )
+        found += [
+            Problem(TARGETS[kind], where=("targets",), blocking=False)
+            for kind in dict.fromkeys(pair.kind for pair in pairs)
+            if kind in TARGETS
+        ]
     if job.recipe.needs_labels:
         classes = {label_of(s, i, job.labels) for s in usable for i in range(len(s.files))} - {None}
         if len(classes) < 2:
