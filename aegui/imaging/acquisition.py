@@ -1,14 +1,11 @@
-"""How a DICOM series was taken, for telling series apart and for the report."""
+"""How a DICOM series was taken, for telling series apart, for tooltips and for the report."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
-from pydicom.dataset import Dataset
-
-from aegui.imaging.headers import number, text, texts
+from aegui.imaging.elements import Source, number, text, texts
 
 _NUMBERS = {
     "kvp": "KVP",
@@ -21,13 +18,13 @@ _NUMBERS = {
     "flip_angle": "FlipAngle",
     "averages": "NumberOfAverages",
     "echo": "EchoNumbers",
-    "b_value": "DiffusionBValue",
     "trigger": "TriggerTime",
     "cardiac_phases": "CardiacNumberOfImages",
     "temporal": "TemporalPositionIdentifier",
     "acquisition": "AcquisitionNumber",
     "ctdi": "CTDIvol",
     "field_strength": "MagneticFieldStrength",
+    "weight": "PatientWeight",
 }
 _WORDS = {
     "manufacturer": "Manufacturer",
@@ -37,61 +34,119 @@ _WORDS = {
     "sequence": "SequenceName",
     "contrast": "ContrastBolusAgent",
     "time": "AcquisitionTime",
+    "intent": "PresentationIntentType",
+    "suv": "SUVType",
+    "decay_correction": "DecayCorrection",
 }
-_LISTS = {"image_type": "ImageType", "gradient": "DiffusionGradientOrientation"}
-_SHARED = {
-    "kvp": "CTXRayDetailsSequence",
-    "kernel": "CTReconstructionSequence",
-    "thickness": "PixelMeasuresSequence",
-    "tr": "MRTimingAndRelatedParametersSequence",
-    "te": "MREchoSequence",
-}
+_LISTS = {"image_type": "ImageType", "gradient": "DiffusionGradientOrientation", "kernel": "ConvolutionKernel"}
+_TRACER = {"activity": "RadionuclideTotalDose", "half_life": "RadionuclideHalfLife"}
 _SPACES = re.compile(r"\s+")
+_SEQUENCE_B = re.compile(r"(?:^|[^a-z])b(\d{1,5})(?:[^a-z\d]|$)")
+_GE_OFFSET = 1e9  # added to b-values by some releases
 
 
-def acquisition(full: Dataset) -> dict[str, Any]:
+def acquisition(full: Source) -> dict[str, Any]:
     """How the series was taken, only what is present.
 
-    thickness mm; tr, te, inversion, trigger ms; kvp kV; exposure mAs; tube_current mA; ctdi mGy; b_value s/mm².
+    thickness mm; tr, te, inversion, trigger ms; kvp kV; exposure mAs; tube_current mA; ctdi mGy; b_value s/mm²;
+    weight kg; of a tracer: activity Bq, half_life s, injected (time); real_world: what its value map says, in words.
     """
     found: dict[str, Any] = {}
-    kernel = "\\".join(value for value in _nested(full, "kernel", "ConvolutionKernel") if value)
-    if kernel:
-        found["kernel"] = kernel
     for name, keyword in _NUMBERS.items():
         value = number(full, keyword)
-        if value is None:
-            value = next(iter(_numbers(_nested(full, name, "EffectiveEchoTime" if name == "te" else keyword))), None)
         if value is not None:
-            found[name] = int(value) if float(value).is_integer() else round(value, 6)
+            found[name] = plain(value)
+    if "exposure" not in found and (micro := number(full, "ExposureInuAs")) is not None:
+        found["exposure"] = plain(micro / 1000)
+    if (weighting := b_value(full)) is not None:
+        found["b_value"] = plain(weighting)
     for name, keyword in _WORDS.items():
         words = _SPACES.sub(" ", text(full, keyword))
         if words:
             found[name] = words
     for name, keyword in _LISTS.items():
-        if values := texts(full, keyword):
+        if values := [value for value in texts(full, keyword) if value or name == "image_type"]:
             found[name] = "\\".join(values)
     if text(full, "PhotometricInterpretation").upper() == "MONOCHROME1":
         found["photometric"] = "MONOCHROME1"
+    found |= _tracer(full)
+    if mapping := real_world(full):
+        slope, intercept, unit = mapping
+        found["real_world"] = f"{slope:g} × stored {'−' if intercept < 0 else '+'} {abs(intercept):g} {unit}".strip()
     return found
 
 
-def _nested(full: Dataset, name: str, keyword: str) -> tuple[str, ...]:
-    values = texts(full, keyword)
-    if values or name not in _SHARED:
-        return values
-    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for item in list(full.get(groups) or ())[:1]:
-            for part in list(item.get(_SHARED[name]) or ())[:1]:
-                values = texts(part, keyword)
-                if values:
-                    return values
-    return ()
+def plain(value: float) -> float:
+    """Whole numbers as such, others to six places."""
+    return int(value) if float(value).is_integer() else round(value, 6)
 
 
-def _numbers(values: Iterable[str]) -> Iterable[float]:
-    for value in values:
-        try:
-            yield float(value)
-        except ValueError:
-            continue
+def b_value(full: Source) -> float | None:
+    """Diffusion weighting, s/mm²: the standard's element, else Siemens', Philips' or GE's, else the sequence's name."""
+    value = number(full, "DiffusionBValue")
+    makers = text(full, "Manufacturer").upper()
+    if value is None and "SIEMENS" in makers:
+        value = number(full, "0019100C")
+        if value is None and (named := _SEQUENCE_B.search(text(full, "SequenceName").lower())):
+            value = float(named[1])
+    elif value is None and "PHILIPS" in makers:
+        value = number(full, "20011003")
+    elif value is None and makers.startswith("GE"):
+        value = number(full, "00431039")
+        value = value if value is None or value < _GE_OFFSET else value % _GE_OFFSET
+    return value if value is not None and 0 <= value < 1e5 else None
+
+
+def _tracer(full: Source) -> dict[str, Any]:
+    """What standardised uptake is computed from, besides the weight."""
+    item = next(iter(full.get("RadiopharmaceuticalInformationSequence") or ()), None)
+    if item is None:
+        return {}
+    found: dict[str, Any] = {}
+    for name, keyword in _TRACER.items():
+        value = number(item, keyword)
+        if value is not None:
+            found[name] = plain(value)
+    injected = text(item, "RadiopharmaceuticalStartDateTime") or text(item, "RadiopharmaceuticalStartTime")
+    return found | ({"injected": injected} if injected else {})
+
+
+def real_world(full: Source) -> tuple[float, float, str] | None:
+    """(slope, intercept, unit) of a linear Real World Value Map, from stored values; None where there is none."""
+    for item in full.get("RealWorldValueMappingSequence") or ():
+        slope, intercept = number(item, "RealWorldValueSlope"), number(item, "RealWorldValueIntercept")
+        if slope is not None:
+            code = next(iter(item.get("MeasurementUnitsCodeSequence") or ()), {})
+            unit = text(code, "CodeValue") if code else ""
+            return slope, intercept or 0.0, unit or text(item, "LUTLabel")
+    return None
+
+
+_PET = {
+    "BQML": "Bq/ml",
+    "CNTS": "counts",
+    "GML": "g/ml",
+    "CM2ML": "cm²/ml",
+    "CPS": "counts/s",
+    "PROPCPS": "∝ counts/s",
+    "PROPCNTS": "∝ counts",
+    "PCNT": "%",
+    "1CM": "1/cm",
+    "MLMING": "ml/min/g",
+    "MGMINML": "mg/min/ml",
+    "UMOLMINML": "µmol/min/ml",
+    "UMOLML": "µmol/ml",
+}
+
+
+def unit_of(full: Source, modality: str, quantity: str, rescale: tuple[float, float], localizer: bool) -> str:
+    """The unit of values after rescale. quantity: Rescale Type."""
+    if modality == "CT" and not localizer and quantity in ("", "HU", "HU_MOD", "US"):
+        return "HU"
+    if modality == "PT":
+        return _PET.get(text(full, "Units").upper(), "")
+    mapping = real_world(full)
+    # A map with another scale speaks of values that are not what is read.
+    if mapping and mapping[:2] == rescale and mapping[2] not in ("1", "{None}"):
+        return mapping[2]
+    return ""

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydicom.dataset import Dataset
 
 from aegui.imaging import geometry as geo
 from aegui.imaging.acquisition import acquisition
-from aegui.imaging.frames import Frames, frames_of
-from aegui.imaging.headers import Header, number, representative, text, whole
+from aegui.imaging.elements import Source, number, text, whole
+from aegui.imaging.headers import Header
 from aegui.imaging.series import DERIVED_HERE, Series, Skipped
 from aegui.imaging.text import digest, made_uid, natural
 
@@ -51,7 +50,7 @@ def _series_key(header: Header) -> tuple[object, ...]:
         header.study_uid,
         "",
         header.file.parent,
-        header.patient_id,
+        header.patient,
         header.modality,
         header.description,
         header.rows,
@@ -68,7 +67,7 @@ def _without_doubles(members: list[Header]) -> tuple[list[Header], list[Skipped]
     for header in sorted(members, key=lambda item: natural(item.file)):
         place = (header.position, header.number)
         # Where one UID was given to every file and nothing tells them apart, only equal sizes make a copy.
-        size = header.file.stat().st_size if place == (None, None) else 0
+        size = header.size if place == (None, None) else 0
         key = (header.sop_uid, place, header.rows, header.columns, header.frames, size)
         if header.sop_uid and key in seen:
             skipped.append(Skipped(header.file, f"Copy of {seen[key].file.name}."))
@@ -83,7 +82,7 @@ def _build(members: list[Header]) -> list[Series]:
     missing = [name for name, uid in (("Study", first.study_uid), ("Series", first.series_uid)) if not uid]
     anchor = min((member.sop_uid or str(member.file)) for member in members)
     uid = first.series_uid or made_uid("series", anchor, first.rows, first.columns, first.orientation)
-    study = first.study_uid or made_uid("study", first.patient_id, first.study_date, "" if first.patient_id else anchor)
+    study = first.study_uid or made_uid("study", first.patient, first.study_date, "" if first.patient else anchor)
     notes: list[str] = []
     if missing:
         notes.append(f"{' and '.join(missing)} UID missing: made from the files")
@@ -136,18 +135,18 @@ def _fits(a: Header, b: Header) -> bool:
 def _near(a: Sequence[float] | None, b: Sequence[float] | None, limit: float) -> bool:
     if a is None or b is None:
         return a is b
-    return bool(np.allclose(a, b, atol=limit))
+    return a == b or bool(np.allclose(a, b, atol=limit))
 
 
 # What tells repeats at one position apart, in the order tried; the word names a part of the series.
 _KEYS: tuple[tuple[str, Callable[[Header], Any]], ...] = (
     ("Image type", lambda header: header.image_type),
-    ("Echo", lambda header: _numeric(header.echo)),
-    ("b-value", lambda header: _numeric(header.b_value)),
-    ("Repeat", lambda header: _numeric(header.temporal)),
-    ("Phase", lambda header: _numeric(header.trigger)),
-    ("Acquisition", lambda header: _numeric(header.acquisition)),
-    ("Repeat", lambda header: _numeric(header.time)),
+    ("Echo", lambda header: _numeric(text(header, "EchoTime") or text(header, "EchoNumbers"))),
+    ("b-value", lambda header: _numeric(text(header, "DiffusionBValue"))),
+    ("Repeat", lambda header: _numeric(text(header, "TemporalPositionIdentifier"))),
+    ("Phase", lambda header: _numeric(text(header, "TriggerTime"))),
+    ("Acquisition", lambda header: _numeric(text(header, "AcquisitionNumber"))),
+    ("Repeat", lambda header: _numeric(text(header, "AcquisitionTime"))),
 )
 
 
@@ -216,14 +215,15 @@ def _sorted(members: list[Header]) -> list[Header]:
     distance = geo.along_normal([p for h in members if (p := h.position)], members[0].orientation)
     place = geo.places(distance)
     order = sorted(
-        range(len(members)), key=lambda i: (place[i], _number(members[i]), members[i].time, natural(members[i].file))
+        range(len(members)),
+        key=lambda i: (place[i], _number(members[i]), text(members[i], "AcquisitionTime"), natural(members[i].file)),
     )
     return [members[i] for i in order]
 
 
 def _describe(members: list[Header], uid: str, study: str, notes: list[str]) -> Series:
     first = members[0]
-    middle = representative(members[len(members) // 2].file)
+    middle = members[len(members) // 2]
     positions = [item.position for item in members if item.position is not None]
     if len(positions) < len(members) or first.orientation is None:
         positions = []
@@ -237,12 +237,12 @@ def _describe(members: list[Header], uid: str, study: str, notes: list[str]) -> 
 
 
 def _multiframe(header: Header, uid: str, study: str, notes: list[str]) -> Series:
-    full = representative(header.file)
-    frames: Frames = frames_of(full)
+    frames = header.several
+    assert frames is not None
     shape = geo.geometry(
         [] if frames.positions is None else [frames.positions[i] for i in frames.order],
         frames.orientation,
-        frames.spacing or header.spacing or other_spacing(full),
+        frames.spacing or header.spacing or other_spacing(header),
         frames.between,
     )
     warnings = list(notes)
@@ -252,10 +252,10 @@ def _multiframe(header: Header, uid: str, study: str, notes: list[str]) -> Serie
     if volume and volume < header.frames:
         warnings.append(f"{header.frames} frames at {volume} positions, one volume after the other")
     warnings += geo.warnings_for(replace(shape, positions=shape.positions[:volume]), header.modality)
-    return _series(header, (header.file,), header.frames, shape, full, uid, study, warnings, frames.problem)
+    return _series(header, (header.file,), header.frames, shape, header, uid, study, warnings, frames.problem)
 
 
-def other_spacing(dataset: Dataset) -> tuple[float, float] | None:
+def other_spacing(dataset: Source) -> tuple[float, float] | None:
     """Pixel size where Pixel Spacing is absent: at the detector, or of a digitised film."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         try:
@@ -272,7 +272,7 @@ def _series(
     files: tuple[Path, ...],
     slices: int,
     shape: Any,
-    full: Dataset,
+    full: Header,
     uid: str,
     study: str,
     warnings: list[str],
@@ -287,7 +287,7 @@ def _series(
         warnings.append("Text is burned into the image")
     if any(text(item, "ManufacturerModelName") == "aegui" for item in full.get("ContributingEquipmentSequence") or ()):
         warnings.append(DERIVED_HERE)
-    patient = digest("patient", first.patient_id) if first.patient_id else digest("folder", first.file.parent.resolve())
+    patient = first.patient or digest("folder", first.file.parent.resolve())
     return Series(
         uid=uid,
         study_uid=study,
@@ -305,15 +305,14 @@ def _series(
         unit=_unit(first, full),
         channels=3 if first.samples == 3 or first.photometric == "PALETTE COLOR" else 1,
         bits=first.bits,
-        acquisition=acquisition(full),
+        acquisition=first.several.acquisition if first.several else acquisition(full),
         warnings=tuple(warnings),
         treat=treat,
         reason=reason,
-        root=first.root,
     )
 
 
-def _unit(header: Header, full: Dataset) -> str:
+def _unit(header: Header, full: Header) -> str:
     if header.modality == "CT" and "LOCALIZER" not in header.image_type:
         # "US" (unspecified) is what reformatted CT often says; other words name other quantities (Z_EFF, PCT …).
         return "HU" if text(full, "RescaleType").upper() in ("", "HU", "US") else ""
@@ -322,7 +321,7 @@ def _unit(header: Header, full: Dataset) -> str:
     return ""
 
 
-def _treatment(header: Header, full: Dataset) -> tuple[Treat, str]:
+def _treatment(header: Header, full: Header) -> tuple[Treat, str]:
     """What may be done with a series, and why not more."""
     if header.modality in _LISTED:
         return "list", _LISTED[header.modality]
@@ -344,6 +343,6 @@ def _treatment(header: Header, full: Dataset) -> tuple[Treat, str]:
         return "list", "Unusual bit layout: not read."
     if header.high_bit not in (-1, header.bits - 1):
         return "list", "Unusual bit layout: not read."
-    if "ModalityLUTSequence" in full and full.ModalityLUTSequence:
+    if "ModalityLUTSequence" in full:
         return "view", "Values through a look-up table: shown, not denoised."
     return "denoise", ""

@@ -2,67 +2,121 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
+from aegui.imaging import media
+from aegui.imaging.elements import BIG_ENDIAN, Elements, floats, number, read_elements, tag_of, text, texts, whole
+from aegui.imaging.frames import Frames, frames_of
 from aegui.imaging.series import Skipped, Vector
+from aegui.imaging.text import digest
 
-_KEYWORDS = (
+# What becomes a field of its own, and what is kept as it is for whoever asks by keyword.
+_FIELDS = (
     "SpecificCharacterSet",
     "ImageType",
     "SOPClassUID",
     "SOPInstanceUID",
     "StudyDate",
     "SeriesDate",
-    "AcquisitionTime",
     "Modality",
     "SeriesDescription",
     "PatientID",
-    "BodyPartExamined",
-    "EchoTime",
-    "EchoNumbers",
-    "TriggerTime",
-    "DiffusionBValue",
-    "AcquisitionNumber",
     "StudyInstanceUID",
     "SeriesInstanceUID",
-    "SeriesNumber",
     "InstanceNumber",
     "ImagePositionPatient",
     "ImageOrientationPatient",
-    "TemporalPositionIdentifier",
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "NumberOfFrames",
     "Rows",
     "Columns",
     "PixelSpacing",
-    "BitsAllocated",
     "BitsStored",
     "HighBit",
-    "PixelRepresentation",
 )
-_META = ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
-_TAG_OF = {keyword: tag for keyword in (*_KEYWORDS, *_META) if (tag := tag_for_keyword(keyword)) is not None}
-_VR_OF = {keyword: dictionary_VR(tag) for keyword, tag in _TAG_OF.items()}
-_TEXT = {"AE", "CS", "DA", "DS", "IS", "LO", "SH", "TM", "UI"}
-TAGS: list[int] = [_TAG_OF[keyword] for keyword in _KEYWORDS]
+_KEPT = (
+    "BitsAllocated",
+    "PixelRepresentation",
+    "BodyPartExamined",
+    # what tells repeats of one position apart
+    "EchoTime",
+    "EchoNumbers",
+    "InversionTime",
+    "FlipAngle",
+    "SequenceName",
+    "ComplexImageComponent",
+    "DiffusionBValue",
+    "DiffusionGradientOrientation",
+    "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+    "TriggerTime",
+    "NominalCardiacTriggerDelayTime",
+    "FrameReferenceTime",
+    "AcquisitionNumber",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "SeriesTime",
+    "0019100C",  # b-value of Siemens
+    "20011003",  # of Philips
+    "00431039",  # of GE
+    "0043102F",  # magnitude, phase, real or imaginary, of GE
+    # how the series was taken
+    "KVP",
+    "Exposure",
+    "ExposureInuAs",
+    "XRayTubeCurrent",
+    "CTDIvol",
+    "ConvolutionKernel",
+    "GantryDetectorTilt",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "RepetitionTime",
+    "MagneticFieldStrength",
+    "NumberOfAverages",
+    "CardiacNumberOfImages",
+    "ContrastBolusAgent",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "ProtocolName",
+    # what its values are, and what may be done with them
+    "RescaleType",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "Units",
+    "SUVType",
+    "DecayCorrection",
+    "CorrectedImage",
+    "PatientWeight",
+    "RadiopharmaceuticalInformationSequence",
+    "RealWorldValueMappingSequence",
+    "ModalityLUTSequence",
+    "PresentationIntentType",
+    "UltrasoundColorDataPresent",
+    "LossyImageCompression",
+    "BurnedInAnnotation",
+    "ContributingEquipmentSequence",
+)
+_PLACE = {keyword: place for place, keyword in enumerate(_KEPT)}
+_SEQUENCES = tuple(keyword for keyword in _KEPT if keyword.endswith("Sequence"))
+_TAGS = frozenset(tag_of(keyword) for keyword in (*_FIELDS, *_KEPT))
+_LONGEST = 64  # numbers or characters of an element within a sequence; longer ones are tables and prose
 
 _PIXEL_TAGS = {b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00", b"\xe0\x7f\x10\x00"}
 _BIG_PIXEL_TAGS = {b"\x7f\xe0\x00\x08", b"\x7f\xe0\x00\x09", b"\x7f\xe0\x00\x10"}
-_VRS = {b"AE", b"CS", b"DA", b"LO", b"OB", b"SH", b"TM", b"UI", b"UL", b"UN"}
-_DICOMDIR = "1.2.840.10008.1.3.10"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
-_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_VIDEO = "1.2.840.10008.1.2.4.10"  # MPEG and HEVC: one fragment holds many frames
+_LARGEST_FRAME = 1 << 30  # bytes
 
 # Objects that are told by name when they hold no pixels.
 _OBJECTS = {
@@ -82,15 +136,20 @@ _OBJECTS = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What scanning keeps of one DICOM file."""
+    """What scanning keeps of one DICOM file.
+
+    patient: a digest of the Patient ID, "" where there is none. several: what its frames or tiles are, None where
+    the file holds one slice. kept: further elements, to be asked for by keyword. repaired: UIDs that the data set
+    lacks, by name of the place they come from.
+    """
 
     file: Path
-    root: Path
+    size: int
     sop_class: str
     sop_uid: str
     series_uid: str
     study_uid: str
-    patient_id: str
+    patient: str
     study_date: str
     modality: str
     description: str
@@ -106,108 +165,28 @@ class Header:
     orientation: tuple[float, ...] | None
     position: Vector | None
     image_type: tuple[str, ...]
-    echo: str
-    b_value: str
-    temporal: str
-    trigger: str
-    acquisition: str
-    time: str
-    repaired: bool = False
-
-
-class Quick:
-    """The elements of a dataset decoded the short way, which halves the time a scan takes.
-
-    Whatever is not plain ASCII text or a plain number goes through pydicom.
-    """
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        # Plain numbers as keys: pydicom's tags are slow to compare.
-        self._elements = {int(tag): element for tag, element in dataset.items()}
-
-    def __contains__(self, keyword: str) -> bool:
-        return _TAG_OF[keyword] in self._elements
+    repaired: bool
+    kept: tuple[Any, ...]
+    several: Frames | None = None
 
     def get(self, keyword: str) -> Any:
-        """The value, a list when there are several, None when there is none."""
-        element = self._elements.get(_TAG_OF[keyword])
-        if element is None:
-            return None
-        if not isinstance(element, RawDataElement):
-            return self._dataset.get(keyword)
-        value = element.value
-        if not value:
-            return None
-        kind = element.VR or _VR_OF[keyword]
-        if kind == "US" and len(value) == 2:
-            return int.from_bytes(value, "little" if element.is_little_endian else "big")
-        if kind not in _TEXT or not value.isascii() or b"\x1b" in value:
-            return self._dataset.get(keyword)
-        words = value.decode("ascii").strip(" \0")
-        return words.split("\\") if "\\" in words else words
-
-
-def looks_like_dicom(start: bytes) -> bool:
-    """Whether a file that starts like this (≥ 132 bytes if it has them) is DICOM, with or without the preamble."""
-    if start[128:132] == b"DICM":
-        return True
-    if len(start) < 12 or start[:4] == b"\x00\x00\x00\x00":
-        return False
-    group, element = struct.unpack("<HH", start[:4])
-    if group not in (0x0002, 0x0008) or element > 0x0060:
-        return False
-    if start[4:6] in _VRS:
-        return True
-    return bool(struct.unpack("<I", start[4:8])[0] <= 128)
-
-
-def text(dataset: Dataset | Quick, keyword: str) -> str:
-    """The value as stripped text, "" when absent, empty or broken."""
-    try:
-        value = dataset.get(keyword)
-        return "" if value is None else str(value).strip().strip("\x00")
-    except Exception:  # noqa: BLE001 - a broken element must not lose the file
-        return ""
-
-
-def floats(dataset: Dataset | Quick, keyword: str, count: int) -> tuple[float, ...] | None:
-    """The first `count` finite numbers of an element, None when there are fewer."""
-    try:
-        value = dataset.get(keyword)
-        if value is None:
-            return None
-        items = list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
-        numbers = tuple(float(item) for item in items[:count])
-    except Exception:  # noqa: BLE001 - a broken element must not lose the file
+        """An element as text, number or list, a sequence as a list of such mappings; None when absent, or not kept."""
+        place = _PLACE.get(keyword)
+        if place is not None:
+            return self.kept[place]
+        match keyword:
+            case "ImageType":
+                return list(self.image_type)
+            case "PhotometricInterpretation":
+                return self.photometric
+            case "Modality":
+                return self.modality
+            case "PixelSpacing":
+                return self.spacing
         return None
-    if len(numbers) < count or not all(abs(number) < 1e9 for number in numbers):
-        return None
-    return numbers
 
-
-def number(dataset: Dataset | Quick, keyword: str) -> float | None:
-    """One number, None when absent or broken."""
-    values = floats(dataset, keyword, 1)
-    return values[0] if values else None
-
-
-def whole(dataset: Dataset | Quick, keyword: str, default: int = 0) -> int:
-    """One whole number."""
-    value = number(dataset, keyword)
-    return default if value is None else int(value)
-
-
-def texts(dataset: Dataset | Quick, keyword: str) -> tuple[str, ...]:
-    """All values as text."""
-    try:
-        value = dataset.get(keyword)
-    except Exception:  # noqa: BLE001 - a broken element must not lose the file
-        return ()
-    if value is None or value == "":
-        return ()
-    items = list(value) if isinstance(value, MultiValue | list) else [value]
-    return tuple(str(item).strip() for item in items)
+    def __contains__(self, keyword: str) -> bool:
+        return self.get(keyword) not in (None, "", [])
 
 
 def read_dataset(path: Path, *, pixels: bool = True, tags: list[int] | None = None) -> Dataset:
@@ -221,144 +200,170 @@ def _complete_meta(dataset: Dataset) -> None:
     meta = dataset.file_meta
     if not meta.get("TransferSyntaxUID"):
         implicit, little = dataset.original_encoding
-        uid = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1" if little else _BIG_ENDIAN
+        uid = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1" if little else BIG_ENDIAN
         meta.TransferSyntaxUID = UID(uid)
 
 
-def read_header(path: Path, root: Path) -> Header | Skipped:
+def read_header(path: Path) -> Header | Skipped:
     """Read only what scanning needs, and see whether the pixels are all there."""
     try:
-        with path.open("rb") as file:
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
-            meta = Quick(dataset.file_meta)
-            quick = Quick(dataset)
-            syntax = text(meta, "TransferSyntaxUID")
-            if not syntax and dataset.original_encoding == (False, False):
-                syntax = _BIG_ENDIAN
-            problem = _pixel_problem(file, quick, syntax)
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            meta, found = read_elements(file, size, _TAGS, whole_when=_is_several)
+            problem = _pixel_problem(file, found, text(meta, "TransferSyntaxUID"))
     except OSError as error:
-        return Skipped(path, f"Cannot be read: {error.strerror or error}.")
+        return Skipped(path, f"Cannot be read: {error.strerror or error}.", damaged=True)
     except Exception:  # noqa: BLE001 - any broken file is listed, the rest goes on
-        return Skipped(path, "Damaged DICOM file: its header cannot be read.")
-    return _to_header(path, root, quick, meta, problem)
+        return Skipped(path, "Damaged DICOM file: its header cannot be read.", damaged=True)
+    return _to_header(path, size, found, meta, problem)
 
 
-def _to_header(path: Path, root: Path, dataset: Quick, meta: Quick, problem: str) -> Header | Skipped:
-    sop_class = text(dataset, "SOPClassUID")
-    sop_uid = text(dataset, "SOPInstanceUID")
+def _is_several(found: Elements) -> bool:
+    """Whether one file holds several slices, as frames or as the tiles of a mosaic."""
+    if whole(found, "NumberOfFrames", 1) > 1 or "MOSAIC" in texts(found, "ImageType"):
+        return True
+    return "SharedFunctionalGroupsSequence" in found
+
+
+def _to_header(path: Path, size: int, found: Elements, meta: Elements, problem: str) -> Header | Skipped:
+    sop_class = text(found, "SOPClassUID")
+    sop_uid = text(found, "SOPInstanceUID")
     meta_class = text(meta, "MediaStorageSOPClassUID")
     meta_uid = text(meta, "MediaStorageSOPInstanceUID")
-    modality = text(dataset, "Modality").upper()
-    if _DICOMDIR in (sop_class, meta_class):
-        return Skipped(path, "DICOMDIR: only lists other files.")
-    rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
-    if problem == "none" or rows <= 0 or columns <= 0:
+    modality = text(found, "Modality").upper()
+    if media.CLASS in (sop_class, meta_class):
+        return Skipped(path, media.summary(path))
+    if problem == "none":
         if not (sop_class or meta_class or modality):
             return Skipped(path, "Not an image.")
         return Skipped(path, _OBJECTS.get(modality, "Holds no pixel data."))
     if problem:
-        return Skipped(path, problem)
-    spacing = floats(dataset, "PixelSpacing", 2)
-    position = floats(dataset, "ImagePositionPatient", 3)
-    orientation = floats(dataset, "ImageOrientationPatient", 6)
+        return Skipped(path, problem, damaged=True)
+    spacing = floats(found, "PixelSpacing", 2)
+    position = floats(found, "ImagePositionPatient", 3)
+    orientation = floats(found, "ImageOrientationPatient", 6)
+    several: Frames | None = None
+    if _is_several(found):
+        try:
+            several = frames_of(found.dataset())
+        except Exception:  # noqa: BLE001 - any broken file is listed, the rest goes on
+            return Skipped(path, "Damaged DICOM file: its frames cannot be told apart.", damaged=True)
+    patient = text(found, "PatientID")
     return Header(
         file=path,
-        root=root,
+        size=size,
         sop_class=sop_class or meta_class,
         sop_uid=sop_uid or meta_uid,
-        series_uid=text(dataset, "SeriesInstanceUID"),
-        study_uid=text(dataset, "StudyInstanceUID"),
-        patient_id=text(dataset, "PatientID"),
-        study_date=text(dataset, "StudyDate") or text(dataset, "SeriesDate"),
+        series_uid=text(found, "SeriesInstanceUID"),
+        study_uid=text(found, "StudyInstanceUID"),
+        patient=digest("patient", patient) if patient else "",
+        study_date=text(found, "StudyDate") or text(found, "SeriesDate"),
         modality=modality or "OT",
-        description=text(dataset, "SeriesDescription") or text(dataset, "BodyPartExamined").capitalize(),
-        number=None if number(dataset, "InstanceNumber") is None else whole(dataset, "InstanceNumber"),
-        rows=rows,
-        columns=columns,
-        frames=max(1, whole(dataset, "NumberOfFrames", 1)),
-        samples=max(1, whole(dataset, "SamplesPerPixel", 1)),
-        photometric=text(dataset, "PhotometricInterpretation").upper(),
-        bits=whole(dataset, "BitsStored") or whole(dataset, "BitsAllocated", 16),
-        high_bit=whole(dataset, "HighBit", -1),
+        description=text(found, "SeriesDescription") or text(found, "BodyPartExamined").capitalize(),
+        number=None if number(found, "InstanceNumber") is None else whole(found, "InstanceNumber"),
+        rows=whole(found, "Rows"),
+        columns=whole(found, "Columns"),
+        frames=max(1, whole(found, "NumberOfFrames", 1)),
+        samples=max(1, whole(found, "SamplesPerPixel", 1)),
+        photometric=text(found, "PhotometricInterpretation").upper(),
+        bits=whole(found, "BitsStored") or whole(found, "BitsAllocated", 16),
+        high_bit=whole(found, "HighBit", -1),
         spacing=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
         orientation=orientation,
         position=(position[0], position[1], position[2]) if position else None,
-        image_type=tuple(value.upper() for value in texts(dataset, "ImageType")),
-        echo=text(dataset, "EchoTime") or text(dataset, "EchoNumbers"),
-        b_value=text(dataset, "DiffusionBValue"),
-        temporal=text(dataset, "TemporalPositionIdentifier"),
-        trigger=text(dataset, "TriggerTime"),
-        acquisition=text(dataset, "AcquisitionNumber"),
-        time=text(dataset, "AcquisitionTime"),
+        image_type=tuple(value.upper() for value in texts(found, "ImageType")),
         repaired=not sop_uid,
+        kept=tuple(_kept(found, keyword) for keyword in _KEPT),
+        several=several,
     )
 
 
-def _pixel_problem(file: BinaryIO, dataset: Quick, syntax: str) -> str:
-    """ "" when all pixels are there, "none" without pixel data, else the reason in words.
+def _kept(found: Elements, keyword: str) -> Any:
+    try:
+        value = found.get(keyword)
+        if keyword in _SEQUENCES:
+            return [_plain(item) for item in value] or None if value else None
+        # Most values are the same in all files of a series, and are kept once.
+        return sys.intern(value) if isinstance(value, str) else value
+    except Exception:  # noqa: BLE001 - a broken element must not lose the file
+        return None
 
-    pydicom leaves the file at the pixel data element when it stops before it.
-    """
-    if syntax == _DEFLATED:
-        return ""
-    start = file.tell()
-    head = file.read(12)
-    big = syntax == _BIG_ENDIAN
+
+def _plain(item: Dataset) -> dict[str, Any]:
+    """The short elements of a sequence item, as text or numbers."""
+    values: dict[str, Any] = {}
+    for element in item:
+        words = texts(item, element.keyword) if element.keyword and element.VR not in ("SQ", "OB", "OW", "UN") else ()
+        if words and sum(map(len, words)) <= _LONGEST:
+            values[element.keyword] = words[0] if len(words) == 1 else list(words)
+    return values
+
+
+def _pixel_problem(file: BinaryIO, found: Elements, syntax: str) -> str:
+    """ "" when all pixels are there, "none" without pixel data, else the reason in words."""
+    big = not found.little
+    head, start, size = found.head, found.end, found.size
+    rows, columns = whole(found, "Rows"), whole(found, "Columns")
     if head[:4] not in (_BIG_PIXEL_TAGS if big else _PIXEL_TAGS):
-        size = file.seek(0, 2)
         # A file cut inside an earlier element leaves no pixel data behind it.
-        return (
-            "Truncated: the file ends before its pixel data." if start > size or _cut(dataset, start, size) else "none"
-        )
-    size = file.seek(0, 2)
+        cut = start > size or (start >= size and rows > 0 and "BitsAllocated" not in found)
+        return "Truncated: the file ends before its pixel data." if cut else "none"
     explicit = head[4:6] in (b"OB", b"OW", b"OF", b"OD", b"UN")
     length: int = struct.unpack(">I" if big else "<I", head[8:12] if explicit else head[4:8])[0]
     begin = start + (12 if explicit else 8)
-    if length == 0xFFFFFFFF:
-        return _fragment_problem(file, begin, size)
-    expected = _native_bytes(dataset)
     if length == 0:
         return "none"
+    lacking = [
+        name
+        for name, there in (("Rows", rows > 0), ("Columns", columns > 0), ("Bits Allocated", _bits(found) > 0))
+        if not there
+    ]
+    if lacking:
+        return f"Damaged: {' and '.join(lacking)} not given."
+    frames = max(1, whole(found, "NumberOfFrames", 1))
+    expected = _native_bytes(found, rows * columns)
+    if expected > _LARGEST_FRAME:
+        return f"Its header claims {columns} × {rows} pixels, more than can be read."
+    if length == 0xFFFFFFFF:
+        return _fragment_problem(file, begin, size, 1 if syntax.startswith(_VIDEO) else frames)
+    expected *= frames
     if begin + length > size or length < expected:
         return f"Truncated: {_percent(min(size - begin, length), max(length, expected))} of its pixel data are there."
     return ""
 
 
-def _cut(dataset: Quick, position: int, size: int) -> bool:
-    return position >= size and whole(dataset, "Rows") > 0 and "BitsAllocated" not in dataset
+def _bits(found: Elements) -> int:
+    return whole(found, "BitsAllocated")
 
 
-def _native_bytes(dataset: Quick) -> int:
-    bits = whole(dataset, "BitsAllocated", 16)
-    pixels = whole(dataset, "Rows") * whole(dataset, "Columns") * max(1, whole(dataset, "NumberOfFrames", 1))
-    samples = max(1, whole(dataset, "SamplesPerPixel", 1))
-    if text(dataset, "PhotometricInterpretation").upper() == "YBR_FULL_422":
+def _native_bytes(found: Elements, pixels: int) -> int:
+    samples = max(1, whole(found, "SamplesPerPixel", 1))
+    if text(found, "PhotometricInterpretation").upper() == "YBR_FULL_422":
         samples = 2
-    return pixels * samples * bits // 8
+    return pixels * samples * _bits(found) // 8
 
 
-def _fragment_problem(file: BinaryIO, begin: int, size: int) -> str:
-    position, fragments = begin, 0
+def _fragment_problem(file: BinaryIO, begin: int, size: int, frames: int) -> str:
+    position, items = begin, 0
     while position + 8 <= size:
         file.seek(position)
         head = file.read(8)
         length: int = struct.unpack("<I", head[4:8])[0]
         if head[:4] == b"\xfe\xff\xdd\xe0":
-            return "" if fragments > 1 else "none"
+            break
         if head[:4] != b"\xfe\xff\x00\xe0":
             return "Damaged: its compressed pixel data are not readable."
-        fragments += 1
+        items += 1
         position += 8 + length
-    if position == size:
-        # Only the end mark is missing; every fragment is whole.
-        return "" if fragments > 1 else "none"
-    return f"Truncated: {_percent(size - begin, position - begin)} of its pixel data are there."
+    if position > size:
+        return f"Truncated: {_percent(size - begin, position - begin)} of its pixel data are there."
+    # The first item is a table of offsets. Where only the end mark is missing, every fragment is whole.
+    if items < 2:
+        return "none"
+    if items - 1 < frames:
+        return f"Truncated: {items - 1} of its {frames} frames are there."
+    return ""
 
 
 def _percent(have: int, want: int) -> str:
     return f"{max(0, min(99, have * 100 // max(1, want)))} %"
-
-
-def representative(path: Path) -> Any:
-    """The whole header of one file (no pixels), for what is the same in all files of a series."""
-    return read_dataset(path, pixels=False)

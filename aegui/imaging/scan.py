@@ -14,7 +14,8 @@ from pathlib import Path
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Found, Progress, Stop
 from aegui.imaging import archive, dicom, images, volumes
-from aegui.imaging.headers import Header, looks_like_dicom, read_header
+from aegui.imaging.elements import looks_like_dicom
+from aegui.imaging.headers import Header, read_header
 from aegui.imaging.series import ScanResult, Series, Skipped
 from aegui.imaging.text import natural
 
@@ -214,7 +215,7 @@ def _inspect(entry: tuple[Path, Path]) -> _Item:
         return Skipped(file, "Empty file.")
     # The content decides: DICOM files carry any name, .png among them.
     if start[128:132] == b"DICM":
-        return read_header(file, root)
+        return read_header(file)
     if suffix in volumes.SUFFIXES:
         return volumes.describe(file, root)
     if suffix in images.SUFFIXES:
@@ -222,7 +223,7 @@ def _inspect(entry: tuple[Path, Path]) -> _Item:
     if suffix == ".zip":
         return Skipped(file, "Damaged, or not a zip file.")
     if looks_like_dicom(start):
-        return read_header(file, root)
+        return read_header(file)
     if suffix in (".dcm", ".ima", ".dicom"):
         return Skipped(file, "Not a DICOM file, whatever its name says.")
     return Skipped(file, "Not an image.")

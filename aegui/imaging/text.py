@@ -33,6 +33,12 @@ def safe_name(text: str, limit: int = 80) -> str:
     return name or "series"
 
 
+def shown(name: str, limit: int = 80) -> str:
+    """A name that may hold anything, for a sentence: one line, not too long."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return line if len(line) <= limit else f"{line[: limit // 2]}…{line[-limit // 2 + 1 :]}"
+
+
 def free_path(path: Path) -> Path:
     """The path, or the first of name_2, name_3 … that does not exist."""
     if not path.exists():

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from aegui.errors import UserError
-from aegui.imaging.headers import number
+from aegui.imaging.elements import number
 from aegui.imaging.open import open_series
 from aegui.imaging.pixels import DicomSource
 from aegui.imaging.series import Mask, Pixels, Series, SliceSource

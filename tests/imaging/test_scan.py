@@ -132,7 +132,7 @@ def test_dicom_without_pixels_directories_and_reports_say_what_they_are(tmp_path
         "test-SR.dcm": "Structured report: holds no image.",
         "rtplan.dcm": "Radiotherapy plan: holds no image.",
         "rtstruct.dcm": "Radiotherapy contours: hold no image.",
-        "DICOMDIR": "DICOMDIR: only lists other files.",
+        "DICOMDIR": "DICOMDIR: only lists other files. 31 of the 31 files it names are not there.",
     }
 
 
