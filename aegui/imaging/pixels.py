@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,35 +14,41 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut, pixel_array
 
 from aegui.errors import UserError
-from aegui.imaging.frames import Frames, frames_of, rescale_of
-from aegui.imaging.headers import number, read_dataset, text, whole
-from aegui.imaging.quiet import itk
+from aegui.imaging.elements import Source, number, whole
+from aegui.imaging.frames import rescale_of, rescales
+from aegui.imaging.headers import read_dataset
+from aegui.imaging.layout import Stored
+from aegui.imaging.pixelfile import PixelFile
 from aegui.imaging.series import Mask, Pixels, Series
 
-Stored = npt.NDArray[Any]
-
 OUTSIDE_CT = -2000.0  # HU and below: never anatomy, so outside the field of view
-_DEFLATED = "1.2.840.10008.1.2.1.99"
-_CACHED = 4
+_CACHED = 8
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One decoded slice. padding: stored values that mean "no data", lowest and highest."""
+    """One decoded slice. padding: stored values that mean "no data", lowest and highest. bits: Bits Stored."""
 
     stored: Stored
     slope: float
     intercept: float
     padding: tuple[int, int] | None
+    bits: int = 16
 
 
-def decode(path: Path, frame: int | None = None, header: Dataset | None = None) -> Stored:
+def decode(path: Path, frame: int | None = None) -> Stored:
     """Stored values of one frame, never inverted or rescaled; colour comes as RGB. UserError if broken."""
+    with _named(path):
+        return PixelFile(path).values(frame or 0)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn what is wrong with the pixels of a file into words that name it."""
     try:
-        return _decode(path, frame, header or read_dataset(path, pixels=False))
+        yield
     except UserError:
         raise
     except OSError as error:
@@ -49,7 +57,7 @@ def decode(path: Path, frame: int | None = None, header: Dataset | None = None) 
         ) from error
     except Exception as error:
         raise UserError(
-            f"The pixel data of {path.name} cannot be decoded: {_short(error)}",
+            f"The pixels of {path.name} cannot be read: {_short(error)}",
             "The file may be cut off or damaged. Copy it again from its source, or leave it out.",
         ) from error
 
@@ -57,51 +65,7 @@ def decode(path: Path, frame: int | None = None, header: Dataset | None = None) 
 def _short(error: Exception) -> str:
     words = " ".join(str(error).split())
     words = words.split(". ")[0].rstrip(".:")
-    return (words[:120] or type(error).__name__) + "."
-
-
-def _decode(path: Path, frame: int | None, header: Dataset) -> Stored:
-    syntax = header.file_meta.TransferSyntaxUID
-    values: Stored
-    try:
-        # From the path, one frame is read and not the whole file; that needs a complete file meta.
-        whole_file = header.preamble is None or str(syntax) == _DEFLATED
-        values = pixel_array(read_dataset(path) if whole_file else path, index=frame)
-    except Exception as error:  # noqa: BLE001 - raised again where the second try fails too
-        values = _second_try(path, frame, header, error)
-    if text(header, "PhotometricInterpretation").upper() == "PALETTE COLOR":
-        values = apply_color_lut(values, header)
-        return (values >> 8).astype(np.uint8) if values.dtype == np.uint16 else values
-    return values
-
-
-def _second_try(path: Path, frame: int | None, header: Dataset, error: Exception) -> Stored:
-    """GDCM for compressed grey pixels, the whole dataset for others; the first error if that fails too."""
-    try:
-        if not header.file_meta.TransferSyntaxUID.is_compressed:
-            return np.asarray(pixel_array(read_dataset(path), index=frame))
-        if whole(header, "SamplesPerPixel", 1) == 1:
-            return _through_gdcm(path, header, frame)
-    except Exception:  # noqa: BLE001 - the first error says more
-        raise error from None
-    raise error
-
-
-def _through_gdcm(path: Path, header: Dataset, frame: int | None) -> Stored:
-    """Second decoder, for 12-bit and lossless JPEG. It rescales by itself, which is undone here."""
-    sitk = itk()
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
-    values: Stored = sitk.GetArrayFromImage(reader.Execute())
-    slope, intercept = rescale_of(header)
-    values = np.rint((values.astype(np.float64) - intercept) / slope)
-    signed = whole(header, "PixelRepresentation") == 1
-    size = max(8, whole(header, "BitsAllocated", 16))
-    values = np.asarray(values.astype(f"{'i' if signed else 'u'}{size // 8}"))
-    if frame is not None and values.ndim == 3:
-        return np.asarray(values[frame])
-    return values[0] if values.ndim == 3 and values.shape[0] == 1 else values
+    return (words[:160] or type(error).__name__) + "."
 
 
 def embedded_overlays(header: Dataset) -> list[int]:
@@ -120,7 +84,7 @@ def stored_range(bits: int, signed: bool) -> tuple[int, int]:
     return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 
 
-def padding_of(header: Dataset) -> tuple[int, int] | None:
+def padding_of(header: Source) -> tuple[int, int] | None:
     """Stored padding values, lowest and highest.
 
     Writers often give a signed value as unsigned (63536 for −2000) and the other way round.
@@ -164,32 +128,32 @@ class DicomSource:
         self.series = series
         self._lock = threading.Lock()
         self._slices: OrderedDict[int, Slice] = OrderedDict()
-        self._frames: Frames | None = None
-        if len(series.files) == 1:
-            header = self.header(0)
-            if whole(header, "NumberOfFrames", 1) > 1:
-                self._frames = frames_of(header)
+        self._file: PixelFile | None = None  # the one that holds all frames
+        self._mosaic: Stored | None = None
+        # Rescale by frame number, of a file that holds several.
+        self._rescales = rescales(self.header(0)) if series.frames and not series.mosaic else ()
 
     def __len__(self) -> int:
         return self.series.slices
 
     def file(self, index: int) -> Path:
         """The file that holds slice `index`."""
-        return self.series.files[0 if self._frames else index]
+        return self.series.files[0 if self.series.frames else index]
 
     def frame(self, index: int) -> int | None:
-        """The frame number of slice `index` in its file, None for single-frame files."""
-        return self._frames.order[index] if self._frames else None
+        """The frame (or tile of a mosaic) that slice `index` is in its file, None for single-frame files."""
+        return self.series.frames[index] if self.series.frames else None
 
     def header(self, index: int) -> Dataset:
         """Everything but the pixels."""
-        path = self.series.files[0] if len(self.series.files) == 1 else self.series.files[index]
-        try:
+        path = self.file(index)
+        with _named(path):
             return read_dataset(path, pixels=False)
-        except OSError as error:
-            raise UserError(
-                f"{path.name} cannot be read: {error.strerror or error}.", "Scan the folder again."
-            ) from error
+
+    def words(self, index: int) -> Stored:
+        """All bits of the pixels of slice `index` as its file has them, those that are not stored values too."""
+        with _named(self.file(index)):
+            return self._tile(self._pixels(index).words(self._number(index)), index)
 
     def slice(self, index: int) -> Slice:
         """Stored values with what turns them into real ones."""
@@ -199,33 +163,71 @@ class DicomSource:
             if index in self._slices:
                 self._slices.move_to_end(index)
                 return self._slices[index]
-        header = self.header(index)
-        frame = self.frame(index)
-        stored = decode(self.file(index), frame, header)
+        path = self.file(index)
+        with _named(path):
+            file = self._pixels(index)
+            stored = self._mosaic_tile(file, index) if self.series.mosaic else file.values(self._number(index))
+            slope, intercept = self._rescale(file, index)
         expected = (self.series.rows, self.series.columns)
         if stored.shape[:2] != expected:
             raise UserError(
-                f"{self.file(index).name} is {stored.shape[1]} × {stored.shape[0]}, "
-                f"its series is {expected[1]} × {expected[0]}.",
+                f"{path.name} is {stored.shape[1]} × {stored.shape[0]}, its series is {expected[1]} × {expected[0]}.",
                 "Scan the folder again.",
             )
-        slope, intercept = self._frames.rescale[frame or 0] if self._frames else rescale_of(header)
-        padding = padding_of(header) if stored.ndim == 2 else None
-        result = Slice(stored, slope, intercept, padding)
+        padding = padding_of(file.header) if stored.ndim == 2 else None
+        result = Slice(stored, slope, intercept, padding, file.layout.stored)
         with self._lock:
             self._slices[index] = result
             while len(self._slices) > _CACHED:
                 self._slices.popitem(last=False)
         return result
 
+    def _number(self, index: int) -> int:
+        return 0 if self.series.mosaic else self.frame(index) or 0
+
+    def _pixels(self, index: int) -> PixelFile:
+        if not self.series.frames:
+            return PixelFile(self.file(index))
+        with self._lock:
+            if self._file is None:
+                self._file = PixelFile(self.file(index))
+            return self._file
+
+    def _mosaic_tile(self, file: PixelFile, index: int) -> Stored:
+        with self._lock:
+            if self._mosaic is None:
+                self._mosaic = file.values()
+            return self._tile(self._mosaic, index)
+
+    def _tile(self, values: Stored, index: int) -> Stored:
+        if not self.series.mosaic:
+            return values
+        row, column = divmod(self.series.frames[index], self.series.mosaic)
+        rows, columns = self.series.rows, self.series.columns
+        return np.ascontiguousarray(values[row * rows : (row + 1) * rows, column * columns : (column + 1) * columns])
+
+    def _rescale(self, file: PixelFile, index: int) -> tuple[float, float]:
+        if self._rescales:
+            return self._rescales[self.series.frames[index]]
+        if "SharedFunctionalGroupsSequence" in file.header:
+            return rescales(self.header(index))[0]  # an enhanced object of one frame
+        return rescale_of(file.header)
+
     def read(self, index: int) -> Pixels:
-        """Slice `index` in real units."""
+        """Slice `index` in real units; colour from 0 to 255."""
         item = self.slice(index)
         if item.stored.ndim == 3:
-            return item.stored.astype(np.float32)
-        values = item.stored.astype(np.float64) * item.slope + item.intercept
-        out = values.astype(np.float32)
-        return out if np.isfinite(out).all() else np.nan_to_num(out, copy=False, posinf=0.0, neginf=0.0)
+            out = item.stored.astype(np.float32)
+            return out if item.bits <= 8 else out * np.float32(255 / ((1 << item.bits) - 1))
+        if (item.slope, item.intercept) == (1.0, 0.0):
+            out = item.stored.astype(np.float32)
+        else:
+            values = np.multiply(item.stored, item.slope, dtype=np.float64)
+            values += item.intercept
+            out = values.astype(np.float32)
+        if item.stored.dtype.kind != "f" or np.isfinite(out).all():
+            return out
+        return np.nan_to_num(out, copy=False, posinf=0.0, neginf=0.0)
 
     def valid(self, index: int) -> Mask:
         """False in padding: Pixel Padding Value, and for CT whatever lies outside the field of view."""
@@ -247,3 +249,4 @@ class DicomSource:
         """Forget decoded slices."""
         with self._lock:
             self._slices.clear()
+            self._file = self._mosaic = None
