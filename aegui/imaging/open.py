@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from aegui.errors import UserError
+from aegui.imaging.derived import DicomSink
 from aegui.imaging.images import ImageSource
 from aegui.imaging.pixels import DicomSource
 from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.series import Series, SliceSink, SliceSource
-from aegui.imaging.sink import DicomSink
 from aegui.imaging.sink_files import ImageSink, NiftiSink, PngSink, VolumeSink
 from aegui.imaging.volumes import VolumeSource
 

@@ -116,7 +116,8 @@ class Provenance:
 
     noise_level: SD given to the model, None when it was measured on each slice. weights: SHA-256 of the weights, hex.
     batch: what new UIDs are made from where they need not be the same on a re-run; series of one batch that
-    come from one source series share their Series Instance UID.
+    come from one source series share their Series Instance UID. salt: what the UIDs and names of de-identified
+    series are made from; the same on every run, secret, and without it those of one batch alone agree.
     """
 
     model: str = ""
@@ -128,13 +129,16 @@ class Provenance:
     engine: str = "torch"
     precision: str = "fp32"
     batch: str = field(default_factory=lambda: uuid4().hex)
+    salt: str = field(default="", repr=False)
 
     @property
     def words(self) -> str:
         """How it was made, in one sentence."""
-        return f"Denoised by aegui, model {self.model}, strength {self.strength:g}"
+        level = "" if self.noise_level is None else f", noise level {self.noise_level:g}"
+        return f"Denoised by aegui, model {self.model}, strength {self.strength:g}{level}"
 
 
-def output_name(series: Series, rules: OutputRules) -> str:
-    """Stem of the folder or file of a derived series, before it is made safe."""
-    return f"{series.label}_{series.description or series.modality}{rules.suffix}"
+def output_name(series: Series, rules: OutputRules, pseudonym: str = "") -> str:
+    """Stem of the folder or file of a derived series, before it is made safe; free of the source's text on request."""
+    described = series.modality if rules.deidentify else series.description or series.modality
+    return f"{pseudonym or series.label}_{described}{rules.suffix}"

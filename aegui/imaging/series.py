@@ -121,6 +121,16 @@ class SliceSource(Protocol):
 class SliceSink(Protocol):
     """A derived series being written. Nothing is visible under its final name before `finish`."""
 
+    @property
+    def clipped(self) -> int:
+        """How many pixels were cut to what the stored type holds."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the report should say of how it was written."""
+        ...
+
     def write(self, index: int, pixels: Pixels) -> None:
         """Take slice `index`, in the source's real units and shape."""
         ...

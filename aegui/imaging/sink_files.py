@@ -34,9 +34,16 @@ class ImageSink:
         self._tally = Tally(len(source))
         self._staging = Staging(folder, safe_name(output_name(source.series, rules)))
 
+    notes: tuple[str, ...] = ()
+
+    @property
+    def clipped(self) -> int:
+        """How many pixels were cut to what the stored type holds."""
+        return self._tally.clipped
+
     def write(self, index: int, pixels: Pixels) -> None:
         """Take slice `index`."""
-        values = encode(pixels, self._source.stored(index), self._source.valid(index))
+        values = encode(pixels, self._source.stored(index), self._source.valid(index), tally=self._tally)
         path = self._source.series.files[index]
         with writing(self._staging.folder):
             _save_image(path, self._staging.path / path.name, values)
@@ -111,9 +118,16 @@ class VolumeSink:
             self._staging.path / "slices.part", "w+", first.dtype, (len(source), *first.shape)
         )
 
+    notes: tuple[str, ...] = ()
+
+    @property
+    def clipped(self) -> int:
+        """How many pixels were cut to what the stored type holds."""
+        return self._tally.clipped
+
     def write(self, index: int, pixels: Pixels) -> None:
         """Take slice `index`."""
-        self._values[index] = encode(pixels, self._source.stored(index), self._source.valid(index))
+        self._values[index] = encode(pixels, self._source.stored(index), self._source.valid(index), tally=self._tally)
         self._tally.take(index)
 
     def finish(self) -> Path:
@@ -179,6 +193,13 @@ class NiftiSink:
         self._values = np.lib.format.open_memmap(
             self._staging.path / "slices.part", "w+", np.float32, (len(source), series.rows, series.columns)
         )
+
+    notes: tuple[str, ...] = ()
+
+    @property
+    def clipped(self) -> int:
+        """How many pixels were cut to what the stored type holds."""
+        return self._tally.clipped
 
     def write(self, index: int, pixels: Pixels) -> None:
         """Take slice `index`; padding keeps its source value."""
@@ -257,6 +278,13 @@ class PngSink:
         self._slope, self._offset = _png_scale(source)
         self._staging = Staging(folder, safe_name(output_name(series, rules)))
         self._digits = max(4, int(math.log10(max(1, len(source)))) + 1)
+
+    notes: tuple[str, ...] = ()
+
+    @property
+    def clipped(self) -> int:
+        """How many pixels were cut to what the stored type holds."""
+        return self._tally.clipped
 
     def write(self, index: int, pixels: Pixels) -> None:
         """Take slice `index`."""

@@ -54,11 +54,17 @@ class Staging:
     def publish_files(self) -> Path:
         """Move the files into the output folder, the one called `name` last; returns that one."""
         final = self.folder / self.name
-        with writing(self.folder):
-            others = [item for item in sorted(self.path.iterdir()) if item.name != self.name]
-            for item in [*others, self.path / self.name]:
-                item.replace(self.folder / item.name)
-            self.path.rmdir()
+        moved: list[Path] = []
+        try:
+            with writing(self.folder):
+                others = [item for item in sorted(self.path.iterdir()) if item.name != self.name]
+                for item in [*others, self.path / self.name]:
+                    moved += [item.replace(self.folder / item.name)]
+                self.path.rmdir()
+        except UserError:
+            for item in moved:
+                item.unlink(missing_ok=True)
+            raise
         return final
 
     def discard(self) -> None:
@@ -66,11 +72,53 @@ class Staging:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+class Spool:
+    """Slices of one shape on disk, in any order. No memory map: a full disk would end the program with it."""
+
+    def __init__(self, path: Path, count: int, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+        self.path = path
+        self._count = count
+        self._shape = shape
+        self.dtype = np.dtype(dtype).newbyteorder("<")
+        self._size = int(np.prod(shape)) * self.dtype.itemsize
+        with writing(path.parent):
+            self._file = path.open("w+b", buffering=0)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __setitem__(self, place: int, values: npt.NDArray[Any]) -> None:
+        data = memoryview(np.ascontiguousarray(values, self.dtype).tobytes())
+        with writing(self.path.parent):
+            self._file.seek(place * self._size)
+            while data:
+                data = data[self._file.write(data) :]
+
+    def __getitem__(self, place: int) -> npt.NDArray[Any]:
+        if not 0 <= place < self._count:
+            raise IndexError(place)
+        self._file.seek(place * self._size)
+        data = bytearray(self._size)
+        if self._file.readinto(data) != self._size:
+            raise ValueError(f"slice {place} was not written")
+        return np.frombuffer(data, self.dtype).reshape(self._shape)
+
+    def close(self) -> None:
+        """Close the file, which stays."""
+        self._file.close()
+
+    def discard(self) -> None:
+        """Close and remove the file."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
 class Tally:
-    """Which slices have come."""
+    """Which slices have come. clipped: how many pixels did not fit into the stored type."""
 
     def __init__(self, slices: int) -> None:
         self._missing = set(range(slices))
+        self.clipped = 0
 
     def take(self, index: int) -> None:
         """Note slice `index`."""
@@ -88,11 +136,13 @@ def encode(
     valid: Mask,
     scale: tuple[float, float] = (1.0, 0.0),
     limits: tuple[int, int] | None = None,
+    tally: Tally | None = None,
 ) -> npt.NDArray[Any]:
     """Real values in the type of `stored`: rounded, cut to what fits.
 
     Unchanged voxels and padding stay exactly as they were stored.
     scale: slope and intercept that made `stored` real. limits: lowest and highest value that may be stored.
+    tally: counts the pixels that were cut.
     """
     if pixels.shape != stored.shape:
         raise ValueError(f"Slice of shape {pixels.shape}, expected {stored.shape}")
@@ -105,5 +155,8 @@ def encode(
     if stored.dtype.kind in "ui":
         kind = np.iinfo(stored.dtype)
         low, high = limits or (int(kind.min), int(kind.max))
-        values = np.clip(np.rint(values), low, high)
+        rounded = np.rint(values)
+        values = np.clip(rounded, low, high)
+        if tally is not None:
+            tally.clipped += int(np.count_nonzero((values != rounded) & ~keep))
     return np.asarray(np.where(keep, stored, values.astype(stored.dtype)))

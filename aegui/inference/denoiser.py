@@ -55,13 +55,13 @@ class Denoiser:
         x = self.scale.normalise(planes)
         floor = float(x[:, inside].min()) if inside.any() else 0.0
         x = np.where(inside, x, np.float32(floor)).astype(np.float32)
-        y = self.scale.restore(self._run(x, level / self.scale.span))
-        if not np.isfinite(y).all():
+        # What the network changes, in real units: where it changes nothing, no rounding does.
+        change = (self._run(x, level / self.scale.span) - x) * np.float32(self.scale.span)
+        if not np.isfinite(change).all():
             raise UserError(
                 "The model gave values that are no numbers.", "It does not fit these scans; choose another model."
             )
-        mixed = planes + np.float32(strength) * (y - planes) if strength != 1 else y
-        result = np.where(inside, mixed, planes).astype(np.float32)
+        result = np.where(inside, planes + np.float32(strength) * change, planes).astype(np.float32)
         outside = int((valid & ~inside).sum())
         return Denoised(result[0] if pixels.ndim == 2 else np.moveaxis(result, 0, -1), outside, level)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -48,7 +49,10 @@ class DenoiseJob:
 
 @dataclass(frozen=True)
 class SeriesResult:
-    """One row of the report. flagged_slices: numbers from 0 whose residual shows structure."""
+    """One row of the report. flagged_slices: numbers from 0 whose residual shows structure.
+
+    clipped: pixels that were cut to what the stored type holds.
+    """
 
     uid: str
     label: str
@@ -60,6 +64,7 @@ class SeriesResult:
     seconds: float = 0.0
     flagged_slices: tuple[int, ...] = ()
     outside_voxels: int = 0
+    clipped: int = 0
     noise_before: float = 0.0
     noise_after: float = 0.0
 
@@ -95,7 +100,14 @@ def denoise(job: DenoiseJob) -> Events:
     model = load_model(job.model)
     paths.require_writable(job.output, "output folder")
     card = model.card
-    origin = imaging.Provenance(card.id, card.title, "", card.sha256, job.strength, job.noise_level)
+    origin = imaging.Provenance(
+        model=card.id,
+        title=card.title,
+        weights=card.sha256,
+        strength=job.strength,
+        noise_level=job.noise_level,
+        salt=_secret() if job.rules.deidentify else "",
+    )
     results: list[SeriesResult] = []
     stopped = False
     try:
@@ -107,8 +119,7 @@ def denoise(job: DenoiseJob) -> Events:
                 result = SeriesResult(series.uid, series.label, series.description, "skipped", reason)
             else:
                 try:
-                    chosen = replace(series, treat="denoise")
-                    result = yield from _denoise_series(job, model, chosen, device, origin)
+                    result = yield from _denoise_series(job, model, series, device, origin)
                 except UserError as error:
                     _log.info("series failed: %s", error)
                     result = SeriesResult(series.uid, series.label, series.description, "failed", str(error))
@@ -127,6 +138,16 @@ def denoise(job: DenoiseJob) -> Events:
         ]
     path = _write_report(job, results)
     yield Done(Report(tuple(results), path, stopped))
+
+
+def _secret() -> str:
+    """What pseudonyms are made from on this machine; they agree between batches, and nobody else can make them."""
+    path = paths.data_home() / "pseudonyms.key"
+    if not path.is_file():
+        with paths.atomic(path) as temporary:
+            temporary.write_text(secrets.token_hex(32), encoding="ascii")
+        path.chmod(0o600)
+    return path.read_text(encoding="ascii")
 
 
 def _write_report(job: DenoiseJob, results: Sequence[SeriesResult]) -> Path:
@@ -155,7 +176,7 @@ def _denoise_series(
     from aegui.measure import estimate_noise
 
     began = time.monotonic()
-    source = imaging.open_series(series)
+    source = imaging.open_series(replace(series, treat="denoise"))
     sink = None
     flagged: list[int] = []
     before: list[float] = []
@@ -176,16 +197,22 @@ def _denoise_series(
                 after.append(estimate_noise(result.pixels, valid))
             yield SliceDone(series.uid, index, len(source))
         output = sink.finish()
+        clipped, notes = sink.clipped, sink.notes
         sink = None
     finally:
         if sink is not None:
             sink.abort()
         source.close()
     reasons = []
+    if series.treat != "denoise":
+        reasons.append(f"Denoised although it is not meant for it: {series.reason.rstrip('.')}")
     if flagged:
         reasons.append(f"Structure in the removed noise in {_numbers(flagged)}")
     if outside:
         reasons.append(f"{outside} voxels outside the model's range were left as they were")
+    if clipped:
+        reasons.append(f"{clipped} pixels were cut to what the stored type holds")
+    reasons += notes
     return SeriesResult(
         series.uid,
         series.label,
@@ -197,6 +224,7 @@ def _denoise_series(
         round(time.monotonic() - began, 3),
         tuple(flagged),
         outside,
+        clipped,
         float(np.mean(before)) if before else 0.0,
         float(np.mean(after)) if after else 0.0,
     )

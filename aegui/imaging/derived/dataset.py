@@ -1,0 +1,107 @@
+"""A source's data set made fit to be derived from: UIDs filled in, what is true of the source alone taken out."""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID
+
+from aegui import __version__
+from aegui.imaging.elements import text
+from aegui.imaging.series import Series
+from aegui.imaging.text import made_uid
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_SECONDARY_CAPTURE = f"{_STORAGE}7"
+# For files that name no SOP class.
+_CLASSES = {
+    "CT": f"{_STORAGE}2",
+    "MR": f"{_STORAGE}4",
+    "US": f"{_STORAGE}6.1",
+    "CR": f"{_STORAGE}1",
+    "DX": f"{_STORAGE}1.1",
+    "NM": f"{_STORAGE}20",
+    "PT": f"{_STORAGE}128",
+}
+# True only of the source's pixels, its encoding, its maker's signature or the object it was a part of.
+_DROPPED = (
+    "InstanceCreatorUID",
+    "IconImageSequence",
+    "SmallestValidPixelValue",
+    "LargestValidPixelValue",
+    "SmallestPixelValueInSeries",
+    "LargestPixelValueInSeries",
+    "SmallestImagePixelValueInPlane",
+    "LargestImagePixelValueInPlane",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "PixelDataProviderURL",
+    "DataSetTrailingPadding",
+    "ConcatenationUID",
+    "SOPInstanceUIDOfConcatenationSource",
+    "InConcatenationNumber",
+    "InConcatenationTotalNumber",
+    "ConcatenationFrameOffsetNumber",
+)
+_SIGNATURES = ("DigitalSignaturesSequence", "MACParametersSequence")
+
+
+def complete(dataset: Dataset, series: Series, index: int) -> None:
+    """Fill in UIDs that the file lacks, as the scan did."""
+    meta = dataset.file_meta
+    base = series.uid.split("#")[0]
+    had_class = bool(text(dataset, "SOPClassUID"))
+    if not had_class:
+        named = text(meta, "MediaStorageSOPClassUID")
+        dataset.SOPClassUID = UID(named or _CLASSES.get(text(dataset, "Modality"), _SECONDARY_CAPTURE))
+        if "Laterality" not in dataset and "ImageLaterality" not in dataset:
+            # With its class repaired the file is checked as an image, and the check asks for this.
+            dataset.Laterality = ""
+    if not text(dataset, "SOPInstanceUID"):
+        named = text(meta, "MediaStorageSOPInstanceUID")
+        dataset.SOPInstanceUID = UID(named or made_uid("instance", series.uid, index))
+    if not text(dataset, "StudyInstanceUID"):
+        dataset.StudyInstanceUID = UID(series.study_uid)
+    if not text(dataset, "SeriesInstanceUID"):
+        dataset.SeriesInstanceUID = UID(base)
+    if not text(dataset, "FrameOfReferenceUID") and "ImagePositionPatient" in dataset:
+        dataset.FrameOfReferenceUID = UID(made_uid("frame of reference", base))
+
+
+def strip(dataset: Dataset, *, private: bool) -> None:
+    """Remove what a derived instance may not keep. private: keep private attributes."""
+    # Some archives leave network command elements in the file, where they must not be.
+    for tag in [tag for tag in dataset.keys() if tag.group in (0x0000, 0x0002)]:  # noqa: SIM118 - iterating decodes all
+        del dataset[tag]
+    for keyword in _DROPPED:
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    _unsign(dataset)
+    if not private:
+        dataset.remove_private_tags()
+
+
+def _unsign(dataset: Dataset) -> None:
+    """Signatures of items are as void as those of the whole."""
+    for keyword in _SIGNATURES:
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    for tag in list(dataset.keys()):
+        try:
+            element = dataset[tag]
+        except Exception:  # noqa: BLE001 - a broken element holds no item
+            continue
+        if element.VR == "SQ":
+            for item in element.value:
+                _unsign(item)
+
+
+def new_file_meta(dataset: Dataset, syntax: UID) -> None:
+    """File meta information of this program, and an empty preamble."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = syntax
+    meta.ImplementationClassUID = UID(made_uid("aegui implementation"))
+    meta.ImplementationVersionName = f"AEGUI_{__version__}"[:16]
+    dataset.file_meta = meta
+    dataset.preamble = bytes(128)

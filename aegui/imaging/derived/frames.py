@@ -1,0 +1,64 @@
+"""Some frames of a multi-frame object, as an object of their own."""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+
+from aegui.imaging.elements import whole
+
+_EACH = "PerFrameFunctionalGroupsSequence"
+# They number the source's frames.
+_NUMBERED = (
+    "RepresentativeFrameNumber",
+    "FrameNumbersOfInterest",
+    "FrameOfInterestDescription",
+    "FrameOfInterestType",
+    "StartTrim",
+    "StopTrim",
+)
+
+
+def keep_frames(dataset: Dataset, numbers: tuple[int, ...]) -> None:
+    """Leave the frames with these numbers (from 0, ascending) and what describes them."""
+    total = max(1, whole(dataset, "NumberOfFrames", 1))
+    dataset.NumberOfFrames = len(numbers)
+    if len(numbers) == total:
+        return
+    groups = list(dataset.get(_EACH) or ())
+    if len(groups) == total:
+        kept = [groups[number] for number in numbers]
+        _renumber(kept)
+        dataset[_EACH].value = Sequence(kept)
+    _cut_vectors(dataset, numbers, total)
+    for keyword in _NUMBERED:
+        if keyword in dataset:
+            delattr(dataset, keyword)
+
+
+def _renumber(groups: list[Dataset]) -> None:
+    """Dimension Index Values count from 1 without holes (PS3.3 C.7.6.17.1)."""
+    contents = [next(iter(group.get("FrameContentSequence") or ()), Dataset()) for group in groups]
+    values = [list(_values(content)) for content in contents]
+    if not values or len({len(item) for item in values}) != 1:
+        return
+    ranks = [{value: i + 1 for i, value in enumerate(sorted(set(column)))} for column in zip(*values, strict=True)]
+    for content, item in zip(contents, values, strict=True):
+        if item:
+            content.DimensionIndexValues = [rank[value] for rank, value in zip(ranks, item, strict=True)]
+
+
+def _values(content: Dataset) -> list[int]:
+    value = content.get("DimensionIndexValues")
+    if value is None:
+        return []
+    return [int(item) for item in value] if isinstance(value, MultiValue | list) else [int(value)]
+
+
+def _cut_vectors(dataset: Dataset, numbers: tuple[int, ...], total: int) -> None:
+    """Vectors with one value per frame, to which Frame Increment Pointer points."""
+    pointer = dataset.get("FrameIncrementPointer")
+    for tag in pointer if isinstance(pointer, MultiValue | list) else [] if pointer is None else [pointer]:
+        if tag in dataset and isinstance(dataset[tag].value, MultiValue) and len(dataset[tag].value) == total:
+            dataset[tag].value = [dataset[tag].value[number] for number in numbers]

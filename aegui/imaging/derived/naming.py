@@ -1,0 +1,88 @@
+"""Series Number, Series Description and file names of derived series, by the user's rules."""
+
+from __future__ import annotations
+
+import re
+
+from pydicom.dataset import Dataset
+
+from aegui.imaging.elements import text, whole
+from aegui.imaging.rules import OutputRules, Provenance
+from aegui.imaging.text import safe_name
+
+NOISE_WORDS = " removed noise"
+_LONG_STRING = 64
+_LARGEST_NUMBER = 2**31 - 1
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\\]+")
+_FIELD = re.compile(r"\{(\w+)\}")
+# Windows keeps these for devices, whatever the extension.
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
+
+
+def series_number(dataset: Dataset, rules: OutputRules, *, noise: bool = False) -> int:
+    """The source's number plus a step, or a fixed one; the noise series follows after the denoised one."""
+    given = int(rules.series_number)
+    if not rules.series_number.startswith("+"):
+        return given + noise
+    number = whole(dataset, "SeriesNumber") + given * (1 + noise)
+    return number if 0 < number <= _LARGEST_NUMBER else max(1, given * (1 + noise))
+
+
+def series_description(dataset: Dataset, rules: OutputRules, origin: Provenance, *, noise: bool = False) -> str:
+    """The template filled in, at most 64 characters; the description is cut, its suffix stays."""
+    suffix = rules.suffix + (NOISE_WORDS if noise else "")
+    template = rules.series_description
+    if noise and "{suffix}" not in template:
+        template += "{suffix}"
+        suffix = NOISE_WORDS
+    values = {
+        "description": _described(dataset, rules),
+        "suffix": suffix,
+        "model": origin.model,
+        "strength": f"{origin.strength:g}",
+        "number": str(whole(dataset, "SeriesNumber")),
+    }
+    words = _filled(template, values)
+    if len(words) > _LONG_STRING:
+        values["description"] = values["description"][: max(0, len(values["description"]) - len(words) + _LONG_STRING)]
+        words = _filled(template, values)
+    if len(words) > _LONG_STRING:
+        end = suffix if words.endswith(suffix) else ""
+        words = words[: _LONG_STRING - len(end)] + end
+    return words.strip()
+
+
+def _filled(template: str, values: dict[str, str]) -> str:
+    filled = _FIELD.sub(lambda match: values.get(match[1], match[0]), template)
+    return _UNPRINTABLE.sub(" ", filled)
+
+
+def _described(dataset: Dataset, rules: OutputRules) -> str:
+    modality = text(dataset, "Modality") or "OT"
+    if rules.deidentify:
+        # Free text of the source may name the patient.
+        return modality
+    found = (text(dataset, keyword) for keyword in ("SeriesDescription", "ProtocolName"))
+    return next(filter(None, found), text(dataset, "BodyPartExamined").capitalize() or modality)
+
+
+class FileNames:
+    """A name for each instance, unique also where upper and lower case are one."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def give(self, wanted: str) -> str:
+        """The wanted name made safe; repeated ones get a number."""
+        name = safe_name(wanted, 120)
+        if _DEVICES.match(name):
+            name = f"_{name}"
+        stem, dot, suffix = name.rpartition(".")
+        if not stem:
+            stem, dot, suffix = name, "", ""
+        candidate, number = name, 1
+        while candidate.casefold() in self._taken:
+            number += 1
+            candidate = f"{stem}_{number}{dot}{suffix}"
+        self._taken.add(candidate.casefold())
+        return candidate

@@ -1,0 +1,76 @@
+"""The removed noise as a series of its own: original minus denoised, in stored values, exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.dataset import Dataset
+
+from aegui.errors import UserError
+from aegui.imaging.derived.pixeldata import describe_pixels, set_extremes, set_native
+from aegui.imaging.derived.provenance import set_rescale_intercept_zero
+
+Stored = npt.NDArray[Any]
+
+KIND = "noise"
+_NARROW = np.iinfo(np.int16)
+_WIDE = np.iinfo(np.int32)
+# True of the source's values, not of differences between them.
+_DROPPED = (
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "WindowCenter",
+    "WindowWidth",
+    "WindowCenterWidthExplanation",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "RealWorldValueMappingSequence",
+)
+
+
+def difference(stored: Stored, values: Stored) -> Stored:
+    """stored − values, 32 bits signed."""
+    wide = stored.astype(np.int64) - values.astype(np.int64)
+    if wide.size and (wide.min() < _WIDE.min or wide.max() > _WIDE.max):
+        raise UserError("The removed noise does not fit into 32 bits.", "Leave the noise series out.")
+    return wide.astype("<i4")
+
+
+def narrow(noise: Stored) -> bool:
+    """Whether 16 bits hold it."""
+    return bool(noise.size == 0 or (noise.min() >= _NARROW.min and noise.max() <= _NARROW.max))
+
+
+def turn_into_noise(dataset: Dataset) -> None:
+    """Take away what describes the source's values; signed differences have the source's slope and intercept 0."""
+    _drop(dataset)
+    set_rescale_intercept_zero(dataset)
+    for tag in [tag for tag in dataset.keys() if 0x6000 <= tag.group <= 0x60FF]:  # noqa: SIM118 - iterating decodes all
+        del dataset[tag]
+
+
+def _drop(dataset: Dataset) -> None:
+    for keyword in _DROPPED:
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for item in dataset.get(groups) or ():
+            for keyword in ("FrameVOILUTSequence", "RealWorldValueMappingSequence"):
+                if keyword in item:
+                    delattr(item, keyword)
+
+
+def widen(path: Path) -> None:
+    """Rewrite a single-frame file with 32 bits, as its neighbours need them."""
+    dataset = pydicom.dcmread(path)
+    values = dataset.pixel_array.astype("<i4")
+    if dataset.file_meta.TransferSyntaxUID.is_compressed:
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    describe_pixels(dataset, values, signed=True, bits=32)
+    set_extremes(dataset, [values])
+    set_native(dataset, [values])
+    dataset.save_as(path, enforce_file_format=True)

@@ -1,0 +1,239 @@
+"""Pixel data of derived instances: transfer syntax, encoding that is checked, bits, overlays kept in high bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_decoder, get_encoder
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from aegui.imaging.elements import text, whole
+
+Stored = npt.NDArray[Any]
+
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_CHOSEN = {
+    "explicit": ExplicitVRLittleEndian,
+    "implicit": ImplicitVRLittleEndian,
+    "deflated": DeflatedExplicitVRLittleEndian,
+    "rle": RLELossless,
+    "jpeg-ls": JPEGLSLossless,
+    "jpeg2000": JPEG2000Lossless,
+}
+# What is written for a source of this syntax; Explicit Little Endian for every other.
+_LIKE_SOURCE = {
+    ImplicitVRLittleEndian: ImplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian: DeflatedExplicitVRLittleEndian,
+    RLELossless: RLELossless,
+    JPEGLSLossless: JPEGLSLossless,
+    "1.2.840.10008.1.2.4.81": JPEGLSLossless,
+    JPEG2000Lossless: JPEG2000Lossless,
+    "1.2.840.10008.1.2.4.91": JPEG2000Lossless,
+}
+_SWAPPED = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+_PALETTE = range(0x1101, 0x1224)  # elements of group 0028 that hold palette tables
+_SIGNED_OR_NOT = ("US or SS", "US or SS or OW")
+_FOUR_GIGABYTES = 2**32
+
+
+def target_syntax(source: str, wanted: str) -> UID:
+    """The transfer syntax to try first. wanted: as in the output rules."""
+    if wanted == "source":
+        return UID(_LIKE_SOURCE.get(source, ExplicitVRLittleEndian))
+    return UID(_CHOSEN[wanted])
+
+
+def describe_pixels(dataset: Dataset, values: Stored, *, signed: bool, bits: int) -> None:
+    """Set the attributes of the Image Pixel module to what `values`, one frame, are."""
+    dataset.BitsAllocated = values.dtype.itemsize * 8
+    dataset.BitsStored = bits
+    dataset.HighBit = bits - 1
+    dataset.PixelRepresentation = int(signed)
+    if values.ndim == 3:
+        dataset.SamplesPerPixel = 3
+        dataset.PhotometricInterpretation = "RGB"
+        dataset.PlanarConfiguration = 0
+        for tag in [tag for tag in dataset.keys() if tag.group == 0x0028 and tag.element in _PALETTE]:  # noqa: SIM118
+            del dataset[tag]
+    elif "PlanarConfiguration" in dataset:
+        del dataset.PlanarConfiguration
+
+
+def set_extremes(dataset: Dataset, frames: Iterable[Stored]) -> None:
+    """Smallest and Largest Image Pixel Value, where the source has them and 16 bits hold them."""
+    keywords = [name for name in ("SmallestImagePixelValue", "LargestImagePixelValue") if name in dataset]
+    for keyword in keywords:
+        delattr(dataset, keyword)
+    if not keywords or dataset.BitsAllocated > 16:
+        return
+    lows, highs = zip(*((int(frame.min()), int(frame.max())) for frame in frames), strict=True)
+    for keyword in keywords:
+        value = min(lows) if keyword.startswith("Smallest") else max(highs)
+        dataset.add_new(keyword, "SS" if dataset.PixelRepresentation else "US", value)
+
+
+def set_compressed(dataset: Dataset, frames: Iterable[Stored], syntax: UID) -> bool:
+    """Encode without loss and set Pixel Data; False, with nothing changed, where decoding gives other values."""
+    encoded = []
+    for frame in frames:
+        code = _encoded(dataset, frame, syntax)
+        if code is None:
+            return False
+        encoded.append(code)
+    _drop_pixels(dataset)
+    has_offsets = sum(map(len, encoded)) < _FOUR_GIGABYTES
+    dataset.add_new("PixelData", "OB", encapsulate(encoded, has_bot=has_offsets))
+    dataset["PixelData"].is_undefined_length = True
+    if dataset.SamplesPerPixel == 3 and syntax == RLELossless:
+        dataset.PlanarConfiguration = 1
+    return True
+
+
+def _encoded(dataset: Dataset, frame: Stored, syntax: UID) -> bytes | None:
+    how = {
+        "rows": frame.shape[0],
+        "columns": frame.shape[1],
+        "number_of_frames": 1,
+        "samples_per_pixel": int(dataset.SamplesPerPixel),
+        "photometric_interpretation": text(dataset, "PhotometricInterpretation"),
+        "bits_allocated": int(dataset.BitsAllocated),
+        "bits_stored": int(dataset.BitsStored),
+        "pixel_representation": int(dataset.PixelRepresentation),
+        "pixel_keyword": "PixelData",
+    }
+    if frame.ndim == 3:
+        how["planar_configuration"] = 0
+    try:
+        code = get_encoder(syntax).encode(np.ascontiguousarray(frame), **how)
+        if frame.ndim == 3 and syntax == RLELossless:
+            how["planar_configuration"] = 1
+        back, _ = get_decoder(syntax).as_array(encapsulate([code]), raw=True, **how)
+    except Exception:  # noqa: BLE001 - whatever an encoder cannot hold is written uncompressed
+        return None
+    return bytes(code) if np.array_equal(back, frame) else None
+
+
+def set_native(dataset: Dataset, frames: Sequence[Stored]) -> None:
+    """Set Pixel Data to uncompressed frames that lie in memory."""
+    _set_native(dataset, frames[0], b"".join(little(frame).tobytes() for frame in frames))
+
+
+def set_native_file(dataset: Dataset, like: Stored, path: Path) -> BufferedReader:
+    """Set Pixel Data to uncompressed little-endian frames that lie in a file; close it after the data set is saved."""
+    if path.stat().st_size % 2:
+        with path.open("ab") as file:
+            file.write(b"\0")
+    reader = path.open("rb")
+    _set_native(dataset, like, reader)
+    return reader
+
+
+def _set_native(dataset: Dataset, like: Stored, data: bytes | BufferedReader) -> None:
+    _drop_pixels(dataset)
+    if isinstance(data, bytes) and len(data) % 2:
+        data += b"\0"
+    dataset.add_new("PixelData", "OB" if like.dtype.itemsize == 1 else "OW", data)
+
+
+def _drop_pixels(dataset: Dataset) -> None:
+    if "PixelData" in dataset:
+        del dataset.PixelData
+
+
+def little(values: Stored) -> Stored:
+    """The same values in little-endian order."""
+    return np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+
+
+def overlay_words(dataset: Dataset, frame: int | None, shape: tuple[int, ...], size: int) -> Stored:
+    """One frame's pixel words as the source stores them, with what lies above the stored bits."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_compressed and syntax != DeflatedExplicitVRLittleEndian:
+        buffer, _ = get_decoder(syntax).as_buffer(dataset, index=frame or 0)
+        return np.frombuffer(buffer, f"<u{size}", count=int(np.prod(shape))).reshape(shape)
+    order = ">" if syntax == BIG_ENDIAN else "<"
+    count = int(np.prod(shape))
+    return np.frombuffer(dataset.PixelData, f"{order}u{size}", count=count, offset=(frame or 0) * count * size).reshape(
+        shape
+    )
+
+
+def with_overlay_bits(values: Stored, words: Stored, bits: Sequence[int]) -> Stored:
+    """Put the overlays that live in these bits of the source's words back."""
+    size = values.dtype.itemsize
+    mask = np.array(sum(1 << bit for bit in bits), f"u{size}")
+    mixed = (values.view(f"u{size}") & ~mask) | (words.astype(f"u{size}") & mask)
+    return np.asarray(mixed.astype(f"<u{size}").view(f"<{values.dtype.kind}{size}"))
+
+
+def make_readable(dataset: Dataset) -> None:
+    """Give elements that cannot be decoded the VR UN, so that they pass into another encoding as they are."""
+    for tag in list(dataset.keys()):
+        raw = dataset.get_item(tag)
+        try:
+            element = dataset[tag]
+        except Exception:  # noqa: BLE001 - the bytes of a broken element are worth keeping, whatever is wrong
+            if isinstance(raw, RawDataElement):
+                dataset[tag] = DataElement(tag, "UN", raw.value or b"")
+            continue
+        if element.VR == "SQ":
+            for item in element.value:
+                make_readable(item)
+
+
+def to_little_endian(dataset: Dataset) -> None:
+    """Swap the bytes of binary elements, which pydicom passes through as they are. All must be readable."""
+
+    def swap(_: Dataset, element: Any) -> None:
+        width = _SWAPPED.get(str(element.VR))
+        if width and isinstance(element.value, bytes) and len(element.value) % width == 0:
+            element.value = np.frombuffer(element.value, f">u{width}").astype(f"<u{width}").tobytes()
+
+    dataset.walk(swap)
+    # Every element is decoded now, so that pydicom may write it in the other byte order.
+    dataset.set_original_encoding(False, True, dataset.original_character_set)
+
+
+def follow_sign(dataset: Dataset, signed: bool) -> None:
+    """US or SS as Pixel Representation says, the stored 16 bits unchanged; also in nested items."""
+    if "PixelRepresentation" in dataset:
+        signed = whole(dataset, "PixelRepresentation") == 1
+    for tag in [tag for tag in dataset.keys() if not tag.is_private]:  # noqa: SIM118 - iterating decodes all
+        try:
+            element = dataset[tag]
+            kind = dictionary_VR(tag) if element.VR in ("US", "SS") else ""
+        except Exception:  # noqa: BLE001 - broken elements stay as they are
+            continue
+        if element.VR == "SQ" and element.keyword != "VOILUTSequence":
+            # A VOI LUT is applied after the rescale, whose sign is another one.
+            for item in element.value:
+                follow_sign(item, signed)
+        elif kind in _SIGNED_OR_NOT and ("SS" if signed else "US") != element.VR:
+            _relabel(dataset, element, signed)
+
+
+def _relabel(dataset: Dataset, element: DataElement, signed: bool) -> None:
+    value = element.value
+    many = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    words = [int(item) & 0xFFFF for item in (value if many else [value])] if value not in (None, "") else []
+    numbers = [word - 0x10000 if signed and word >= 0x8000 else word for word in words]
+    dataset[element.tag] = DataElement(
+        element.tag, "SS" if signed else "US", numbers if len(numbers) != 1 else numbers[0]
+    )

@@ -1,0 +1,271 @@
+"""What a derived data set says of its origin: image type, derivation, equipment, compression with loss."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import NamedTuple
+
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import UID
+
+from aegui import __version__
+from aegui.imaging.elements import number, text, texts, whole
+from aegui.imaging.rules import Provenance
+
+_SHORT_TEXT, _LONG_STRING = 1024, 64
+
+# CID 7203 (Image Derivation) has no term for denoising, and none for what it removes.
+_SCHEME = "99AEGUI"
+DENOISED = Code("DENOISED", _SCHEME, "Denoised by a neural network")
+REMOVED_NOISE = Code("NOISE", _SCHEME, "Noise removed by a neural network")
+
+_PET, _NM = "1.2.840.10008.5.1.4.1.1.128", "1.2.840.10008.5.1.4.1.1.20"
+_LEGACY = {"1.2.840.10008.5.1.4.1.1.2.2", "1.2.840.10008.5.1.4.1.1.4.4", "1.2.840.10008.5.1.4.1.1.128.1"}
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_OFFSET = re.compile(r"([+-])(\d\d)(\d\d)")
+
+_JPEG, _JPEG_LS, _JPEG_2000, _HTJ2K = "ISO_10918_1", "ISO_14495_1", "ISO_15444_1", "ISO_15444_15"
+_ROOT = "1.2.840.10008.1.2.4."
+_LOSSY = {
+    **{f"{_ROOT}{last}": _JPEG for last in (50, 51, 52, 53, 54, 55, 56, 59, 60, 61, 62, 63, 64)},
+    f"{_ROOT}81": _JPEG_LS,
+    **{f"{_ROOT}{last}": _JPEG_2000 for last in (91, 93)},
+    f"{_ROOT}203": _HTJ2K,
+    **{f"{_ROOT}{last}": "ISO_13818_2" for last in (100, 101)},
+    **{f"{_ROOT}{last}": "ISO_14496_10" for last in (102, 103, 104, 105, 106)},
+    **{f"{_ROOT}{last}": "ISO_23008_2" for last in (107, 108)},
+}
+# With these a writer may have kept every value, and says so with "00".
+_EITHER = {f"{_ROOT}{last}" for last in (81, 91, 93, 203)}
+
+
+class Reference(NamedTuple):
+    """The source instance. frames: numbers from 0 of those used, empty for a single-frame image.
+
+    volume: which part of its frames this is, from 1; 0 for all.
+    """
+
+    sop_class: str
+    sop_uid: str
+    frames: tuple[int, ...] = ()
+    volume: int = 0
+
+    @property
+    def legal(self) -> bool:
+        """Whether the UID may stand in a reference; some archives make theirs below the root 0, which no one may."""
+        return UID(self.sop_uid).is_valid and not self.sop_uid.startswith("0.")
+
+
+def is_enhanced(dataset: Dataset) -> bool:
+    """Whether frames are described by functional groups."""
+    return any(group in dataset for group in _GROUPS)
+
+
+def is_legacy(dataset: Dataset) -> bool:
+    """Whether it is a Legacy Converted Enhanced CT, MR or PET image."""
+    return text(dataset, "SOPClassUID") in _LEGACY
+
+
+def conversion_sources_missing(dataset: Dataset) -> bool:
+    """Whether a legacy-converted object lacks what its class demands of every frame."""
+    shared = next(iter(dataset.get(_GROUPS[0]) or ()), Dataset())
+    each = list(dataset.get(_GROUPS[1]) or ())
+    keyword = "ConversionSourceAttributesSequence"
+    return not shared.get(keyword) and not (each and all(item.get(keyword) for item in each))
+
+
+def set_image_type(dataset: Dataset, *, noise: bool = False) -> None:
+    """DERIVED, in Image Type and every Frame Type; values 3 … n stay."""
+    if is_enhanced(dataset):
+        dataset.ImageType = _enhanced_type(texts(dataset, "ImageType"), noise)
+        # Enhanced MR may say this of original images only.
+        if "MRAcquisitionType" in dataset:
+            del dataset.MRAcquisitionType
+        for item in _groups_of(dataset):
+            if "FrameType" in item:
+                item.FrameType = _enhanced_type(texts(item, "FrameType"), noise)
+        return
+    sop_class = text(dataset, "SOPClassUID")
+    # PET and NM allow no other value 2.
+    second = "PRIMARY" if sop_class in (_PET, _NM) or text(dataset, "Modality") in ("PT", "NM") else "SECONDARY"
+    rest = list(texts(dataset, "ImageType")[2:])
+    dataset.ImageType = ["DERIVED", second, *rest, *(["NOISE"] if noise and rest else [])]
+
+
+def _enhanced_type(values: tuple[str, ...], noise: bool) -> list[str]:
+    """Four values; the fourth tells how pixels were made (PS3.3 C.8.16.1.4), NONE being for originals only."""
+    flavor = values[2] if len(values) > 2 and values[2] else "VOLUME"
+    contrast = values[3] if len(values) > 3 and values[3] else "NONE"
+    if noise:
+        contrast = "SUBTRACTION"
+    return ["DERIVED", "PRIMARY", flavor, "FILTERED" if contrast == "NONE" else contrast, *values[4:]]
+
+
+def _groups_of(dataset: Dataset) -> list[Dataset]:
+    """Every functional group of the whole object and of its frames."""
+    found: list[Dataset] = []
+    for groups in _GROUPS:
+        for item in dataset.get(groups) or ():
+            found += [sub for element in item if element.VR == "SQ" for sub in element.value]
+    return found
+
+
+def set_rescale_intercept_zero(dataset: Dataset) -> None:
+    """Values are differences: an intercept would cancel."""
+    for item in [dataset, *_groups_of(dataset)]:
+        if "RescaleIntercept" in item:
+            item.RescaleIntercept = 0
+
+
+def set_derivation(dataset: Dataset, words: str, code: Code, source: Reference) -> None:
+    """Derivation Description and Code, Source Image Sequence: in each frame's functional group, or in the image."""
+    if not source.legal:
+        words = f"{words}; source instance {source.sop_uid}"
+    frames = list(dataset.get(_GROUPS[1]) or ()) if is_enhanced(dataset) else []
+    if not frames:
+        _append_derivation(dataset, words, code)
+        if source.legal:
+            dataset.SourceImageSequence = Sequence([_source(source, source.frames if source.volume else ())])
+    else:
+        _shared_derivation_to_frames(dataset, frames)
+        for i, item in enumerate(frames):
+            step = Dataset()
+            _append_derivation(step, words, code)
+            if source.legal:
+                step.SourceImageSequence = Sequence([_source(source, source.frames[i : i + 1])])
+            item.DerivationImageSequence = Sequence([*(item.get("DerivationImageSequence") or ()), step])
+    _identify_scheme(dataset)
+
+
+def _shared_derivation_to_frames(dataset: Dataset, frames: list[Dataset]) -> None:
+    """A functional group is either shared or of each frame, never both."""
+    for shared in list(dataset.get(_GROUPS[0]) or ())[:1]:
+        earlier = list(shared.get("DerivationImageSequence") or ())
+        if "DerivationImageSequence" in shared:
+            del shared.DerivationImageSequence
+        for item in frames if earlier else ():
+            item.DerivationImageSequence = Sequence([*earlier, *(item.get("DerivationImageSequence") or ())])
+
+
+def _append_derivation(item: Dataset, words: str, code: Code) -> None:
+    """Successive steps stand one after another."""
+    words = ascii_text(words)
+    before = text(item, "DerivationDescription")
+    room = _SHORT_TEXT - len(words) - 2
+    item.DerivationDescription = f"{before[:room]}; {words}" if before and room > 0 else words[:_SHORT_TEXT]
+    item.DerivationCodeSequence = Sequence([*(item.get("DerivationCodeSequence") or ()), _coded(code)])
+
+
+def _source(source: Reference, frames: tuple[int, ...]) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = UID(source.sop_class)
+    item.ReferencedSOPInstanceUID = UID(source.sop_uid)
+    if frames:
+        item.ReferencedFrameNumber = [frame + 1 for frame in frames]
+    item.PurposeOfReferenceCodeSequence = Sequence([_coded(codes.DCM.SourceImageForImageProcessingOperation)])
+    item.SpatialLocationsPreserved = "YES"
+    return item
+
+
+def _coded(code: Code) -> Dataset:
+    item = Dataset()
+    item.CodeValue = code.value
+    item.CodingSchemeDesignator = code.scheme_designator
+    item.CodeMeaning = code.meaning
+    return item
+
+
+def _identify_scheme(dataset: Dataset) -> None:
+    known = list(dataset.get("CodingSchemeIdentificationSequence") or ())
+    if any(text(item, "CodingSchemeDesignator") == _SCHEME for item in known):
+        return
+    item = Dataset()
+    item.CodingSchemeDesignator = _SCHEME
+    item.CodingSchemeName = "Local codes of aegui"
+    item.CodingSchemeResponsibleOrganization = "aegui"
+    dataset.CodingSchemeIdentificationSequence = Sequence([*known, item])
+
+
+def ascii_text(words: str) -> str:
+    """Text that any Specific Character Set can hold, on one line."""
+    return " ".join(words.encode("ascii", "replace").decode().split())
+
+
+def add_equipment(dataset: Dataset, words: str, origin: Provenance) -> None:
+    """This program, with its version and the model's, as Processing Equipment; earlier equipment stays."""
+    now = _now(dataset)
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = Sequence([_coded(codes.DCM.ProcessingEquipment)])
+    item.Manufacturer = "aegui"
+    item.ManufacturerModelName = "aegui"
+    model = " ".join(word for word in (origin.model, origin.model_version) if word)
+    versions = [__version__, f"model {model}" if model else "", f"{origin.engine} {origin.precision}"]
+    # The hash, 64 digits long, fills one value.
+    versions.append(origin.weights)
+    item.SoftwareVersions = [_value(version) for version in versions if version]
+    item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
+    title = f" ({origin.title})" if origin.title else ""
+    weights = f"; weights SHA-256 {origin.weights}" if origin.weights else ""
+    item.ContributionDescription = ascii_text(f"{words}{title}{weights}")[:_SHORT_TEXT]
+    dataset.ContributingEquipmentSequence = Sequence([*(dataset.get("ContributingEquipmentSequence") or ()), item])
+
+
+def _value(words: str) -> str:
+    """One value of a multi-valued Long String."""
+    return ascii_text(words).replace("\\", "/")[:_LONG_STRING]
+
+
+def set_dates(dataset: Dataset) -> None:
+    """When the instance and its content were made. Series and acquisition times stay: PET decay hangs on them."""
+    now = _now(dataset)
+    for what in ("InstanceCreation", "Content"):
+        setattr(dataset, f"{what}Date", now.strftime("%Y%m%d"))
+        setattr(dataset, f"{what}Time", now.strftime("%H%M%S"))
+
+
+def _now(dataset: Dataset) -> datetime.datetime:
+    """The time, in the time zone the data set says its times are in."""
+    match = _OFFSET.fullmatch(text(dataset, "TimezoneOffsetFromUTC"))
+    if not match:
+        return datetime.datetime.now()
+    minutes = int(match[2]) * 60 + int(match[3])
+    offset = datetime.timedelta(minutes=minutes if match[1] == "+" else -minutes)
+    return datetime.datetime.now(datetime.UTC) + offset
+
+
+def lossy_method(dataset: Dataset, syntax: str) -> str:
+    """How the file itself compresses with loss (PS3.3 C.7.6.1.1.5.1), "" if it does not."""
+    method = _LOSSY.get(syntax, "")
+    lossless = text(dataset, "LossyImageCompression") == "00" and syntax in _EITHER
+    return "" if lossless else method
+
+
+def was_lossy(dataset: Dataset, syntax: str) -> bool:
+    """Whether the pixels ever went through compression with loss."""
+    return text(dataset, "LossyImageCompression") == "01" or bool(lossy_method(dataset, syntax))
+
+
+def keep_loss(dataset: Dataset, syntax: str, encoded: int) -> None:
+    """Once lossy, always lossy. What the source does not say comes from its transfer syntax and encoded length."""
+    if not was_lossy(dataset, syntax):
+        return
+    dataset.LossyImageCompression = "01"
+    method = lossy_method(dataset, syntax)
+    if not method:
+        return
+    ratios = len(texts(dataset, "LossyImageCompressionRatio"))
+    if not ratios and encoded > 0:
+        dataset.LossyImageCompressionRatio = f"{max(1.0, _native_length(dataset) / encoded):.4g}"
+        ratios = 1
+    if ratios == 1 and not texts(dataset, "LossyImageCompressionMethod"):
+        dataset.LossyImageCompressionMethod = method
+
+
+def _native_length(dataset: Dataset) -> float:
+    pixels = whole(dataset, "Rows") * whole(dataset, "Columns") * max(1, whole(dataset, "NumberOfFrames", 1))
+    bits = number(dataset, "BitsAllocated") or 16
+    return pixels * max(1, whole(dataset, "SamplesPerPixel", 1)) * bits / 8

@@ -1,0 +1,242 @@
+"""Files of derived series: one per slice, or one for all frames, in folders that appear when they are whole."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+
+from aegui.errors import UserError
+from aegui.imaging.deidentify import Deidentifier
+from aegui.imaging.derived import noise, pixeldata
+from aegui.imaging.derived.dataset import complete, strip
+from aegui.imaging.derived.frames import keep_frames
+from aegui.imaging.derived.instance import Writer
+from aegui.imaging.derived.naming import FileNames
+from aegui.imaging.derived.provenance import Reference, keep_loss, was_lossy
+from aegui.imaging.derived.refusal import refusal
+from aegui.imaging.elements import text, whole
+from aegui.imaging.headers import read_dataset
+from aegui.imaging.pixels import DicomSource, decode, embedded_overlays, stored_range
+from aegui.imaging.rules import OutputRules, Provenance, output_name
+from aegui.imaging.series import Pixels
+from aegui.imaging.staging import Spool, Staging, Tally, encode
+from aegui.imaging.text import safe_name
+
+Stored = npt.NDArray[Any]
+
+
+class DicomSink:
+    """Writes one file per slice, or one for all frames; with the noise series, a second folder beside it."""
+
+    def __init__(self, source: DicomSource, folder: Path, rules: OutputRules, origin: Provenance) -> None:
+        series = source.series
+        header = source.header(0)
+        if reason := refusal(series, header, rules):
+            raise UserError(f"{series.description or series.modality} is not written as DICOM. {reason}")
+        self._source = source
+        self._rules = rules
+        self._person = Deidentifier(origin.salt or origin.batch) if rules.deidentify else None
+        self._writer = Writer(rules, origin, mosaic=bool(series.mosaic))
+        self._tally = Tally(len(source))
+        self._names = FileNames()
+        self._lossy = False
+        self._wide: set[Path] = set()
+        self._narrow: set[Path] = set()
+        name = safe_name(output_name(series, rules, self._pseudonym(header)))
+        self._staging = Staging(folder, name)
+        self._noise_staging = Staging(folder, f"{name}_noise") if rules.noise_series else None
+        # The frames of one file, in file order; tiles of a mosaic stay in the picture they are part of.
+        self._order = sorted(source.frame(index) or 0 for index in range(len(source))) if self._in_one_file else []
+        self._frames: Spool | None = None
+        self._noise_frames: Spool | None = None
+        self._mosaic: Stored | None = None
+
+    @property
+    def clipped(self) -> int:
+        """How many pixels did not fit into the stored type."""
+        return self._tally.clipped
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the report should say of how it was written."""
+        lossy = "The source was compressed with loss" if self._lossy else ""
+        return tuple(note for note in (lossy, *self._writer.notes) if note)
+
+    @property
+    def _in_one_file(self) -> bool:
+        return self._source.frame(0) is not None and not self._source.series.mosaic
+
+    def write(self, index: int, pixels: Pixels) -> None:
+        """Take slice `index`, in the source's real units."""
+        item = self._source.slice(index)
+        stored = item.stored
+        if stored.dtype.kind == "f":
+            raise UserError("Pixels that are floating-point numbers are not written as DICOM.", "Choose NIfTI.")
+        header = self._source.header(index)
+        limits = stored_range(whole(header, "BitsStored", 16), whole(header, "PixelRepresentation") == 1)
+        if text(header, "PhotometricInterpretation").upper() == "PALETTE COLOR":
+            limits = (0, 255)
+        scale = (1.0, 0.0) if stored.ndim == 3 else (item.slope, item.intercept)
+        values = encode(pixels, stored, self._source.valid(index), scale, limits, self._tally)
+        if self._source.series.mosaic:
+            self._put_tile(index, values)
+        elif self._in_one_file:
+            self._put_frame(index, stored, values)
+        else:
+            self._save_slice(index, stored, values)
+        self._tally.take(index)
+
+    def finish(self) -> Path:
+        """Rename the folders into place; returns that of the denoised series."""
+        self._tally.close()
+        if self._mosaic is not None:
+            stored = decode(self._source.file(0))
+            self._save_slice(0, stored, self._mosaic)
+        if self._frames is not None:
+            self._save_frames(self._frames)
+        for path in self._narrow if self._wide else ():
+            noise.widen(path)
+        beside = self._noise_staging.publish_folder() if self._noise_staging else None
+        try:
+            return self._staging.publish_folder()
+        except UserError:
+            if beside:
+                shutil.rmtree(beside, ignore_errors=True)
+            raise
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        for spool in (self._frames, self._noise_frames):
+            if spool is not None:
+                spool.close()
+        self._staging.discard()
+        if self._noise_staging:
+            self._noise_staging.discard()
+
+    def _pseudonym(self, header: Dataset) -> str:
+        if self._person is None:
+            return ""
+        self._person.apply(header)
+        return text(header, "PatientID")
+
+    # --- slices as they come ---------------------------------------------------------------------------------
+
+    def _put_tile(self, index: int, values: Stored) -> None:
+        if self._mosaic is None:
+            self._mosaic = decode(self._source.file(0)).copy()
+        series = self._source.series
+        down, across = divmod(series.frames[index], series.mosaic)
+        rows, columns = values.shape
+        self._mosaic[down * rows : (down + 1) * rows, across * columns : (across + 1) * columns] = values
+
+    def _put_frame(self, index: int, stored: Stored, values: Stored) -> None:
+        if self._frames is None:
+            count, shape = len(self._order), values.shape
+            self._frames = Spool(self._staging.path / "frames.part", count, shape, values.dtype)
+            if self._noise_staging:
+                self._noise_frames = Spool(self._noise_staging.path / "frames.part", count, shape, "i4")
+        place = self._order.index(self._source.frame(index) or 0)
+        self._frames[place] = values
+        if self._noise_frames is not None:
+            self._noise_frames[place] = noise.difference(stored, values)
+
+    def _save_slice(self, index: int, stored: Stored, values: Stored) -> None:
+        dataset, syntax, bits = self._prepared(index)
+        if bits:
+            words = pixeldata.overlay_words(dataset, None, values.shape, values.dtype.itemsize)
+            written = pixeldata.with_overlay_bits(values, words, bits)
+        else:
+            written = values
+        source = self._adapted(dataset, index, syntax)
+        name = self._name(index)
+        other = copy.deepcopy(dataset) if self._noise_staging else None
+        uid = self._writer.write(self._staging, name, dataset, source, [written], syntax, plain=bool(bits))
+        if other is None or self._noise_staging is None:
+            return
+        removed = noise.difference(stored, values)
+        narrow = noise.narrow(removed) and stored.dtype.itemsize <= 2
+        values = removed.astype("<i2") if narrow else removed
+        self._writer.write_noise(self._noise_staging, name, other, source, [values], syntax, uid)
+        (self._narrow if narrow else self._wide).add(self._noise_staging.path / name)
+
+    def _save_frames(self, frames: Spool) -> None:
+        dataset, syntax, bits = self._prepared(0)
+        for place, number in enumerate(self._order if bits else ()):
+            values = frames[place]
+            words = pixeldata.overlay_words(dataset, number, values.shape, values.dtype.itemsize)
+            frames[place] = pixeldata.with_overlay_bits(values, words, bits)
+        source = self._adapted(dataset, 0, syntax)
+        keep_frames(dataset, tuple(self._order))
+        name = self._name(0)
+        other = copy.deepcopy(dataset) if self._noise_staging else None
+        uid = self._writer.write(self._staging, name, dataset, source, frames, syntax, plain=bool(bits))
+        frames.discard()
+        removed = self._noise_frames
+        if other is None or removed is None or self._noise_staging is None:
+            return
+        if all(noise.narrow(removed[place]) for place in range(len(removed))) and frames.dtype.itemsize <= 2:
+            removed = self._narrowed(removed, self._noise_staging.path / "narrow.part")
+        self._writer.write_noise(self._noise_staging, name, other, source, removed, syntax, uid)
+        removed.discard()
+
+    @staticmethod
+    def _narrowed(wide: Spool, path: Path) -> Spool:
+        narrow = Spool(path, len(wide), wide[0].shape, "i2")
+        for place in range(len(wide)):
+            narrow[place] = wide[place].astype("<i2")
+        wide.discard()
+        return narrow
+
+    # --- the source's data set -------------------------------------------------------------------------------
+
+    def _prepared(self, index: int) -> tuple[Dataset, str, Sequence[int]]:
+        """The source's data set with its pixels, its transfer syntax, and the bits in which overlays lie."""
+        path = self._source.file(index)
+        try:
+            dataset = read_dataset(path)
+        except OSError as error:
+            raise UserError(f"{path.name} cannot be read: {error.strerror or error}.", "Scan again.") from error
+        # De-identification takes overlays out.
+        bits = [] if self._person else embedded_overlays(dataset)
+        return dataset, str(dataset.file_meta.TransferSyntaxUID), bits
+
+    def _adapted(self, dataset: Dataset, index: int, syntax: str) -> Reference:
+        """Take out of the data set what is true of the source alone; returns what to call the source by."""
+        series = self._source.series
+        compressed = dataset.file_meta.TransferSyntaxUID.is_encapsulated
+        encoded = len(dataset.PixelData or b"") if was_lossy(dataset, syntax) and compressed else 0
+        self._lossy |= was_lossy(dataset, syntax)
+        complete(dataset, series, index)
+        keep_loss(dataset, syntax, encoded)
+        if "PixelData" in dataset:
+            del dataset.PixelData
+        if syntax == pixeldata.BIG_ENDIAN:
+            pixeldata.make_readable(dataset)
+            pixeldata.to_little_endian(dataset)
+        if self._person:
+            self._person.apply(dataset)
+        strip(dataset, private=self._rules.private_tags == "keep")
+        total = max(1, whole(dataset, "NumberOfFrames", 1))
+        all_frames = self._order == list(range(total))
+        return Reference(
+            text(dataset, "SOPClassUID"),
+            text(dataset, "SOPInstanceUID"),
+            tuple(self._order),
+            # Several volumes of one file are several instances.
+            0 if not self._order or all_frames else _ordinal(series.uid),
+        )
+
+    def _name(self, index: int) -> str:
+        wanted = f"IM{index + 1:04d}.dcm" if self._person else self._source.file(index).name
+        return self._names.give(wanted)
+
+
+def _ordinal(uid: str) -> int:
+    _, _, number = uid.partition("#")
+    return int(number) if number.isdecimal() else 1
