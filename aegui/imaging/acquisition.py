@@ -116,8 +116,7 @@ def real_world(full: Source) -> tuple[float, float, str] | None:
     for item in full.get("RealWorldValueMappingSequence") or ():
         slope, intercept = number(item, "RealWorldValueSlope"), number(item, "RealWorldValueIntercept")
         if slope is not None:
-            code = next(iter(item.get("MeasurementUnitsCodeSequence") or ()), {})
-            unit = text(code, "CodeValue") if code else ""
+            unit = next((text(code, "CodeValue") for code in item.get("MeasurementUnitsCodeSequence") or ()), "")
             return slope, intercept or 0.0, unit or text(item, "LUTLabel")
     return None
 

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from aegui.imaging import geometry as geo
-from aegui.imaging.acquisition import acquisition
-from aegui.imaging.elements import Source, number, text, whole
+from aegui.imaging import kinds, stacks
+from aegui.imaging.acquisition import acquisition, b_value, plain, unit_of
+from aegui.imaging.elements import Source, floats, number, text, texts
+from aegui.imaging.frames import Frame, Value, rescale_of
 from aegui.imaging.headers import Header
 from aegui.imaging.series import DERIVED_HERE, Series, Skipped
+from aegui.imaging.stacks import Group, Part, Placed
 from aegui.imaging.text import digest, made_uid, natural
 
-Treat = Literal["denoise", "view", "list"]
-
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_LISTED = {
-    "SEG": "Segmentation: not a scan.",
-    "RTDOSE": "Radiotherapy dose: not a scan.",
-    "SM": "Microscopy: not read.",
-    "PR": "Presentation state: not a scan.",
-    "SR": "Structured report: not a scan.",
-    "REG": "Registration: not a scan.",
-    "RWV": "Value mapping: not a scan.",
-}
-_PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
+_SLICED = ("CT", "MR", "PT")  # modalities whose slices are expected to say where they lie
 
 
 def gather(headers: Sequence[Header]) -> Iterator[tuple[list[Series], list[Skipped]]]:
@@ -77,6 +66,18 @@ def _without_doubles(members: list[Header]) -> tuple[list[Header], list[Skipped]
     return kept, skipped
 
 
+@dataclass(frozen=True)
+class _Volume:
+    """One volume: its slices, of `files` (one each) or all of the one file that is there."""
+
+    headers: tuple[Header, ...]
+    part: Part
+    loose: bool
+    several: bool
+    notes: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+
 def _build(members: list[Header]) -> list[Series]:
     first = members[0]
     missing = [name for name, uid in (("Study", first.study_uid), ("Series", first.series_uid)) if not uid]
@@ -88,261 +89,235 @@ def _build(members: list[Header]) -> list[Series]:
         notes.append(f"{' and '.join(missing)} UID missing: made from the files")
     if any(member.repaired for member in members):
         notes.append("SOP Instance UIDs taken from the file meta")
-    out: list[Series] = []
-    groups = _by_shape(members)
-    for group in groups:
-        out += _describe_group(group, uid, study, [*notes, *_shape_note(group, groups)])
-    return [replace(item, uid=uid if i == 0 else f"{uid}#{i + 1}") for i, item in enumerate(out)]
+    volumes = _classic([member for member in members if not _many(member)])
+    volumes += _of_files([volume for member in members if _many(member) for volume in _framed(member)])
+    return [_describe(volume, uid if i == 0 else f"{uid}#{i + 1}", study, notes) for i, volume in enumerate(volumes)]
 
 
-def _shape_note(group: list[Header], groups: list[list[Header]]) -> list[str]:
-    if len({(item[0].rows, item[0].columns) for item in groups}) > 1:
-        return [f"Slices of unequal size: {group[0].columns} × {group[0].rows} kept apart"]
-    if len({item[0].orientation for item in groups}) > 1:
-        return ["Slices of unequal orientation kept apart"]
-    return []
+def _many(header: Header) -> bool:
+    """Whether the file holds several slices."""
+    return header.several is not None and (header.frames > 1 or bool(header.several.tiles))
 
 
-def _by_shape(members: list[Header]) -> list[list[Header]]:
-    """Slices that can lie in one stack; the largest group first."""
-    groups: list[list[Header]] = []
-    for header in members:
-        for group in groups:
-            if _fits(header, group[0]):
-                group.append(header)
-                break
-        else:
-            groups.append([header])
-    return sorted(groups, key=lambda group: (-len(group), natural(group[0].file)))
-
-
-def _fits(a: Header, b: Header) -> bool:
-    if (a.rows, a.columns, a.samples, a.photometric, a.sop_class) != (
-        b.rows,
-        b.columns,
-        b.samples,
-        b.photometric,
-        b.sop_class,
-    ):
-        return False
-    if a.frames > 1 or b.frames > 1:
-        return False
-    if ("LOCALIZER" in a.image_type) != ("LOCALIZER" in b.image_type):
-        return False
-    return _near(a.orientation, b.orientation, 0.01) and _near(a.spacing, b.spacing, 0.005)
-
-
-def _near(a: Sequence[float] | None, b: Sequence[float] | None, limit: float) -> bool:
-    if a is None or b is None:
-        return a is b
-    return a == b or bool(np.allclose(a, b, atol=limit))
-
-
-# What tells repeats at one position apart, in the order tried; the word names a part of the series.
-_KEYS: tuple[tuple[str, Callable[[Header], Any]], ...] = (
-    ("Image type", lambda header: header.image_type),
-    ("Echo", lambda header: _numeric(text(header, "EchoTime") or text(header, "EchoNumbers"))),
-    ("b-value", lambda header: _numeric(text(header, "DiffusionBValue"))),
-    ("Repeat", lambda header: _numeric(text(header, "TemporalPositionIdentifier"))),
-    ("Phase", lambda header: _numeric(text(header, "TriggerTime"))),
-    ("Acquisition", lambda header: _numeric(text(header, "AcquisitionNumber"))),
-    ("Repeat", lambda header: _numeric(text(header, "AcquisitionTime"))),
-)
-
-
-def _numeric(value: str) -> tuple[int, float, str]:
-    try:
-        return (0, float(value), "")
-    except ValueError:
-        return (1, 0.0, value)
-
-
-def _repeats(group: list[Header]) -> list[tuple[str, list[Header]]]:
-    """(words, slices) of each volume in a stack where several slices share a position."""
-    if any(item.position is None for item in group) or group[0].orientation is None:
-        return [("", group)]
-    place = geo.places(geo.along_normal([p for h in group if (p := h.position)], group[0].orientation))
-    counts = np.bincount(place)
-    most = int(counts.max())
-    if most == 1 or len(counts) == 1:
-        return [("", group)]
-    chosen: list[Callable[[Header], Any]] = []
-    word = "Repeat"
-    for name, key in _KEYS:
-        trial = [*chosen, key]
-        labels = [tuple(part(header) for part in trial) for header in group]
-        kinds = set(labels)
-        if len(kinds) > most or len(kinds) == len({tuple(part(h) for part in chosen) for h in group}):
-            continue
-        chosen = trial
-        word = name
-        if len(set(zip(place.tolist(), labels, strict=True))) == len(group):
-            break
-    labels = [tuple(part(header) for part in chosen) for header in group]
-    order = sorted(range(len(group)), key=lambda i: (labels[i], _number(group[i]), natural(group[i].file)))
-    # What the keys leave together is dealt out by rank within its position.
-    ranks: dict[Any, int] = defaultdict(int)
-    parts: dict[Any, list[Header]] = defaultdict(list)
-    for i in order:
-        rank = ranks[(place[i], labels[i])]
-        ranks[(place[i], labels[i])] += 1
-        parts[(labels[i], rank)].append(group[i])
-    if any(label[1] > 0 for label in parts):
-        word = "Repeat"
-    keys = sorted(parts)
-    total = len(keys)
-    return [(f"{word} {i + 1} of {total}", parts[key]) for i, key in enumerate(keys)]
-
-
-def _number(header: Header) -> tuple[int, int]:
-    return (1, 0) if header.number is None else (0, header.number)
-
-
-def _describe_group(group: list[Header], uid: str, study: str, notes: list[str]) -> list[Series]:
-    if group[0].frames > 1:
-        return [_multiframe(group[0], uid, study, notes)]
-    out = []
-    for words, members in _repeats(group):
-        slices = _sorted(members)
-        item = _describe(slices, uid, study, notes)
-        out.append(replace(item, description=f"{item.description} · {words}".strip(" ·")) if words else item)
+def _classic(members: list[Header]) -> list[_Volume]:
+    """Volumes of files that hold one slice each."""
+    placed = [_placed(header, i) for i, header in enumerate(members)]
+    found = stacks.groups(placed)
+    out: list[_Volume] = []
+    for group in found:
+        for part in stacks.parts(group):
+            headers = tuple(members[item.source] for item in part.slices)
+            out.append(_Volume(headers, part, group.loose, False, _apart(group, found)))
     return out
 
 
-def _sorted(members: list[Header]) -> list[Header]:
-    if any(item.position is None for item in members) or members[0].orientation is None:
-        return sorted(members, key=lambda item: (_number(item), natural(item.file)))
-    distance = geo.along_normal([p for h in members if (p := h.position)], members[0].orientation)
-    place = geo.places(distance)
-    order = sorted(
-        range(len(members)),
-        key=lambda i: (place[i], _number(members[i]), text(members[i], "AcquisitionTime"), natural(members[i].file)),
-    )
-    return [members[i] for i in order]
+def _placed(header: Header, index: int) -> Placed:
+    order = (header.number is None, header.number or 0, text(header, "AcquisitionTime"), index)
+    shape = (header.rows, header.columns, header.samples, header.photometric, header.sop_class)
+    if header.several and header.several.frames:  # an enhanced object of one frame
+        return Placed(index, header.several.frames[0], shape, order, partial(_frame_marks, header, 0))
+    declared = ""
+    if header.modality == "MR":
+        declared = text(header, "ComplexImageComponent").upper() or text(header, "0043102F")
+    component = kinds.component(declared, header.image_type, header.modality)
+    frame = Frame(header.position, header.orientation, header.spacing, header.image_type, component)
+    return Placed(index, frame, shape, order, partial(_marks, header))
 
 
-def _describe(members: list[Header], uid: str, study: str, notes: list[str]) -> Series:
-    first = members[0]
-    middle = members[len(members) // 2]
-    positions = [item.position for item in members if item.position is not None]
-    if len(positions) < len(members) or first.orientation is None:
+def _marks(header: Header) -> dict[str, Value]:
+    """What tells slices of one place apart, by the names of acquisition."""
+    found: dict[str, Value] = {}
+    for name, keywords in (
+        ("te", ("EchoTime",)),
+        ("echo", ("EchoNumbers",)),
+        ("kvp", ("KVP",)),
+        ("inversion", ("InversionTime",)),
+        ("flip_angle", ("FlipAngle",)),
+        ("temporal", ("TemporalPositionIdentifier", "TemporalPositionIndex")),
+        ("trigger", ("TriggerTime", "NominalCardiacTriggerDelayTime")),
+        ("acquisition", ("AcquisitionNumber",)),
+        ("time", ("FrameReferenceTime",)),
+    ):
+        value = next((value for keyword in keywords if (value := number(header, keyword)) is not None), None)
+        if value is not None:
+            found[name] = value
+    if (weighting := b_value(header)) is not None:
+        found["b_value"] = weighting
+    axes = floats(header, "DiffusionGradientOrientation", 3)
+    named = text(header, "SequenceName")
+    if axes or "#" in named:  # Siemens numbers the directions: ep_b1000#12
+        found["gradient"] = "\\".join(f"{axis:g}" for axis in axes) if axes else named
+    if kernel := "\\".join(texts(header, "ConvolutionKernel")):
+        found["kernel"] = kernel
+    if "time" not in found and (when := text(header, "AcquisitionTime")):
+        found["time"] = text(header, "AcquisitionDate") + when
+    return found
+
+
+def _framed(header: Header) -> list[_Volume]:
+    """Volumes of a file that holds several slices."""
+    several = header.several
+    assert several is not None
+    placed = [Placed(i, frame, (), (i,), partial(_frame_marks, header, i)) for i, frame in enumerate(several.frames)]
+    found = stacks.groups(placed)
+    return [
+        _Volume((header,), part, group.loose, True, _apart(group, found))
+        for group in found
+        for part in stacks.parts(group)
+    ]
+
+
+def _frame_marks(header: Header, index: int) -> Mapping[str, Value]:
+    assert header.several is not None
+    # Tiles have no functional groups; a mosaic is told from others by the elements of its file.
+    return {**(_marks(header) if header.several.tiles else {}), **header.several.frames[index].marks}
+
+
+def _of_files(volumes: list[_Volume]) -> list[_Volume]:
+    """Name what tells volumes of several files apart, where they lie at the same places."""
+    same: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for i, volume in enumerate(volumes):
+        frames = [item.frame for item in volume.part.slices]
+        ends = tuple(_rounded(frame.position) for frame in (frames[0], frames[-1]))
+        if None not in ends:
+            key = (*ends, len(frames), volume.headers[0].rows, volume.headers[0].columns, volume.part.words)
+            same[key].append(i)
+    out = list(volumes)
+    for members in same.values():
+        if len({volumes[i].headers[0].file for i in members}) < 2:
+            continue
+        heads = []
+        for i in members:
+            header, item = volumes[i].headers[0], volumes[i].part.slices[0]
+            order = (header.number is None, header.number or 0, text(header, "AcquisitionTime"), i)
+            heads.append(Placed(i, item.frame, (), order, item.marks))
+        for part in stacks.moments(heads):
+            for item in part.slices:
+                out[item.source] = replace(volumes[item.source], words=part.words)
+    return out
+
+
+def _rounded(position: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    return None if position is None else tuple(round(value, 1) for value in position)
+
+
+def _apart(group: Group, found: Sequence[Group]) -> tuple[str, ...]:
+    """Why slices of one series are not in one stack, in words."""
+    if len(found) == 1:
+        return ()
+    sizes = {item.slices[0].shape[:2] for item in found}
+    if len(sizes) > 1:
+        rows, columns = group.slices[0].shape[:2]
+        return (f"Slices of unequal size: {columns} × {rows} kept apart",)
+    frames = [item.slices[0].frame for item in found]
+    differ = []
+    if len({frame.orientation for frame in frames}) > 1:
+        differ.append("orientation")
+    if len({frame.spacing for frame in frames}) > 1:
+        differ.append("pixel size")
+    return (f"Slices of unequal {' and '.join(differ)} kept apart",) if differ else ()
+
+
+def _describe(volume: _Volume, uid: str, study: str, notes: Sequence[str]) -> Series:
+    slices = volume.part.slices
+    first, middle = volume.headers[0], volume.headers[len(volume.headers) // 2]
+    frame = slices[len(slices) // 2].frame
+    several = first.several
+    positions = [item.frame.position for item in slices if item.frame.position is not None]
+    if len(positions) < len(slices) or frame.orientation is None or volume.loose:
         positions = []
-    between = None if positions else number(middle, "SpacingBetweenSlices")
-    shape = geo.geometry(positions, first.orientation, first.spacing or other_spacing(middle), between)
-    warnings = [*notes]
-    if len(members) == 1:
-        warnings.append("One slice only")
+    spacing = frame.spacing or first.spacing or other_spacing(middle)
+    between = several.between if several else number(middle, "SpacingBetweenSlices")
+    shape = geo.geometry(positions, frame.orientation, spacing, None if positions else between)
+    warnings = [*notes, *volume.notes, *_warnings(volume, bool(positions))]
     warnings += geo.warnings_for(shape, first.modality)
-    return _series(first, tuple(item.file for item in members), len(members), shape, middle, uid, study, warnings)
+    treat, reason = kinds.treatment(middle, frame)
+    if several and several.problem and treat == "denoise":
+        treat, reason = "view", several.problem
+    warnings += _marked(middle)
+    if several is None:
+        taken, rescale = acquisition(middle), rescale_of(middle)
+    else:
+        # Most elements of a mosaic are those of a classic file.
+        taken = {**several.acquisition, **(acquisition(middle) if several.tiles else {})}
+        rescale = several.rescale[slices[0].source if volume.several else 0]
+    words = " · ".join((first.description, *volume.part.words, *volume.words)).strip(" ·")
+    tiled = several is not None and bool(several.tiles)
+    return Series(
+        uid=uid,
+        study_uid=study,
+        patient=first.patient or digest("folder", first.file.parent.resolve()),
+        label="",
+        study_date=first.study_date,
+        modality=first.modality,
+        description=words,
+        form="dicom",
+        files=tuple(header.file for header in volume.headers),
+        rows=several.rows if several and tiled else first.rows,
+        columns=several.columns if several and tiled else first.columns,
+        slices=len(slices),
+        geometry=shape,
+        unit=unit_of(middle, first.modality, _quantity(middle, frame), rescale, "LOCALIZER" in frame.image_type),
+        channels=3 if first.samples == 3 or first.photometric == "PALETTE COLOR" else 1,
+        bits=first.bits,
+        acquisition=taken | _told(frame, volume.part.marks or {}),
+        warnings=tuple(warnings),
+        treat=treat,
+        reason=reason,
+        frames=tuple(item.source for item in slices) if volume.several else (),
+        mosaic=several.tiles if several and tiled else 0,
+    )
 
 
-def _multiframe(header: Header, uid: str, study: str, notes: list[str]) -> Series:
-    frames = header.several
-    assert frames is not None
-    shape = geo.geometry(
-        [] if frames.positions is None else [frames.positions[i] for i in frames.order],
-        frames.orientation,
-        frames.spacing or header.spacing or other_spacing(header),
-        frames.between,
-    )
-    warnings = list(notes)
-    volume = len(geo.along_normal(shape.positions, shape.orientation)) and len(
-        set(geo.places(geo.along_normal(shape.positions, shape.orientation)).tolist())
-    )
-    if volume and volume < header.frames:
-        warnings.append(f"{header.frames} frames at {volume} positions, one volume after the other")
-    warnings += geo.warnings_for(replace(shape, positions=shape.positions[:volume]), header.modality)
-    return _series(header, (header.file,), header.frames, shape, header, uid, study, warnings, frames.problem)
+def _quantity(header: Header, frame: Frame) -> str:
+    return (frame.quantity or text(header, "RescaleType")).upper()
+
+
+def _told(frame: Frame, marks: Mapping[str, Value]) -> dict[str, Any]:
+    """What the frames of this volume say of themselves."""
+    found: dict[str, Any] = {
+        name: plain(value) if isinstance(value, float | int) else value
+        for name, value in {**marks, **frame.marks}.items()
+        if name != "time" or name in frame.marks
+    }
+    if frame.image_type:
+        found["image_type"] = "\\".join(frame.image_type)
+    if frame.component:
+        found["component"] = frame.component
+    return found
+
+
+def _warnings(volume: _Volume, placed: bool) -> list[str]:
+    found = []
+    count = len(volume.part.slices)
+    if count == 1:
+        found.append("One slice only")
+    if volume.loose:
+        found.append("Every slice has an orientation of its own")
+    elif not placed and count > 1 and volume.headers[0].modality in _SLICED and not volume.several:
+        found.append("Slice positions are not told: sorted by number")
+    if volume.part.doubled:
+        slices = "1 slice" if volume.part.doubled == 1 else f"{volume.part.doubled} slices"
+        found.append(f"{slices} at positions already taken kept apart")
+    return found
+
+
+def _marked(header: Header) -> list[str]:
+    found = []
+    if text(header, "LossyImageCompression") == "01":
+        found.append("Lossy compression")
+    if text(header, "BurnedInAnnotation").upper() == "YES":
+        found.append("Text is burned into the image")
+    made = header.get("ContributingEquipmentSequence") or ()
+    if any(text(item, "ManufacturerModelName") == "aegui" for item in made):
+        found.append(DERIVED_HERE)
+    return found
 
 
 def other_spacing(dataset: Source) -> tuple[float, float] | None:
     """Pixel size where Pixel Spacing is absent: at the detector, or of a digitised film."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        try:
-            y, x = (float(value) for value in dataset.get(keyword) or ())
-        except (TypeError, ValueError):
-            continue
-        if y > 0 and x > 0:
-            return (y, x)
+        pair = floats(dataset, keyword, 2)
+        if pair and min(pair) > 0:
+            return (pair[0], pair[1])
     return None
-
-
-def _series(
-    first: Header,
-    files: tuple[Path, ...],
-    slices: int,
-    shape: Any,
-    full: Header,
-    uid: str,
-    study: str,
-    warnings: list[str],
-    problem: str = "",
-) -> Series:
-    treat, reason = _treatment(first, full)
-    if problem and treat == "denoise":
-        treat, reason = "view", problem
-    if text(full, "LossyImageCompression") == "01":
-        warnings.append("Lossy compression")
-    if text(full, "BurnedInAnnotation").upper() == "YES":
-        warnings.append("Text is burned into the image")
-    if any(text(item, "ManufacturerModelName") == "aegui" for item in full.get("ContributingEquipmentSequence") or ()):
-        warnings.append(DERIVED_HERE)
-    patient = first.patient or digest("folder", first.file.parent.resolve())
-    return Series(
-        uid=uid,
-        study_uid=study,
-        patient=patient,
-        label="",
-        study_date=first.study_date,
-        modality=first.modality,
-        description=first.description,
-        form="dicom",
-        files=files,
-        rows=first.rows,
-        columns=first.columns,
-        slices=slices,
-        geometry=shape,
-        unit=_unit(first, full),
-        channels=3 if first.samples == 3 or first.photometric == "PALETTE COLOR" else 1,
-        bits=first.bits,
-        acquisition=first.several.acquisition if first.several else acquisition(full),
-        warnings=tuple(warnings),
-        treat=treat,
-        reason=reason,
-    )
-
-
-def _unit(header: Header, full: Header) -> str:
-    if header.modality == "CT" and "LOCALIZER" not in header.image_type:
-        # "US" (unspecified) is what reformatted CT often says; other words name other quantities (Z_EFF, PCT …).
-        return "HU" if text(full, "RescaleType").upper() in ("", "HU", "US") else ""
-    if header.modality == "PT":
-        return {"BQML": "Bq/ml", "CNTS": "counts", "GML": "g/ml"}.get(text(full, "Units").upper(), "")
-    return ""
-
-
-def _treatment(header: Header, full: Header) -> tuple[Treat, str]:
-    """What may be done with a series, and why not more."""
-    if header.modality in _LISTED:
-        return "list", _LISTED[header.modality]
-    if header.bits == 1 or full.get("BitsAllocated") == 1:
-        return "list", "One-bit image: not a scan."
-    if header.samples not in (1, 3):
-        return "list", f"{header.samples} values per pixel: not read."
-    if header.photometric == "PALETTE COLOR":
-        return "view", "Palette colours: shown, not denoised."
-    if header.samples == 3 or header.photometric.startswith(("RGB", "YBR")):
-        return "view", "Colour: shown, not denoised."
-    if "LOCALIZER" in header.image_type or "SCOUT" in header.image_type:
-        return "view", "Localizer: shown, not denoised."
-    if header.sop_class.startswith(_SECONDARY_CAPTURE):
-        return "view", "Secondary capture: shown, not denoised."
-    if header.sop_class == _PARAMETRIC_MAP:
-        return "view", "Parametric map: shown, not denoised."
-    if whole(full, "BitsAllocated", 16) not in (8, 16, 32):
-        return "list", "Unusual bit layout: not read."
-    if header.high_bit not in (-1, header.bits - 1):
-        return "list", "Unusual bit layout: not read."
-    if "ModalityLUTSequence" in full:
-        return "view", "Values through a look-up table: shown, not denoised."
-    return "denoise", ""

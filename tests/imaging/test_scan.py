@@ -231,7 +231,7 @@ def test_localizers_captures_and_colour_can_be_seen_but_not_denoised(tmp_path: P
         "scout": ("view", "Localizer: shown, not denoised."),
         "capture": ("view", "Secondary capture: shown, not denoised."),
         "palette.dcm": ("view", "Palette colours: shown, not denoised."),
-        "rgb.dcm": ("view", "Colour: shown, not denoised."),
+        "rgb.dcm": ("view", "Colour ultrasound: shown, not denoised."),
         "seg.dcm": ("list", "Segmentation: not a scan."),
     }
 
