@@ -5,17 +5,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal, Slot
-from PySide6.QtGui import QImage, QPixmap
 
 from aegui.events import Event, SeriesDone, SeriesStarted, SliceDone, Warned
-from aegui.gui import slices
 from aegui.gui.job import Job
 from aegui.gui.session import Session
 from aegui.gui.widgets.model_chooser import unfit
@@ -27,7 +24,6 @@ from aegui.models import Card
 if TYPE_CHECKING:
     from aegui.workflow import SeriesResult
 
-THUMB = 32
 SURE = 3  # slices before a time left is shown
 
 
@@ -44,9 +40,15 @@ class Options:
 
 
 class Batch(QObject):
-    """Owns the queue. changed: counts, progress or state. ended: the report. failed: why nothing could run."""
+    """Owns the queue.
+
+    changed: rows, counts or state. advanced: one more slice. series_done: an entry. ended: the report.
+    failed: why nothing could run.
+    """
 
     changed = Signal()
+    advanced = Signal()
+    series_done = Signal(object)
     ended = Signal(object)
     failed = Signal(object)
 
@@ -61,20 +63,23 @@ class Batch(QObject):
         self._skipped: tuple[Skipped, ...] = ()
         self._results: dict[str, SeriesResult] = {}
         self._added: dict[str, Series] = {}
+        self._planned: frozenset[str] = frozenset()  # what the running job will come to
         self._gaps: deque[float] = deque(maxlen=40)
         self._last = 0.0
-        self._thumbs: slices.SliceLane | None = None
+        session.insisted_changed.connect(self._judge)
 
     # ---- the queue
     def set_series(self, series: Iterable[Series]) -> None:
         """What the project holds; series added by hand stay, known ones keep their state."""
         wanted = {one.uid: one for one in series} | self._added
         known = {entry.series.uid: entry for entry in self.model.entries}
-        if list(wanted) == list(known):
+        if list(wanted) == list(known) and all(known[uid].series is one for uid, one in wanted.items()):
             return
-        self.model.set_entries([known.get(uid) or Entry(one) for uid, one in wanted.items()])
+        entries = [known.get(uid) or Entry(one) for uid, one in wanted.items()]
+        for entry in entries:
+            entry.series = wanted[entry.series.uid]  # scanned anew, it may read differently
+        self.model.set_entries(entries)
         self._judge()
-        self._load_thumbs()
 
     def add_series(self, series: Iterable[Series], skipped: Iterable[Skipped] = ()) -> None:
         """Queue the series of another folder."""
@@ -83,48 +88,81 @@ class Batch(QObject):
         self._skipped += tuple(skipped)
         self.model.add([Entry(one) for one in fresh])
         self._judge()
-        self._load_thumbs()
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Files of the project and of folders added here that are in no series."""
+        return tuple({one.file: one for one in (*self._session.skipped, *self._skipped)}.values())
 
     def remove(self, entries: Iterable[Entry]) -> None:
         """Take rows out; the running one stays, and so do rows whose turn is planned."""
-        for entry in list(entries):
-            if entry.status != "running" and not (self.running and entry.status == "waiting"):
-                self._added.pop(entry.series.uid, None)
-                self.model.remove(entry)
+        gone = [entry for entry in entries if not self.planned(entry)]
+        for entry in gone:
+            self._added.pop(entry.series.uid, None)
+        self.model.remove(gone)
         self.changed.emit()
+
+    def planned(self, entry: Entry) -> bool:
+        """Whether the running job works on it or will."""
+        return entry.series.uid in self._planned and entry.status in ("running", "waiting")
 
     def set_card(self, card: Card | None) -> None:
         """The model changed: decide again who is skipped, and run everything anew."""
         self._card = card
         if not self.running:
             for entry in self.model.entries:
-                entry.included = False
+                if entry.series.treat == "denoise":
+                    entry.included = False
                 if entry.status in ("done", "flagged", "failed"):
-                    entry.status, entry.reason, entry.done, entry.flagged = "waiting", "", 0, ()
+                    entry.reset()
         self._judge()
 
-    def include(self, entry: Entry) -> None:
-        """Denoise it although the model was made for something else."""
-        self.model.update_entry(entry, included=True, status="waiting", reason="Included by you")
-        self.changed.emit()
+    def include(self, entries: Iterable[Entry], on: bool = True) -> None:
+        """Denoise them although they are left out by default; or leave them out again."""
+        chosen = list(entries)
+        for entry in chosen:
+            entry.included = on
+        # What the project holds it also remembers, and shows on Scans.
+        self._session.insist([entry.series.uid for entry in chosen], on)
+        self._judge()
+
+    def run_again(self) -> None:
+        """Everything that was denoised waits once more."""
+        for entry in self.model.entries:
+            if entry.status in ("done", "flagged"):
+                entry.reset()
+        self._judge()
 
     def retry(self, entry: Entry) -> None:
         """Queue a failed series again."""
-        self.model.update_entry(entry, status="waiting", reason="", done=0, flagged=())
+        entry.reset()
+        self._judge()
         self.changed.emit()
         if not self.running and self._options is not None:
             self.start(self._options)
 
+    @Slot()
     def _judge(self) -> None:
+        """Who waits and who is left out, and why."""
+        ours = {series.uid for series in self._session.series}
         for entry in self.model.entries:
-            if entry.status not in ("waiting", "skipped") or entry.included:
-                continue
             series = entry.series
-            if series.treat != "denoise":
-                entry.status, entry.reason, entry.can_include = "skipped", series.reason or "Not for denoising", False
+            if series.treat == "view" and series.uid in ours:
+                entry.included = series.uid in self._session.insisted
+            if entry.status not in ("waiting", "skipped") or series.uid in self._planned:
                 continue
-            reason = unfit(self._card, series.modality)
-            entry.status, entry.reason, entry.can_include = "skipped" if reason else "waiting", reason, bool(reason)
+            if series.treat == "denoise":
+                why = unfit(self._card, series.modality)
+            else:
+                why = series.reason or "Not an image to denoise"
+            entry.can_include = bool(why) and series.treat != "list"
+            entry.included = entry.included and entry.can_include
+            if why and not entry.included:
+                entry.status, entry.reason = "skipped", why
+            elif why:
+                entry.status, entry.reason = "waiting", f"{why}; included by you"
+            elif entry.status == "skipped":
+                entry.reset()
         self.model.refresh()
         self.changed.emit()
 
@@ -146,7 +184,7 @@ class Batch(QObject):
         included = frozenset(entry.series.uid for entry in self.model.entries if entry.included)
         if self._options is not None and options.output != self._options.output:
             self._results.clear()
-        earlier = tuple(self._results.values())
+        earlier, skipped = tuple(self._results.values()), self.skipped
 
         def work() -> Iterator[Event]:
             from aegui import workflow
@@ -159,7 +197,7 @@ class Batch(QObject):
                 noise_level=options.noise_level,
                 rules=options.rules,
                 device=options.device,
-                skipped=self._skipped,
+                skipped=skipped,
                 include=included,
                 earlier=earlier,
             )
@@ -170,6 +208,7 @@ class Batch(QObject):
         if job is None:
             return False
         self._job, self._options, self.stopped = job, options, False
+        self._planned = frozenset(series.uid for series in waiting)
         self._gaps.clear()
         self.model.pace = None
         job.event.connect(self._on_event)
@@ -215,11 +254,14 @@ class Batch(QObject):
                     self.model.pace = float(np.mean(self._gaps))
                 entry = self.model.find(uid)
                 self._update(uid, done=max(index + 1, entry.done if entry else 0))
-                self.changed.emit()
+                self.advanced.emit()
             case SeriesDone(uid=uid, result=result):
                 self._results[uid] = result
                 self._take(uid, result)
                 self.changed.emit()
+                entry = self.model.find(uid)
+                if entry is not None:
+                    self.series_done.emit(entry)
             case Warned(message=message, hint=hint):
                 self._session.toast.emit("warn", message, hint)
 
@@ -239,12 +281,13 @@ class Batch(QObject):
             reason=result.reason,
             seconds=result.seconds,
             flagged=tuple(result.flagged_slices),
+            clipped=result.clipped,
             output=result.output,
             done=entry.series.slices if ok else entry.done,
         )
 
     def _close(self) -> None:
-        self._job = None
+        self._job, self._planned = None, frozenset()
         for entry in self.model.entries:
             if entry.status == "running":
                 reason = "Stopped, not written" if self.stopped else "Not finished, not written"
@@ -279,55 +322,10 @@ class Batch(QObject):
 
     # ---- figures
     def progress(self) -> tuple[int, int]:
-        """Slices denoised and slices in all, of what is not skipped or failed."""
-        counted = [entry for entry in self.model.entries if entry.status not in ("skipped", "failed")]
-        return sum(entry.done for entry in counted), sum(entry.series.slices for entry in counted)
+        """Slices denoised and slices in all, of what is neither skipped nor failed."""
+        return self.model.progress()
 
     def seconds_left(self) -> float | None:
         """None until it can be told."""
         done, total = self.progress()
         return None if self.model.pace is None or not self.running else (total - done) * self.model.pace
-
-    # ---- pictures
-    def _load_thumbs(self) -> None:
-        entries = [entry for entry in self.model.entries if entry.thumb is None]
-        if self._thumbs is not None:
-            self._thumbs.end()
-            self._thumbs = None
-        if not entries:
-            return
-        series = [entry.series for entry in entries]
-
-        @contextmanager
-        def opened() -> Iterator[slices.Fetch]:
-            from aegui import imaging
-
-            yield lambda index: (series[index].uid, imaging.thumbnail(series[index], THUMB * 2))
-
-        lane = slices.SliceLane(opened, len(series), keep=0)
-        lane.ready.connect(self._on_thumb)
-        lane.sweep()
-        self._thumbs = slices.start(lane)
-
-    @Slot(int, object)
-    def _on_thumb(self, _index: int, value: Any) -> None:
-        uid, pixels = value
-        entry = self.model.find(uid)
-        if entry is not None:
-            self.model.update_entry(entry, thumb=to_pixmap(pixels))
-
-    def release(self) -> None:
-        """End the thread that draws thumbnails."""
-        if self._thumbs is not None:
-            self._thumbs.end()
-
-
-def to_pixmap(pixels: np.ndarray) -> QPixmap:
-    """Grey or RGB bytes, (rows, columns) or (rows, columns, 3), padded to a square."""
-    side = max(pixels.shape[:2])
-    square = np.zeros((side, side, *pixels.shape[2:]), np.uint8)
-    top, left = (side - pixels.shape[0]) // 2, (side - pixels.shape[1]) // 2
-    square[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-    kind = QImage.Format.Format_RGB888 if square.ndim == 3 else QImage.Format.Format_Grayscale8
-    image = QImage(square.tobytes(), side, side, side * (3 if square.ndim == 3 else 1), kind)
-    return QPixmap.fromImage(image.copy())

@@ -8,6 +8,7 @@ from typing import Literal
 from aegui import paths
 from aegui.errors import UserError
 from aegui.gui.session import Role, Session
+from aegui.imaging import OutputRules
 from aegui.recipes import recipe as recipes
 from aegui.spec import Spec, knob
 
@@ -28,6 +29,7 @@ class Project(Spec):
     initial: Literal["pretrained", "random"] = knob("pretrained", title="Start from", help="Weights to start from")
     preset: str = knob("", title="Preset", help="Recipe the values started from")
     recipe: recipes.Recipe | None = knob(None, title="Recipe", help="All values")
+    output: OutputRules | None = knob(None, title="Output", help="How denoised series are written")
     run: str = knob("", title="Run", help="Folder of the last run")
     accepted: bool | None = knob(None, title="Accepted", help="Review's verdict")
 
@@ -45,6 +47,7 @@ def of(session: Session) -> Project:
         initial=session.initial,
         preset=session.preset.id,
         recipe=session.recipe,
+        output=session.output,
         run=str(session.run_folder or ""),
         accepted=session.accepted,
     )
@@ -92,6 +95,7 @@ def apply(session: Session, project: Project) -> None:
         initial=project.initial,
         preset=_preset(project),
         recipe=project.recipe or session.recipe,
+        output=project.output or session.output,
         run_folder=Path(project.run) if project.run else None,
         accepted=project.accepted,
     )

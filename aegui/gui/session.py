@@ -12,6 +12,7 @@ from PySide6.QtGui import QUndoCommand, QUndoStack
 from aegui import settings as stored
 from aegui.errors import UserError
 from aegui.gui.job import Lanes
+from aegui.imaging import OutputRules
 from aegui.imaging.series import ScanResult, Series, Skipped
 from aegui.recipes import recipe as recipes
 from aegui.recipes.parts import PairedTargets
@@ -47,6 +48,7 @@ class Session(QObject):
     device_changed = Signal()
     result_changed = Signal()  # a run ended, or another one was opened
     review_changed = Signal()  # accepted or rejected
+    output_changed = Signal()  # how denoised series are written
     project_changed = Signal()  # file, name, or whether everything is saved
     page_requested = Signal(str)  # "scans" | "recipe" | "train" | "review" | "deliver"
     page_state_changed = Signal()  # some page's rail state or subtitle may read differently
@@ -76,7 +78,7 @@ class Session(QObject):
         self.roles: dict[str, Role] = {}
         self.labels: dict[str, str] = {}  # series uid or file → class
         self.label_file: Path | None = None
-        self.found_pairs: tuple[Any, ...] = ()  # workflow.Pair, proposed
+        self.found_pairs: tuple[Any, ...] = ()  # workflow.Pair: proposed clean partners, for looking at only
         self.pairs: tuple[Any, ...] = ()  # confirmed by the user
         self.ignored: frozenset[str] = frozenset()  # keys of proposals the user does not want
         self.insisted: frozenset[str] = frozenset()  # uids of view-only series to denoise all the same
@@ -91,6 +93,7 @@ class Session(QObject):
         self.train_job: Any = None  # the workflow.TrainJob asked for; Train starts it when shown
         self.accepted: bool | None = None
         self.strength = 1.0
+        self.output: OutputRules = self.settings.output
         self.look: tuple[Series, int] | None = None  # what Review shows next: a series and a slice of it
         self.denoise_directly = False  # “Denoise now” was chosen: Scans leads to Deliver
         self.project_file: Path | None = None
@@ -99,6 +102,7 @@ class Session(QObject):
             signal.connect(self._touch)
         for signal in (self.recipe_changed, self.result_changed, self.review_changed, self.insisted_changed):
             signal.connect(self._touch)
+        self.output_changed.connect(self._touch)
 
     # ---- what others ask
     def role(self, uid: str) -> Role:
@@ -198,11 +202,6 @@ class Session(QObject):
         chosen = frozenset(s.uid for s in self.series if s.treat == "view").intersection(uids)
         self._change("insisted", self.insisted | chosen if on else self.insisted - chosen, "Denoise anyway")
 
-    def propose_pairs(self, pairs: Sequence[Any]) -> None:
-        """Pairs found in the folder; nothing uses them before `set_pairs`."""
-        self.found_pairs = tuple(pairs)
-        self.pairs_changed.emit()
-
     def set_pairs(self, pairs: Sequence[Any]) -> None:
         """The user confirmed these pairs (empty: undid them); roles follow, and one undo takes both back.
 
@@ -228,10 +227,13 @@ class Session(QObject):
             self._change("recipe", self.recipe.model_copy(update={"targets": self.preset.targets}), "What to learn")
         self.undo.endMacro()
 
-    def ignore_proposal(self, key: str, on: bool = True) -> None:
-        """Do not offer these pairs again, or do (undoable)."""
-        words = "Ignore pairs" if on else "Offer pairs again"
-        self._change("ignored", self.ignored | {key} if on else self.ignored - {key}, words)
+    def ignore_proposal(self, key: str) -> None:
+        """Do not offer these pairs again (undoable)."""
+        self._change("ignored", self.ignored | {key}, "Ignore pairs")
+
+    def offer_again(self) -> None:
+        """Offer what was ignored (undoable)."""
+        self._change("ignored", frozenset(), "Offer pairs again")
 
     def _fitted(self, recipe: recipes.Recipe) -> recipes.Recipe:
         """Confirmed pairs are what is learnt from, as on the command line; the form still offers added noise."""
@@ -284,6 +286,13 @@ class Session(QObject):
             self.model_changed.emit()
         self.result_changed.emit()
 
+    def set_output(self, rules: OutputRules) -> None:
+        """How denoised series are written; remembered."""
+        if rules != self.output:
+            self.output = rules
+            self.change_settings(output=rules)
+            self.output_changed.emit()
+
     def set_accepted(self, accepted: bool | None) -> None:
         """Review's verdict on the model."""
         self.accepted = accepted
@@ -331,6 +340,7 @@ class Session(QObject):
             signal.emit()
         for signal in (self.recipe_changed, self.result_changed, self.review_changed, self.insisted_changed):
             signal.emit()
+        self.output_changed.emit()
 
     def mark_saved(self, file: Path) -> None:
         """Everything up to now is in this file."""
@@ -344,7 +354,7 @@ class Session(QObject):
         self.model_ref, self.preset, self.result, self.run_folder = "", recipes.shipped()[0], None, None
         self.recipe, self.accepted, self.train_job, self.initial = self.preset, None, None, "pretrained"
         self.recipe_problems, self.denoise_directly, self.strength = (), False, 1.0
-        self.ignored, self.insisted = frozenset(), frozenset()
+        self.ignored, self.insisted, self.output = frozenset(), frozenset(), self.settings.output
         self.undo.clear()
         self._announce_all()
         self.project_file, self.saved = None, True

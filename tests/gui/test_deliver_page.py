@@ -75,8 +75,8 @@ def cut_short(series: Series) -> bytes:
 
 
 def test_everything_in_the_queue_is_denoised_and_reported(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
-    assert page.run.text().strip() == "Denoise all"
-    qtbot.mouseClick(page.run, Qt.MouseButton.LeftButton)
+    assert page.bar.run.text().strip() == "Denoise all"
+    qtbot.mouseClick(page.bar.run, Qt.MouseButton.LeftButton)
     finished(qtbot, page)
     assert [one.status for one in page.batch.model.entries] in (["done"] * 2, ["flagged"] * 2, ["done", "flagged"])
     report = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -84,7 +84,7 @@ def test_everything_in_the_queue_is_denoised_and_reported(page: DeliverPage, qtb
     written = generated.scanned(tmp_path / "out").series
     assert sorted(one.description for one in written) == ["Thick_DN", "Thin_DN"]
     assert page.rail_state() == ("done", "2 series")
-    assert page.done_words.text() == "2 of 2 denoised"
+    assert page.progress.done_words.text() == "2 of 2 denoised"
 
 
 def test_a_failed_series_is_shown_with_its_reason_and_the_queue_goes_on(page: DeliverPage, qtbot: Any) -> None:
@@ -97,7 +97,7 @@ def test_a_failed_series_is_shown_with_its_reason_and_the_queue_goes_on(page: De
     assert first.series.files[1].name in text(page, first, REASON)
     assert first.action == "Retry"
     assert other.status in ("done", "flagged")
-    assert "1 failed" in page.counts.text()
+    assert "1 failed" in page.bar.counts.text()
     assert page.rail_state() == ("warn", "1 failed")
 
 
@@ -109,7 +109,7 @@ def test_retry_runs_a_repaired_series_alone(page: DeliverPage, qtbot: Any, tmp_p
     first.series.files[1].write_bytes(whole)
     started: list[object] = []
     page.session.lanes.started.connect(started.append)
-    page.view.acted.emit(first, "Retry")
+    page.view.acted.emit([first], "Retry")
     finished(qtbot, page)
     assert first.status in ("done", "flagged")
     assert len(generated.scanned(tmp_path / "out").series) == 2
@@ -128,7 +128,7 @@ def test_another_modality_than_the_models_is_skipped_unless_included(
     page.start()
     finished(qtbot, page)
     assert volume.status == "skipped"
-    page.view.acted.emit(volume, "Include")
+    page.view.acted.emit([volume], "Denoise anyway")
     assert volume.status == "waiting"
     page.start()
     finished(qtbot, page)
@@ -170,7 +170,7 @@ def test_stop_keeps_what_is_finished_and_leaves_the_rest_waiting(page: DeliverPa
     def stop_in_the_second(event: object) -> None:
         if isinstance(event, SliceDone) and event.uid == page.batch.model.entries[1].series.uid and not seen:
             seen.append(("stopped", event.uid))
-            page.stop.click()
+            page.bar.stop.click()
 
     page.start()
     job = page.session.lanes.job()
@@ -182,7 +182,7 @@ def test_stop_keeps_what_is_finished_and_leaves_the_rest_waiting(page: DeliverPa
     assert second.status == "waiting"
     assert second.reason == "Stopped, not written"
     assert len(generated.scanned(tmp_path / "out").series) == 1
-    assert page.run.isEnabled()
+    assert page.bar.run.isEnabled()
 
 
 def test_pause_holds_the_queue_until_it_is_resumed(page: DeliverPage, qtbot: Any, monkeypatch: Any) -> None:
@@ -204,14 +204,14 @@ def test_pause_holds_the_queue_until_it_is_resumed(page: DeliverPage, qtbot: Any
     page.start()
     gate.release()
     qtbot.waitUntil(lambda: first.done == 1, timeout=10_000)
-    assert page.left_words.text() == ""  # too early to tell
+    assert page.progress.left_words.text() == ""  # too early to tell
     page.toggle_pause()
-    assert page.pause.text().strip() == "Resume queue"
-    assert page.left_words.text() == "Paused"
+    assert page.bar.pause.text().strip() == "Resume queue"
+    assert page.progress.left_words.text() == "Paused"
     gate.release(7)
     qtbot.wait(100)
     assert first.done <= 2
-    page.pause.click()
+    page.bar.pause.click()
     finished(qtbot, page)
     assert [first.status, second.status] == ["done", "done"]
     assert text(page, first, 4) == "0:02"
@@ -262,7 +262,7 @@ def test_arriving_without_a_run_finds_a_model_and_an_output_folder(
     assert session.model_ref
     assert made.exports.chooser.currentText()
     assert made.options.folder.text() == str(tmp_path / "scans_denoised")
-    assert made.run.isEnabled()
+    assert made.bar.run.isEnabled()
     assert "“Thin_DN”" in made.example.text()
     made.release()
     slices.end_all()

@@ -5,23 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QUrl, Slot
+from PySide6.QtCore import Qt, QUrl, Slot
 from PySide6.QtGui import QAction, QDesktopServices, QDragEnterEvent, QDropEvent, QKeySequence
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from aegui import paths
 from aegui.errors import UserError
-from aegui.gui import reports, theme
+from aegui.gui import dialogs, outlook, reports
 from aegui.gui.batch import Batch, Options
+from aegui.gui.insisting import ask_to_denoise
+from aegui.gui.outlook import TextSearch
 from aegui.gui.pages.base import Page, RailState
 from aegui.gui.session import Session
+from aegui.gui.thumbs import Thumbnails
+from aegui.gui.toasts import announce
+from aegui.gui.widgets import queue
 from aegui.gui.widgets.basic import STRETCH, ElidedLabel, Note, button, card, column, holder, icon_label, label, row
 from aegui.gui.widgets.export_panel import ExportPanel
+from aegui.gui.widgets.left_out import LeftOut
 from aegui.gui.widgets.model_chooser import card_of, title_of
 from aegui.gui.widgets.output_options import OutputOptions
-from aegui.gui.widgets.queue import Entry, clock
+from aegui.gui.widgets.queue import Entry
+from aegui.gui.widgets.queue_bar import QueueBar, QueueProgress
 from aegui.gui.widgets.queue_view import QueueView
-from aegui.gui.widgets.states import bar, dropped_paths
+from aegui.gui.widgets.states import dropped_paths
+from aegui.imaging import OutputRules
+from aegui.imaging.series import Series
 
 
 class DeliverPage(Page):
@@ -33,33 +42,35 @@ class DeliverPage(Page):
     help = (
         "Left, save the model for other programs; each file is loaded again and compared with the model. "
         "Right, denoise whole folders: every series is written as a new one, originals are never changed, "
-        "and one bad series never stops the others. Look opens a flagged series in Review."
+        "and one bad series never stops the others. Look opens a flagged series in Review. "
+        "More options decides what derived DICOM series are called, how they are encoded, whether the removed noise "
+        "is kept as a series of its own, and whether they are de-identified."
     )
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
         self.batch = Batch(session, self)
+        self.thumbs = Thumbnails(self.batch.model, self)
+        self.search = TextSearch(session, self)
         self.exports = ExportPanel(session)
         self.options = OutputOptions()
         self.view = QueueView(self.batch.model)
-        self.counts = ElidedLabel("", "ter")
-        self.add = button("Add folder…", "ghost", "folder-plus", clicked=self._add_folder)
-        self.pause = button("Pause queue", icon="pause", clicked=self.batch.toggle_pause)
-        self.stop = button("Stop", icon="square", clicked=self.batch.stop)
-        self.run = button("Denoise all", "primary", "play", clicked=self.start)
+        self.bar = QueueBar(self.batch)
+        self.bar.add.clicked.connect(self._add_folder)
+        self.bar.run.clicked.connect(self.start)
         self.problem = Note("err", "")
         self.problem.hide()
-        self.example = ElidedLabel("", "ter")
-        self.bar = bar(name="Slices denoised")
-        self.done_words = label("", "cap")
-        self.left_words = label("", "h3")
-        self.progress = holder(row((self.bar, 1), self.done_words, self.left_words, gap=12))
+        self.caution = Note("warn", "")
+        self.caution.hide()
+        self.example = ElidedLabel("", "ter", Qt.TextElideMode.ElideRight)
+        self.left_out = LeftOut()
+        self.progress = QueueProgress(self.batch)
         self.empty = self._empty()
         self._build()
         self._suggested = ""
         self.open_folder = button("Open output folder", "ghost", "folder-open", clicked=self._open_output)
         self.head_actions = [self.open_folder]
-        self.primary_action = self.run
+        self.primary_action = self.bar.run
         self.setAcceptDrops(True)
         remove = QAction("Remove from queue", self.view)
         remove.setShortcut(QKeySequence(QKeySequence.StandardKey.Delete))
@@ -67,7 +78,12 @@ class DeliverPage(Page):
         self.view.addAction(remove)
         self.view.setContextMenuPolicy(self.view.contextMenuPolicy().ActionsContextMenu)
         self.view.acted.connect(self._act)
+        self.view.seen.connect(self.thumbs.load)
         self.batch.changed.connect(self._refresh)
+        self.batch.advanced.connect(self.progress.refresh)
+        self.batch.series_done.connect(self._announce)
+        self.search.changed.connect(self._show_caution)
+        self.left_out.listed.connect(self._list_left_out)
         self.batch.failed.connect(self._on_failed)
         self.batch.ended.connect(self._on_ended)
         self.options.changed.connect(self._on_options)
@@ -76,18 +92,18 @@ class DeliverPage(Page):
         session.roles_changed.connect(self._on_scans)
         session.model_changed.connect(self._on_model)
         session.review_changed.connect(self._on_review)
+        session.output_changed.connect(self._on_output)
         session.lanes.ended.connect(self._on_lane_free)
-        self.options.suffix.setText(session.settings.output.suffix)
+        self.options.caution = self._cautions
+        self._on_output()
         self._on_scans()
         self._on_model()
 
     def _build(self) -> None:
-        head = row(label("Denoise scan folders", "h2"), (self.counts, 1), self.add, self.stop, self.pause, self.run)
         hint = row(icon_label("shield-check", 14, "text3"), (self.example, 1), gap=6)
-        queue = card((self.view, 1), (self.empty, 1), padding=4, gap=0)
-        right = column(
-            head, self.options, self.problem, hint, self.progress, (queue, 1), margins=(16, 16, 24, 16), gap=10
-        )
+        table = card((self.view, 1), (self.empty, 1), self.left_out, padding=4, gap=0)
+        said = (self.problem, self.caution, hint, self.progress)
+        right = column(self.bar, self.options, *said, (table, 1), margins=(16, 16, 24, 16), gap=10)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
@@ -132,14 +148,26 @@ class DeliverPage(Page):
 
     def release(self) -> None:
         """End this page's own threads."""
-        self.batch.release()
+        self.thumbs.release()
 
     # ---- what others changed
     @Slot()
     def _on_scans(self) -> None:
         if not self.batch.running:
             self.batch.set_series(s for s in self.session.series if self.session.role(s.uid) != "clean")
+        self._on_queue()
+
+    def _on_queue(self) -> None:
+        """Other series than before."""
+        self.options.set_forms(entry.series.form for entry in self.batch.model.entries if entry.status != "skipped")
+        skipped = self.batch.skipped
+        self.left_out.show_counts(sum(one.damaged for one in skipped), len(skipped))
         self._on_options()
+
+    @Slot()
+    def _on_output(self) -> None:
+        if self.session.output != self.options.known():
+            self.options.set_rules(self.session.output)
 
     @Slot()
     def _on_model(self) -> None:
@@ -196,38 +224,60 @@ class DeliverPage(Page):
             self._say(error)
             self.options.mark(self.options.noise)
             return
-        for entry in self.batch.model.entries:
-            if entry.status in ("done", "flagged") and not self.batch.model.count("waiting"):
-                entry.status, entry.done, entry.reason, entry.flagged = "waiting", 0, "", ()
+        try:
+            rules = self.options.rules()
+        except UserError as error:
+            self._say(error)
+            return
+        if not self.batch.model.count("waiting"):
+            self.batch.run_again()
         options = Options(
             model=self.session.model_ref,
             output=output,
             strength=self.options.strength.value() / 100,
             noise_level=level,
-            rules=self.options.rules(),
+            rules=rules,
             device=self.session.device,
         )
-        if self.batch.start(options):
-            self.session.change_settings(output=options.rules)
-            if str(output) != self._suggested:
-                self.session.change_settings(output_folder=str(output))
+        if self.batch.start(options) and str(output) != self._suggested:
+            self.session.change_settings(output_folder=str(output))
 
     def _say(self, error: UserError) -> None:
         self.problem.show_text("err", error.hint, error.message)
         self.problem.show()
 
-    @Slot(object, str)
-    def _act(self, entry: Entry, action: str) -> None:
+    @Slot(list, str)
+    def _act(self, entries: list[Entry], action: str) -> None:
         match action:
-            case "Retry":
+            case queue.RETRY:
                 self._again = self.batch.running
-                self.batch.retry(entry)
-            case "Include":
-                self._again = self.batch.running
-                self.batch.include(entry)
-            case "Look":
+                for entry in entries:
+                    self.thumbs.forget(entry.series.uid)
+                    self.batch.retry(entry)
+            case queue.INCLUDE:
+                self._include(entries)
+            case queue.EXCLUDE:
+                if any(self.batch.planned(entry) for entry in entries):
+                    self.session.toast.emit("info", "The queue is running", "Stop it to leave this series out.")
+                else:
+                    self.batch.include(entries, False)
+            case queue.LOOK:
+                entry = entries[0]
                 self.session.look = (entry.series, entry.flagged[0] if entry.flagged else entry.series.slices // 2)
                 self.session.request_page("review")
+
+    def _include(self, entries: list[Entry]) -> None:
+        """Ask first where the picture is none that models are made for."""
+
+        def include() -> None:
+            self._again = self.batch.running
+            self.batch.include(entries)
+
+        odd = [entry.series for entry in entries if entry.series.treat == "view"]
+        if odd:
+            ask_to_denoise(self.window(), odd, include)
+        else:
+            include()
 
     def _add_folder(self) -> None:
         start = self.session.settings.last_folder or str(Path.home())
@@ -255,6 +305,7 @@ class DeliverPage(Page):
         before = len(self.batch.model.entries)
         self._again = self.batch.running
         self.batch.add_series(result.series, result.skipped)
+        self._on_queue()
         added = len(self.batch.model.entries) - before
         if not result.series:
             self._say(
@@ -313,60 +364,64 @@ class DeliverPage(Page):
         )
         self.session.toast.emit("warn" if failed else "ok", f"{done} series denoised", detail)
 
+    @Slot(object)
+    def _announce(self, entry: Entry) -> None:
+        done = self.batch.model.count("done", "flagged", "failed")
+        total = done + self.batch.model.count("waiting", "running")
+        announce(self, f"{entry.name}: {queue.STATES[entry.status][2]}. {done} of {total}.")
+
+    @Slot()
+    def _list_left_out(self) -> None:
+        skipped = sorted(self.batch.skipped, key=lambda one: not one.damaged)
+        lines = [f"{'Damaged: ' if one.damaged else ''}{one.file}: {one.reason}" for one in skipped]
+        dialogs.text_dialog(self.window(), "Files that are not in the queue", lines)
+
     @Slot()
     def _on_options(self) -> None:
-        waiting = next((e.series for e in self.batch.model.entries if e.status in ("waiting", "running")), None)
-        self.example.setText(self.options.example(waiting))
+        rules = self.options.known()
+        self.session.set_output(rules)
+        model = card_of(self.session.model_ref)
+        strength = self.options.strength.value() / 100
+        self.example.setText(
+            outlook.example(next(iter(self._waiting()), None), rules, model.id if model else "", strength)
+        )
         self.options.mark(None)
         self.problem.hide()
+        self._show_caution()
         self._refresh()
+
+    def _waiting(self) -> list[Series]:
+        return [entry.series for entry in self.batch.model.entries if entry.status in ("waiting", "running")]
+
+    def _cautions(self, rules: OutputRules) -> dict[str, str]:
+        """What to mind about a field: what de-identification cannot reach."""
+        if not rules.deidentify or self.options.not_dicom():
+            return {}
+        found = outlook.caution(self.search.found(self._waiting()))
+        return {"deidentify": found} if found else {}
+
+    @Slot()
+    def _show_caution(self) -> None:
+        rules = self.options.known()
+        if rules.deidentify and not self.options.not_dicom():
+            self.search.look(self._waiting())
+        text = " ".join(self._cautions(rules).values())
+        self.caution.show_text("warn", text)
+        self.caution.setVisible(bool(text))
 
     @Slot()
     def _refresh(self) -> None:
         batch, model = self.batch, self.batch.model
-        running, waiting = batch.running, model.count("waiting")
+        running = batch.running
         self.view.set_running(running and not batch.paused)
         self.view.setVisible(bool(model.entries))
         self.empty.setVisible(not model.entries)
-        done, failed, flagged = model.count("done", "flagged"), model.count("failed"), model.count("flagged")
-        parts = [f"{len(model.entries)} series"] if model.entries else []
-        parts += [
-            f"{number} {words}"
-            for number, words in ((done, "done"), (flagged, "to look at"), (failed, "failed"))
-            if number
-        ]
-        self.counts.setText(", ".join(parts))
-        self.run.setVisible(not running)
-        self.pause.setVisible(running)
-        self.stop.setVisible(running)
-        self.pause.setText(" Resume queue" if batch.paused else " Pause queue")
-        theme.set_icon(self.pause, "play" if batch.paused else "pause")
-        again = not waiting and done > 0
-        self.run.setText(" Denoise again" if again else f" Denoise {'all' if waiting != 1 else '1 series'}")
-        self.run.setEnabled(bool(waiting or again))
-        self.run.setToolTip("" if waiting or again else "Nothing waits: add a folder, or include a skipped series.")
+        self.bar.refresh()
         # What is being written must not change under the writer.
         self.options.setEnabled(not running)
         self.exports.chooser.setEnabled(not running)
-        self._show_progress(running, done, waiting)
+        self.progress.refresh()
         self.changed.emit()
-
-    def _show_progress(self, running: bool, done: int, waiting: int) -> None:
-        slices_done, slices = self.batch.progress()
-        self.progress.setVisible(running or done > 0)
-        self.bar.setValue(round(1000 * slices_done / slices) if slices else 0)
-        tone = "warn" if self.batch.paused else "" if running else "ok"
-        theme.set_property(self.bar, tone=tone)
-        total = done + waiting + self.batch.model.count("running")
-        self.done_words.setText(f"{done} of {total} denoised")
-        left = self.batch.seconds_left()
-        if self.batch.paused:
-            words = "Paused"
-        elif running:
-            words = "" if left is None else f"≈ {clock(left)} left"
-        else:
-            words = ""
-        self.left_words.setText(words)
 
     # Qt overrides
 

@@ -6,7 +6,7 @@ wherever it likes. `Form` is the root: it checks all values at once and sends ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -34,21 +34,33 @@ class Problem(Protocol):
 
 
 class Fields(QObject):
-    """The editors and rows of one Spec class, without checks. changed, ended: from any editor."""
+    """The editors and rows of one Spec class, without checks. changed, ended: from any editor.
+
+    wanted: which knobs to show; None all. The others keep their values. place: what stands around an editor.
+    """
 
     changed = Signal()
     ended = Signal()
 
-    def __init__(self, spec: type[Spec], prefix: str = "", parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        spec: type[Spec],
+        prefix: str = "",
+        parent: QObject | None = None,
+        wanted: Callable[[Knob], bool] | None = None,
+        place: Callable[[Editor, str], Place] = Row,
+    ) -> None:
         super().__init__(parent)
         self.spec = spec
         self.editors: dict[Address, Editor] = {}
         self.rows: dict[Address, Place] = {}
         for address, knob in walk(spec):
+            if wanted is not None and not wanted(knob):
+                continue
             editor = make_editor(knob)
             name = f"{prefix}, {knob.title.lower()}" if prefix else knob.title
             self.editors[address] = editor
-            self.rows[address] = Row(editor, name)
+            self.rows[address] = place(editor, name)
             editor.changed.connect(self.changed)
             editor.ended.connect(self.ended)
 
@@ -197,8 +209,14 @@ class Form(Fields):
 
     checked = Signal()
 
-    def __init__(self, spec: type[Spec], parent: QObject | None = None) -> None:
-        super().__init__(spec, "", parent)
+    def __init__(
+        self,
+        spec: type[Spec],
+        parent: QObject | None = None,
+        wanted: Callable[[Knob], bool] | None = None,
+        place: Callable[[Editor, str], Place] = Row,
+    ) -> None:
+        super().__init__(spec, "", parent, wanted, place)
         self._value: Spec | None = None
         self._errors: list[SpecError] = []
         self._outside: list[Problem] = []

@@ -1,29 +1,29 @@
-"""Where and how denoised series are written."""
+"""Where and how denoised series are written: what is chosen often, in view, and the way to the rest."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QEvent, Qt, Signal, Slot
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QFileDialog, QFrame, QLineEdit, QSpinBox, QWidget
 
 from aegui import paths
 from aegui.errors import UserError
 from aegui.gui import theme
-from aegui.gui.widgets.basic import button, column, holder, label, row
-from aegui.gui.widgets.painted import Segmented
+from aegui.gui.widgets.basic import ElidedLabel, button, column, holder, icon_label, label, row
+from aegui.gui.widgets.editors import ChoiceEditor, Editor
+from aegui.gui.widgets.forms import Form
+from aegui.gui.widgets.knobs import knobs
+from aegui.gui.widgets.output_dialog import OutputDialog, summary, usual
+from aegui.gui.widgets.rows import Cell, Message
 from aegui.imaging import OutputRules
-from aegui.imaging.series import Series
 
-FORMATS = ("same", "dicom", "nifti", "png")
-_TELL = {
-    "same": "Same kind of files; DICOM as a new series with new UIDs.",
-    "dicom": "Written as new derived series with new UIDs.",
-    "nifti": "One .nii.gz per series, real units.",
-    "png": "One 16-bit PNG per slice.",
-}
+FORMATS = next(knob for knob in knobs(OutputRules) if knob.name == "format")
+WIDE = 800  # from here on everything stands in one line
+SHORT, CHOICE = 92, 104  # widths of fields
 
 
 class OutputOptions(QFrame):
@@ -34,53 +34,75 @@ class OutputOptions(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.setProperty("card", "plain")
-        self._unit = ""
-        self.format = Segmented(("Same", "DICOM", "NIfTI", "PNG"))
-        self.format.setAccessibleName("Save as")
+        self.caution: Callable[[OutputRules], dict[str, str]] = lambda rules: {}  # what to mind, by field
+        self._forms: frozenset[str] = frozenset()
+        self._rules = OutputRules()
+        self.message = Message()
+        self.form = Form(OutputRules, self, lambda knob: not knob.advanced, self._cell)
         self.folder = QLineEdit()
         self.folder.setMinimumWidth(140)
         self.folder.setPlaceholderText("Choose a folder")
         self.browse = button(kind="icon", icon="folder-open", tip="Choose the output folder", clicked=self._browse)
-        self.suffix = QLineEdit("_DN")
-        self.suffix.setMaxLength(16)
-        self.suffix.setFixedWidth(88)
         self.strength = QSpinBox()
         self.strength.setRange(0, 100)
         self.strength.setValue(100)
         self.strength.setSuffix(" %")
         self.strength.setSingleStep(5)
-        self.strength.setFixedWidth(88)
         self.strength.lineEdit().setTextMargins(8, 0, 0, 0)
         self.strength.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.noise = QLineEdit()
         self.noise.setPlaceholderText("auto")
-        self.noise.setFixedWidth(88)
-        first = holder(row(self._field("Save as", self.format), (self._field("Folder", self.folder, self.browse), 1)))
+        self.noise.setToolTip("SD of the noise in the scans; empty: measured on each slice")
+        self.more = button("More options…", icon="sliders-horizontal", clicked=self.open_more)
+        self.summary = ElidedLabel("", "cap", Qt.TextElideMode.ElideRight)
+        self.reset = button("Reset", "link", name="Reset the further options", clicked=self._reset)
+        self.special = holder(row(icon_label("sliders-horizontal", 14, "accentText"), (self.summary, 1), self.reset))
         self._noise_box = self._field("Noise SD", self.noise)
         self._noise_label = self._noise_box.findChild(type(label()))
-        ends = self._field("Name ends with", self.suffix)
-        self.second = holder(row(ends, self._field("Strength", self.strength), self._noise_box, gap=16))
-        first.layout().setSpacing(16)  # type: ignore[union-attr]
-        self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
-        self._box.setContentsMargins(16, 12, 16, 12)
-        self._box.setSpacing(16)
-        self._box.addWidget(first, 1)
-        self._box.addWidget(self.second, 0, Qt.AlignmentFlag.AlignLeft)
-        self.format.changed.connect(self._tell)
-        for line in (self.folder, self.suffix, self.noise):
+        self._build()
+        for line in (self.folder, self.noise):
             line.textChanged.connect(self._tell)
         self.strength.valueChanged.connect(self._tell)
-        self.suffix.setToolTip("Added to the series description, or to the file name")
-        self.noise.setToolTip("SD of the noise in the scans; empty: measured on each slice")
+        self.form.checked.connect(self._tell)
         self.set_noise_level(False, "")
+        self.set_rules(self._rules)
+        self._fit()
+
+    def _build(self) -> None:
+        first: list[QWidget] = []
+        second: list[QWidget] = []
+        for editor in self.form.editors.values():
+            editor.setToolTip(editor.knob.help)
+            (first if isinstance(editor, ChoiceEditor) else second).append(self._field(editor.knob.title, editor))
+        folder = self._field("Folder", self.folder, self.browse)
+        upper = holder(row(*first, (folder, 1), gap=16))
+        more = holder(column(label(), self.more, gap=6))
+        lower = holder(row(*second, self._field("Strength", self.strength), self._noise_box, more, gap=16))
+        self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._box.setSpacing(16)
+        self._box.addWidget(upper, 1)
+        self._box.addWidget(lower, 0, Qt.AlignmentFlag.AlignLeft)
+        self.setLayout(column(self._box, self.message, self.special, margins=(16, 12, 16, 12), gap=8))
+
+    def _cell(self, editor: Editor, name: str) -> Cell:
+        return Cell(editor, name, self.message)
 
     def _field(self, title: str, widget: QWidget, extra: QWidget | None = None) -> QWidget:
-        if not isinstance(widget, Segmented):
+        target = widget.inputs()[0] if isinstance(widget, Editor) else widget
+        if target is widget:
             widget.setAccessibleName(title)
         inner = row((widget, 1), extra, gap=4) if extra else row(widget, gap=4)
-        return holder(column(label(title, "cap", buddy=widget), inner, gap=6))
+        return holder(column(label(title, "cap", buddy=target), inner, gap=6))
 
-    def _tell(self, *_args: object) -> None:
+    @Slot()
+    def _tell(self) -> None:
+        rules = self.form.value()
+        if rules is not None:
+            self._rules = rules
+        words = summary(self._rules)
+        self.summary.setText(words)
+        self.more.setAccessibleDescription(words)
+        self.special.setVisible(bool(words))
         self.changed.emit()
 
     def _browse(self) -> None:
@@ -89,24 +111,55 @@ class OutputOptions(QFrame):
         if chosen:
             self.folder.setText(chosen)
 
+    # ---- the rules
+    def set_rules(self, rules: OutputRules) -> None:
+        """Show these."""
+        self._rules = rules
+        self.form.set_value(rules)
+
+    def known(self) -> OutputRules:
+        """What is chosen; fields that are wrong count as they were before."""
+        return self._rules
+
+    def rules(self) -> OutputRules:
+        """What is chosen. SpecError if a field is wrong."""
+        for error in self.form.errors():
+            raise error
+        return self._rules
+
+    def set_forms(self, forms: Iterable[str]) -> None:
+        """Which forms of series are queued."""
+        self._forms = frozenset(forms)
+
+    def not_dicom(self) -> str:
+        """Why choices about DICOM concern nothing that will be written; “” if they do."""
+        if self._rules.format == "same":
+            return "Only for DICOM; no queued series is DICOM." if self._forms and "dicom" not in self._forms else ""
+        if self._rules.format == "dicom":
+            return ""
+        return f"Only for DICOM; the output is {FORMATS.titles[self._rules.format]}."
+
+    def open_more(self) -> OutputDialog:
+        """The further options, over the window."""
+        dialog = OutputDialog(self.window(), self._rules, self.not_dicom(), self.caution)
+        dialog.chosen.connect(self.set_rules)
+        dialog.open()
+        return dialog
+
+    def _reset(self) -> None:
+        self.set_rules(usual(self._rules))
+        self.more.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    # ---- the rest
     def set_noise_level(self, wanted: bool, unit: str) -> None:
         """Whether the model takes a noise level, and in which unit it is given."""
         self._noise_box.setVisible(wanted)
-        self._unit = unit
         words = f"Noise SD, {unit}" if unit else "Noise SD"
         if self._noise_label is not None:
             self._noise_label.setText(words)
         self.noise.setAccessibleName(words)
         if not wanted:
             self.noise.clear()
-
-    def format_name(self) -> str:
-        """As OutputRules names it."""
-        return FORMATS[max(0, self.format.current)]
-
-    def rules(self) -> OutputRules:
-        """What is chosen here."""
-        return OutputRules.parse({"format": self.format_name(), "suffix": self.suffix.text()})
 
     def noise_level(self) -> float | None:
         """None: measured. UserError if it is no number."""
@@ -132,21 +185,26 @@ class OutputOptions(QFrame):
 
     def mark(self, field: QWidget | None) -> None:
         """Frame the field that is wrong; None: all are well."""
-        for line in (self.folder, self.suffix, self.noise):
+        for line in (self.folder, self.noise):
             theme.set_property(line, fld="err" if line is field else "")
 
-    def example(self, series: Series | None) -> str:
-        """What will be written, in words."""
-        form = self.format_name()
-        words = f"{_TELL[form]} Originals are never changed."
-        if series is None:
-            return words
-        dicom = form == "dicom" or (form == "same" and series.form == "dicom")
-        name = series.description or ("Series" if dicom else series.files[0].stem if series.files else "series")
-        return f"{words} Example: “{name}{self.suffix.text()}”." if dicom else words
+    def _fit(self) -> None:
+        """Fields grow with the text."""
+        for editor in self.form.editors.values():
+            editor.setFixedWidth(theme.scaled(CHOICE if isinstance(editor, ChoiceEditor) else SHORT))
+        for field in (self.strength, self.noise):
+            field.setFixedWidth(theme.scaled(SHORT))
+        wide = self.width() >= theme.scaled(WIDE)
+        self._box.setDirection(QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom)
+        self._box.setSpacing(16 if wide else 8)
+
+    # Qt overrides
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        wide = self.width() >= theme.scaled(800)
-        self._box.setDirection(QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom)
-        self._box.setSpacing(16 if wide else 8)
+        self._fit()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange:
+            self._fit()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ COLUMNS = ("Series", "Slices", "Status", "Progress", "Time", "Flags", "Reason")
 SERIES, SLICES, STATUS, PROGRESS, TIME, FLAGS, REASON = range(len(COLUMNS))
 ROW = int(Qt.ItemDataRole.UserRole)
 Index = QModelIndex | QPersistentModelIndex
+
+LOOK, RETRY, INCLUDE, EXCLUDE = "Look", "Retry", "Denoise anyway", "Leave out"
 
 # status: (icon, colour role, word)
 STATES = {
@@ -29,7 +32,10 @@ STATES = {
 
 @dataclass
 class Entry:
-    """One series in the queue. included: the user wants it although it would be skipped."""
+    """One series in the queue. included: the user wants it although it would be skipped.
+
+    clipped: pixels that were cut to what the stored type holds.
+    """
 
     series: Series
     status: str = "waiting"
@@ -37,6 +43,7 @@ class Entry:
     done: int = 0
     seconds: float = 0.0
     flagged: tuple[int, ...] = ()
+    clipped: int = 0
     output: str = ""
     included: bool = False
     can_include: bool = False
@@ -49,21 +56,34 @@ class Entry:
 
     @property
     def action(self) -> str:
-        """The link at the end of the row: “Look”, “Retry”, “Include” or nothing."""
+        """The link at the end of the row, or nothing."""
         if self.status == "failed":
-            return "Retry"
+            return RETRY
         if self.status == "skipped" and self.can_include:
-            return "Include"
-        return "Look" if self.status in ("flagged", "done") else ""
+            return INCLUDE
+        if self.status == "waiting" and self.included:
+            return EXCLUDE
+        return LOOK if self.status in ("flagged", "done") else ""
 
     @property
     def words(self) -> str:
         """The reason column."""
         if self.status == "running":
             return f"Slice {self.done} of {self.series.slices}"
-        if self.status == "flagged" and self.flagged:
-            return f"Structure in slice{'s' if len(self.flagged) > 1 else ''} {ranges(self.flagged)}"
-        return self.reason or {"done": "Saved"}.get(self.status, "–")
+        if self.status != "flagged" or not self.flagged:
+            return self.reason or {"done": "Saved"}.get(self.status, "–")
+        where = f"Structure in slice{'s' if len(self.flagged) > 1 else ''} {ranges(self.flagged)}"
+        return f"{where} · {self.clipped:,} pixels clipped" if self.clipped else where
+
+    @property
+    def details(self) -> str:
+        """All there is to say, for the tooltip."""
+        whole = [self.words, self.reason if self.reason not in self.words else ""]
+        return "\n".join(part for part in whole if part and part != "–")
+
+    def reset(self, reason: str = "") -> None:
+        """Wait (again) to be denoised."""
+        self.status, self.reason, self.done, self.flagged, self.clipped = "waiting", reason, 0, (), 0
 
 
 def ranges(indices: Sequence[int]) -> str:
@@ -86,46 +106,81 @@ def clock(seconds: float) -> str:
 
 
 class QueueModel(QAbstractTableModel):
-    """Entries in the order they will run. pace: seconds per slice once it is known, for the estimates."""
+    """Entries in the order they will run. pace: seconds per slice once it is known, for the estimates.
+
+    An event of a running batch costs the same whatever the length: rows are found by uid and counts are kept.
+    """
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.entries: list[Entry] = []
         self.pace: float | None = None
+        self._rows: dict[str, int] = {}
+        self._number: Counter[str] = Counter()  # entries, slices and slices done, by status
+        self._slices: Counter[str] = Counter()
+        self._done: Counter[str] = Counter()
 
     def find(self, uid: str) -> Entry | None:
-        return next((entry for entry in self.entries if entry.series.uid == uid), None)
+        row = self._rows.get(uid)
+        return None if row is None else self.entries[row]
+
+    def row(self, entry: Entry) -> int:
+        return self._rows[entry.series.uid]
 
     def set_entries(self, entries: list[Entry]) -> None:
         self.beginResetModel()
         self.entries = entries
+        self._count()
         self.endResetModel()
 
     def add(self, entries: list[Entry]) -> None:
         if entries:
             self.beginInsertRows(QModelIndex(), len(self.entries), len(self.entries) + len(entries) - 1)
             self.entries.extend(entries)
+            self._count()
             self.endInsertRows()
 
-    def remove(self, entry: Entry) -> None:
-        row = self.entries.index(entry)
-        self.beginRemoveRows(QModelIndex(), row, row)
-        self.entries.pop(row)
-        self.endRemoveRows()
+    def remove(self, entries: Iterable[Entry]) -> None:
+        for row in sorted((self.row(entry) for entry in entries), reverse=True):
+            self.beginRemoveRows(QModelIndex(), row, row)
+            self.entries.pop(row)
+            self.endRemoveRows()
+        self._count()
 
     def update_entry(self, entry: Entry, **values: Any) -> None:
         """Change fields of one row and repaint it."""
+        self._tally(entry, -1)
         for name, value in values.items():
             setattr(entry, name, value)
-        row = self.entries.index(entry)
+        self._tally(entry, 1)
+        row = self.row(entry)
         self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
 
     def refresh(self) -> None:
+        """After entries were changed directly."""
+        self._count()
         if self.entries:
             self.dataChanged.emit(self.index(0, 0), self.index(len(self.entries) - 1, len(COLUMNS) - 1))
 
+    def _tally(self, entry: Entry, sign: int) -> None:
+        self._number[entry.status] += sign
+        self._slices[entry.status] += sign * entry.series.slices
+        self._done[entry.status] += sign * entry.done
+
+    def _count(self) -> None:
+        self._rows = {entry.series.uid: row for row, entry in enumerate(self.entries)}
+        for counter in (self._number, self._slices, self._done):
+            counter.clear()
+        for entry in self.entries:
+            self._tally(entry, 1)
+
     def count(self, *states: str) -> int:
-        return sum(entry.status in states for entry in self.entries)
+        return sum(self._number[state] for state in states)
+
+    def progress(self) -> tuple[int, int]:
+        """Slices denoised and slices in all, of what is neither skipped nor failed."""
+        counted = [state for state in STATES if state not in ("skipped", "failed")]
+        return sum(self._done[state] for state in counted), sum(self._slices[state] for state in counted)
 
     def time_words(self, entry: Entry) -> str:
         """Time taken, time left, or an estimate marked ≈; “–” rather than a guess."""
@@ -185,6 +240,5 @@ class QueueModel(QAbstractTableModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return self._text(entry, index.column())
         if role == Qt.ItemDataRole.ToolTipRole and index.column() in (SERIES, REASON):
-            full = entry.reason if index.column() == REASON else ""
-            return full or self._text(entry, index.column())
+            return entry.details if index.column() == REASON else self._text(entry, index.column())
         return None

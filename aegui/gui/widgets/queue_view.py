@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QRect, QRectF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen, QResizeEvent
+from PySide6.QtGui import QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -34,6 +34,7 @@ from aegui.gui.widgets.queue import (
 
 Index = QModelIndex | QPersistentModelIndex
 THUMB = 32
+SETTLE = 80  # ms without scrolling before pictures are drawn
 _LEFT = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
 _WIDTHS = {SLICES: 60, STATUS: 94, PROGRESS: 84, TIME: 78, FLAGS: 72}
 
@@ -136,13 +137,15 @@ class QueueDelegate(QStyledItemDelegate):
 
 
 class QueueView(QTableView):
-    """acted: (entry, "Look" | "Retry" | "Include"), by click, Enter or double-click."""
+    """acted: (entries, one of the row actions), by click or Enter. seen: the entries in view, when they change."""
 
-    acted = Signal(object, str)
+    acted = Signal(list, str)
+    seen = Signal(list)
 
     def __init__(self, model: QueueModel) -> None:
         super().__init__()
         self.delegate = QueueDelegate(self)
+        self._queue = model
         self.setModel(model)
         self.setItemDelegate(self.delegate)
         self.setAccessibleName("Queue of series to denoise")
@@ -164,6 +167,13 @@ class QueueView(QTableView):
         self._timer = QTimer(self)
         self._timer.setInterval(80)
         self._timer.timeout.connect(self._turn)
+        self._settle = QTimer(self)
+        self._settle.setInterval(SETTLE)
+        self._settle.setSingleShot(True)
+        self._settle.timeout.connect(self._tell_seen)
+        self.verticalScrollBar().valueChanged.connect(self._settle.start)
+        for signal in (model.modelReset, model.rowsInserted, model.rowsRemoved):
+            signal.connect(self._settle.start)
         theme.changed().connect(self.viewport().update)
 
     def set_running(self, running: bool) -> None:
@@ -180,10 +190,21 @@ class QueueView(QTableView):
 
     def _turn(self) -> None:
         self.delegate.turn = (self.delegate.turn + 30) % 360
-        model = self.model()
-        for row in range(model.rowCount()):
-            if model.index(row, STATUS).data(ROW).status == "running":
-                self.viewport().update(self.visualRect(model.index(row, STATUS)))
+        for entry in self.in_view():
+            if entry.status == "running":
+                index = self._queue.index(self._queue.row(entry), STATUS)
+                self.viewport().update(self.visualRect(index))
+
+    def in_view(self) -> list[Entry]:
+        """The entries whose rows are to be seen."""
+        first, last = self.rowAt(0), self.rowAt(self.viewport().height() - 1)
+        if first < 0:
+            return []
+        return self._queue.entries[first : last + 1] if last >= 0 else self._queue.entries[first:]
+
+    def _tell_seen(self) -> None:
+        if self.isVisible():
+            self.seen.emit(self.in_view())
 
     def _entry_link(self, event: QMouseEvent) -> Entry | None:
         index = self.indexAt(event.position().toPoint())
@@ -203,20 +224,25 @@ class QueueView(QTableView):
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         entry = self._entry_link(event)
         if entry is not None and event.button() == Qt.MouseButton.LeftButton:
-            self.acted.emit(entry, entry.action)
+            self.acted.emit([entry], entry.action)
         super().mouseReleaseEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            for entry in self.selected():
-                if entry.action:
-                    self.acted.emit(entry, entry.action)
+            chosen = self.selected()
+            for action in dict.fromkeys(entry.action for entry in chosen if entry.action):
+                self.acted.emit([entry for entry in chosen if entry.action == action], action)
         else:
             super().keyPressEvent(event)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._share_out()
+        self._settle.start()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._settle.start()
 
     def _share_out(self) -> None:
         """Fixed columns keep their width; name and reason share the rest. Narrow tables drop Time and Flags' slack."""

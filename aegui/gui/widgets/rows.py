@@ -113,6 +113,7 @@ class Row(QWidget):
         self.dot.setFixedWidth(12)
         self.message = Message(knob.help, self)
         self.tone: Tone = ""
+        self.unavailable = ""
         editor.name_inputs(name)
         if inputs := editor.inputs():
             self.label.setBuddy(inputs[0])
@@ -156,12 +157,21 @@ class Row(QWidget):
     def changed_from_preset(self) -> bool:
         return bool(self.dot.text())
 
+    def set_unavailable(self, reason: str) -> None:
+        """Switch it off, saying why in place of its help; with no reason, on again. Then let the form refresh."""
+        self.unavailable = reason
+        for widget in (self.label, self.editor):
+            widget.setEnabled(not reason)
+        self.setToolTip(reason)
+        self.message.help = reason or self.editor.knob.help
+        self.show_problem("", "")
+
     def show_problem(self, tone: Tone, text: str) -> None:
         self.tone = tone
         self.message.show_text(tone, text)
         self.editor.set_tone(tone)
         for widget in self.editor.inputs():
-            description = text or self.editor.knob.help
+            description = text or self.unavailable or self.editor.knob.help
             if widget.accessibleDescription() != description:
                 widget.setAccessibleDescription(description)
 

@@ -1,0 +1,96 @@
+"""What the output choices will come to: names of the next series, and text that de-identification cannot reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal, Slot
+
+from aegui.errors import UserError
+from aegui.events import Done, Event, Progress
+from aegui.gui.session import Session
+from aegui.imaging import OutputRules, Provenance
+from aegui.imaging.series import Series
+
+LANE = "text"
+
+
+# By format: what will be written.
+_TOLD = {
+    "same": "Same kind of files; DICOM as new series with new UIDs.",
+    "dicom": "Written as new derived series with new UIDs.",
+    "nifti": "One .nii.gz per series, real units, exact geometry.",
+    "nrrd": "One .nrrd per series, real units, exact geometry.",
+    "tiff": "One 16-bit TIFF stack per series.",
+    "png": "One 16-bit PNG per slice.",
+}
+
+
+def example(series: Series | None, rules: OutputRules, model: str, strength: float) -> str:
+    """What will be written, in words; with the names of the next series where it becomes a DICOM one."""
+    told = f"{_TOLD[rules.format]} Originals are never changed."
+    if series is None or series.form != "dicom" or rules.format not in ("same", "dicom"):
+        return told
+    from aegui.imaging import outlook
+
+    names = outlook.names(series, rules, Provenance(model=model, strength=strength))
+    return f"{told} Next: “{names.description}”, series {names.number}." if names else told
+
+
+class TextSearch(QObject):
+    """Reads a header of every series, off the window's thread and once. changed: more is known."""
+
+    changed = Signal()
+
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._known: dict[str, bool] = {}
+        self._waiting: tuple[Series, ...] = ()
+
+    def look(self, series: Sequence[Series]) -> None:
+        """Find out about these."""
+        self._waiting = tuple(one for one in series if one.form == "dicom" and one.uid not in self._known)
+        if not self._waiting:
+            return
+        fresh = self._waiting
+
+        def work() -> Iterator[Event]:
+            from aegui.imaging import outlook
+
+            found = {}
+            for number, one in enumerate(fresh):
+                yield Progress(number, len(fresh), "Looking for text in pictures")
+                found[one.uid] = outlook.may_show_text(one)
+            yield Done(found)
+
+        try:
+            job = self._session.lanes.create(work, "Looking for text in pictures", lane=LANE)
+        except UserError:  # a search is under way; it looks for what waits when it ends
+            return
+        job.done.connect(self._on_done)
+        job.failed.connect(self._session.report)
+        job.start()
+
+    def found(self, series: Sequence[Series]) -> list[Series]:
+        """Those of which it is known that text may be part of the picture."""
+        return [one for one in series if self._known.get(one.uid)]
+
+    @Slot(object)
+    def _on_done(self, found: Any) -> None:
+        self._known |= found or {}
+        self.changed.emit()
+        self.look(self._waiting)
+
+
+def caution(found: Sequence[Series]) -> str:
+    """What to mind, in plain words."""
+    if not found:
+        return ""
+    name = found[0].description or found[0].label or found[0].modality
+    more = f" and {len(found) - 1} more queued series" if len(found) > 1 else ""
+    return (
+        f"De-identification cleans headers, not pictures. A name may be written into the picture of “{name}”{more}: "
+        "look at them before you pass them on."
+    )

@@ -1,0 +1,109 @@
+"""The further choices about derived series, as a form over the window. Every change counts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import QWidget
+
+from aegui.gui.dialogs import Dialog
+from aegui.gui.widgets.basic import button, column, holder, scroll
+from aegui.gui.widgets.forms import Form
+from aegui.gui.widgets.knobs import knobs
+from aegui.gui.widgets.rows import Row, Where
+from aegui.imaging import OutputRules
+
+FURTHER = {knob.name for knob in knobs(OutputRules) if knob.advanced}
+
+
+def summary(rules: OutputRules) -> str:
+    """“De-identified · noise kept · RLE”: which of the further choices are not as usual."""
+    words = " · ".join(words for name, words in rules.changes().items() if name in FURTHER)
+    return words[:1].upper() + words[1:]
+
+
+def usual(rules: OutputRules) -> OutputRules:
+    """The further choices as they are by default, the others kept."""
+    return OutputRules(**rules.model_dump(exclude=FURTHER))
+
+
+@dataclass(frozen=True)
+class Caution:
+    """Something to mind about a field; see forms.Problem."""
+
+    message: str
+    where: Where
+    hint: str = ""
+    blocking: bool = False
+
+
+class OutputDialog(Dialog):
+    """chosen: the rules after a change, as long as they are valid.
+
+    not_dicom: why choices about DICOM concern nothing, or “”. caution: what to mind about rules, by field.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(
+        self, window: QWidget, rules: OutputRules, not_dicom: str, caution: Callable[[OutputRules], dict[str, str]]
+    ) -> None:
+        super().__init__(window, "More options", "sliders-horizontal")
+        self._caution = caution
+        self._rules = rules
+        self.form = Form(OutputRules, self, lambda knob: knob.advanced)
+        self.form.set_value(rules, preset=OutputRules())
+        rows = [row for row in self.form.rows.values() if isinstance(row, Row)]
+        for row in rows:
+            row.set_unavailable(not_dicom if row.editor.knob.only == "DICOM" else "")
+        self._inside = holder(column(*rows, gap=12, margins=(0, 0, 8, 0)))
+        self._area = scroll(self._inside)
+        self.body.addWidget(self._area)
+        self.reset = button("Reset", "ghost", "rotate-ccw", name="Reset all", clicked=self._reset)
+        self.close_button = button("Done", "primary", clicked=self._finish)
+        self.foot.addWidget(self.reset)
+        self.foot.addStretch(1)
+        self.foot.addWidget(self.close_button)
+        self.form.checked.connect(self._on_checked)
+        self._on_checked()
+        first = next((row for row in rows if not row.unavailable), None)
+        if first is not None:
+            first.editor.inputs()[0].setFocus(Qt.FocusReason.OtherFocusReason)
+
+    @Slot()
+    def _on_checked(self) -> None:
+        rules = self.form.value()
+        if rules is not None:
+            found = [Caution(words, (name,)) for name, words in self._caution(rules).items()]
+            self.form.set_problems(found)
+            self._rules = rules
+            self.reset.setEnabled(bool(summary(rules)))
+            self.chosen.emit(rules)
+        if self.isVisible():
+            self.fit()
+
+    def _reset(self) -> None:
+        self.form.set_value(usual(self._rules))
+
+    def _finish(self) -> None:
+        errors = self.form.errors()
+        if errors:
+            self.form.refresh()
+            self.form.reveal(errors[0].where)
+        else:
+            self.accept()
+
+    def fit(self) -> None:
+        """As high as the rows need, and as the window allows."""
+        parent = self.parentWidget()
+        assert parent is not None
+        self._area.setFixedHeight(100)
+        super().fit()
+        room = parent.height() - 48 - (self.height() - 100)
+        layout = self._inside.layout()
+        assert layout is not None
+        width = self.width() - 50
+        self._area.setFixedHeight(max(100, min(layout.heightForWidth(width), room)))
+        super().fit()
