@@ -162,19 +162,6 @@ def little(values: Stored) -> Stored:
     return np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
 
 
-def overlay_words(dataset: Dataset, frame: int | None, shape: tuple[int, ...], size: int) -> Stored:
-    """One frame's pixel words as the source stores them, with what lies above the stored bits."""
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and syntax != DeflatedExplicitVRLittleEndian:
-        buffer, _ = get_decoder(syntax).as_buffer(dataset, index=frame or 0)
-        return np.frombuffer(buffer, f"<u{size}", count=int(np.prod(shape))).reshape(shape)
-    order = ">" if syntax == BIG_ENDIAN else "<"
-    count = int(np.prod(shape))
-    return np.frombuffer(dataset.PixelData, f"{order}u{size}", count=count, offset=(frame or 0) * count * size).reshape(
-        shape
-    )
-
-
 def with_overlay_bits(values: Stored, words: Stored, bits: Sequence[int]) -> Stored:
     """Put the overlays that live in these bits of the source's words back."""
     size = values.dtype.itemsize

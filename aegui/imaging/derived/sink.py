@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
@@ -46,16 +46,19 @@ class DicomSink:
         self._tally = Tally(len(source))
         self._names = FileNames()
         self._lossy = False
+        # Bits above the stored ones in which overlays lie; de-identification takes those out.
+        self._overlays = [] if rules.deidentify else embedded_overlays(header)
         self._wide: set[Path] = set()
         self._narrow: set[Path] = set()
         name = safe_name(output_name(series, rules, self._pseudonym(header)))
         self._staging = Staging(folder, name)
         self._noise_staging = Staging(folder, f"{name}_noise") if rules.noise_series else None
         # The frames of one file, in file order; tiles of a mosaic stay in the picture they are part of.
-        self._order = sorted(source.frame(index) or 0 for index in range(len(source))) if self._in_one_file else []
+        self._order = sorted(series.frames) if self._in_one_file else []
         self._frames: Spool | None = None
         self._noise_frames: Spool | None = None
         self._mosaic: Stored | None = None
+        self._mosaic_noise: Stored | None = None
 
     @property
     def clipped(self) -> int:
@@ -70,27 +73,34 @@ class DicomSink:
 
     @property
     def _in_one_file(self) -> bool:
-        return self._source.frame(0) is not None and not self._source.series.mosaic
+        return bool(self._source.series.frames) and not self._source.series.mosaic
 
     def write(self, index: int, pixels: Pixels) -> None:
         """Take slice `index`, in the source's real units."""
         item = self._source.slice(index)
         stored = item.stored
-        if stored.dtype.kind == "f":
-            raise UserError("Pixels that are floating-point numbers are not written as DICOM.", "Choose NIfTI.")
-        header = self._source.header(index)
-        limits = stored_range(whole(header, "BitsStored", 16), whole(header, "PixelRepresentation") == 1)
-        if text(header, "PhotometricInterpretation").upper() == "PALETTE COLOR":
-            limits = (0, 255)
-        scale = (1.0, 0.0) if stored.ndim == 3 else (item.slope, item.intercept)
-        values = encode(pixels, stored, self._source.valid(index), scale, limits, self._tally)
+        values = self._encoded(index, pixels)
+        removed = noise.difference(stored, values) if self._noise_staging else None
+        if self._overlays:
+            values = pixeldata.with_overlay_bits(values, self._source.words(index), self._overlays)
         if self._source.series.mosaic:
-            self._put_tile(index, values)
+            self._put_tile(index, values, removed)
         elif self._in_one_file:
-            self._put_frame(index, stored, values)
+            self._put_frame(index, values, removed)
         else:
-            self._save_slice(index, stored, values)
+            self._save_slice(index, values, removed)
         self._tally.take(index)
+
+    def _encoded(self, index: int, pixels: Pixels) -> Stored:
+        item = self._source.slice(index)
+        if item.stored.dtype.kind == "f":
+            raise UserError("Pixels that are floating-point numbers are not written as DICOM.", "Choose NIfTI.")
+        limits = stored_range(item.bits, item.stored.dtype.kind == "i")
+        scale = (item.slope, item.intercept)
+        if item.stored.ndim == 3:
+            scale = (1.0 if item.bits <= 8 else 255 / limits[1], 0.0)  # colours are read as 0 to 255
+        values = encode(pixels, item.stored, self._source.valid(index), scale, limits, self._tally)
+        return values if item.stored.ndim == 2 else np.where(pixels == self._source.read(index), item.stored, values)
 
     def finish(self) -> Path:
         """Rename the folders into place; returns that of the denoised series."""
@@ -127,55 +137,49 @@ class DicomSink:
 
     # --- slices as they come ---------------------------------------------------------------------------------
 
-    def _put_tile(self, index: int, values: Stored) -> None:
+    def _put_tile(self, index: int, values: Stored, removed: Stored | None) -> None:
         if self._mosaic is None:
             self._mosaic = decode(self._source.file(0)).copy()
+            self._mosaic_noise = None if removed is None else np.zeros(self._mosaic.shape, "<i4")
         series = self._source.series
         down, across = divmod(series.frames[index], series.mosaic)
         rows, columns = values.shape
-        self._mosaic[down * rows : (down + 1) * rows, across * columns : (across + 1) * columns] = values
+        tile = np.s_[down * rows : (down + 1) * rows, across * columns : (across + 1) * columns]
+        self._mosaic[tile] = values
+        if self._mosaic_noise is not None:
+            self._mosaic_noise[tile] = removed
 
-    def _put_frame(self, index: int, stored: Stored, values: Stored) -> None:
+    def _put_frame(self, index: int, values: Stored, removed: Stored | None) -> None:
         if self._frames is None:
             count, shape = len(self._order), values.shape
             self._frames = Spool(self._staging.path / "frames.part", count, shape, values.dtype)
             if self._noise_staging:
                 self._noise_frames = Spool(self._noise_staging.path / "frames.part", count, shape, "i4")
-        place = self._order.index(self._source.frame(index) or 0)
+        place = self._order.index(self._source.series.frames[index])
         self._frames[place] = values
-        if self._noise_frames is not None:
-            self._noise_frames[place] = noise.difference(stored, values)
+        if self._noise_frames is not None and removed is not None:
+            self._noise_frames[place] = removed
 
-    def _save_slice(self, index: int, stored: Stored, values: Stored) -> None:
-        dataset, syntax, bits = self._prepared(index)
-        if bits:
-            words = pixeldata.overlay_words(dataset, None, values.shape, values.dtype.itemsize)
-            written = pixeldata.with_overlay_bits(values, words, bits)
-        else:
-            written = values
+    def _save_slice(self, index: int, values: Stored, removed: Stored | None) -> None:
+        dataset, syntax = self._prepared(index)
         source = self._adapted(dataset, index, syntax)
         name = self._name(index)
         other = copy.deepcopy(dataset) if self._noise_staging else None
-        uid = self._writer.write(self._staging, name, dataset, source, [written], syntax, plain=bool(bits))
-        if other is None or self._noise_staging is None:
+        uid = self._writer.write(self._staging, name, dataset, source, [values], syntax, plain=bool(self._overlays))
+        if other is None or removed is None or self._noise_staging is None:
             return
-        removed = noise.difference(stored, values)
-        narrow = noise.narrow(removed) and stored.dtype.itemsize <= 2
-        values = removed.astype("<i2") if narrow else removed
-        self._writer.write_noise(self._noise_staging, name, other, source, [values], syntax, uid)
+        narrow = noise.narrow(removed) and values.dtype.itemsize <= 2
+        written = removed.astype("<i2") if narrow else removed
+        self._writer.write_noise(self._noise_staging, name, other, source, [written], syntax, uid)
         (self._narrow if narrow else self._wide).add(self._noise_staging.path / name)
 
     def _save_frames(self, frames: Spool) -> None:
-        dataset, syntax, bits = self._prepared(0)
-        for place, number in enumerate(self._order if bits else ()):
-            values = frames[place]
-            words = pixeldata.overlay_words(dataset, number, values.shape, values.dtype.itemsize)
-            frames[place] = pixeldata.with_overlay_bits(values, words, bits)
+        dataset, syntax = self._prepared(0)
         source = self._adapted(dataset, 0, syntax)
         keep_frames(dataset, tuple(self._order))
         name = self._name(0)
         other = copy.deepcopy(dataset) if self._noise_staging else None
-        uid = self._writer.write(self._staging, name, dataset, source, frames, syntax, plain=bool(bits))
+        uid = self._writer.write(self._staging, name, dataset, source, frames, syntax, plain=bool(self._overlays))
         frames.discard()
         removed = self._noise_frames
         if other is None or removed is None or self._noise_staging is None:
@@ -195,16 +199,14 @@ class DicomSink:
 
     # --- the source's data set -------------------------------------------------------------------------------
 
-    def _prepared(self, index: int) -> tuple[Dataset, str, Sequence[int]]:
-        """The source's data set with its pixels, its transfer syntax, and the bits in which overlays lie."""
+    def _prepared(self, index: int) -> tuple[Dataset, str]:
+        """The source's data set with its pixels, and its transfer syntax."""
         path = self._source.file(index)
         try:
             dataset = read_dataset(path)
         except OSError as error:
             raise UserError(f"{path.name} cannot be read: {error.strerror or error}.", "Scan again.") from error
-        # De-identification takes overlays out.
-        bits = [] if self._person else embedded_overlays(dataset)
-        return dataset, str(dataset.file_meta.TransferSyntaxUID), bits
+        return dataset, str(dataset.file_meta.TransferSyntaxUID)
 
     def _adapted(self, dataset: Dataset, index: int, syntax: str) -> Reference:
         """Take out of the data set what is true of the source alone; returns what to call the source by."""
