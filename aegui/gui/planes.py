@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from aegui.imaging.geometry import obstacle
 from aegui.imaging.series import Geometry, Series
 
 MOST_BYTES = 600_000_000  # a stack above this is shown one slice at a time
@@ -75,10 +76,11 @@ def why_not(series: Series) -> str:
     geometry = series.geometry
     if series.channels != 1:
         return "Colour images have one view."
-    if not geometry.positions or len(geometry.positions) != series.slices or geometry.spacing[0] <= 0:
-        return "Slice positions are not known, so there is one view."
+    reason = obstacle(geometry if len(geometry.positions) == series.slices else replace(geometry, positions=()))
     if series.slices < FEWEST:
         return "Too few slices for other planes."
+    if reason:
+        return f"{reason}, so there is one view."
     if series.slices * series.rows * series.columns * 4 > MOST_BYTES:
         return "Too large for other planes."
     return ""

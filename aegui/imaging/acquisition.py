@@ -69,11 +69,7 @@ def acquisition(full: Source) -> dict[str, Any]:
             found[name] = "\\".join(values)
     if text(full, "PhotometricInterpretation").upper() == "MONOCHROME1":
         found["photometric"] = "MONOCHROME1"
-    found |= _tracer(full)
-    if mapping := real_world(full):
-        slope, intercept, unit = mapping
-        found["real_world"] = f"{slope:g} × stored {'−' if intercept < 0 else '+'} {abs(intercept):g} {unit}".strip()
-    return found
+    return found | _tracer(full) | real_world_words(full)
 
 
 def plain(value: float) -> float:
@@ -121,6 +117,16 @@ def real_world(full: Source) -> tuple[float, float, str] | None:
     return None
 
 
+def real_world_words(full: Source) -> dict[str, str]:
+    """The same for acquisition."""
+    mapping = real_world(full)
+    if mapping is None:
+        return {}
+    slope, intercept, unit = mapping
+    words = f"{slope:g} × stored {'−' if intercept < 0 else '+'} {abs(intercept):g} {unit}"
+    return {"real_world": words.strip()}
+
+
 _PET = {
     "BQML": "Bq/ml",
     "CNTS": "counts",
@@ -138,9 +144,9 @@ _PET = {
 }
 
 
-def unit_of(full: Source, modality: str, quantity: str, rescale: tuple[float, float], localizer: bool) -> str:
-    """The unit of values after rescale. quantity: Rescale Type."""
-    if modality == "CT" and not localizer and quantity in ("", "HU", "HU_MOD", "US"):
+def unit_of(full: Source, modality: str, quantity: str, rescale: tuple[float, float], contrast: str) -> str:
+    """The unit of values after rescale. quantity: Rescale Type. contrast: what the image is if not an ordinary one."""
+    if modality == "CT" and contrast not in ("Localizer", "Derived map") and quantity in ("", "HU", "HU_MOD", "US"):
         return "HU"
     if modality == "PT":
         return _PET.get(text(full, "Units").upper(), "")

@@ -235,6 +235,7 @@ def _describe(volume: _Volume, uid: str, study: str, notes: Sequence[str]) -> Se
     if several and several.problem and treat == "denoise":
         treat, reason = "view", several.problem
     warnings += _marked(middle)
+    contrast = kinds.contrast(frame.component, frame.image_type, frame.calculation)
     if several is None:
         taken, rescale = acquisition(middle), rescale_of(middle)
     else:
@@ -257,7 +258,7 @@ def _describe(volume: _Volume, uid: str, study: str, notes: Sequence[str]) -> Se
         columns=several.columns if several and tiled else first.columns,
         slices=len(slices),
         geometry=shape,
-        unit=unit_of(middle, first.modality, _quantity(middle, frame), rescale, "LOCALIZER" in frame.image_type),
+        unit=unit_of(middle, first.modality, _quantity(middle, frame), rescale, contrast),
         channels=3 if first.samples == 3 or first.photometric == "PALETTE COLOR" else 1,
         bits=first.bits,
         acquisition=taken | _told(frame, volume.part.marks or {}),

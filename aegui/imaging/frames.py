@@ -10,7 +10,8 @@ from pydicom.dataset import Dataset
 
 from aegui.imaging import geometry as geo
 from aegui.imaging import kinds, mosaic
-from aegui.imaging.acquisition import acquisition
+from aegui.imaging.acquisition import acquisition, real_world_words
+from aegui.imaging.acquisition import plain as plain_number
 from aegui.imaging.elements import Source, floats, number, text, texts, whole
 from aegui.imaging.series import Vector
 
@@ -30,6 +31,14 @@ _MARKS = {
     "trigger": ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
     "temporal": ("FrameContentSequence", "TemporalPositionIndex"),
     "acquisition": ("FrameContentSequence", "FrameAcquisitionNumber"),
+}
+# What is the same in all frames, or told of the first.
+_TAKEN = {
+    "thickness": ("PixelMeasuresSequence", "SliceThickness"),
+    "exposure": ("CTExposureSequence", "ExposureInmAs"),
+    "tube_current": ("CTExposureSequence", "XRayTubeCurrentInmA"),
+    "ctdi": ("CTExposureSequence", "CTDIvol"),
+    "averages": ("MRAveragesSequence", "NumberOfAverages"),
 }
 _FRAME_TYPES = (
     "MRImageFrameTypeSequence",
@@ -100,6 +109,7 @@ def frames_of(dataset: Dataset) -> Frames:
     """Read the functional groups of an enhanced object, the vectors of nuclear medicine, or a Siemens mosaic."""
     modality = text(dataset, "Modality").upper()
     known = acquisition(dataset)
+    groups = _groups(dataset)
     types = tuple(value.upper() for value in texts(dataset, "ImageType"))
     if "MOSAIC" in types and whole(dataset, "NumberOfFrames", 1) == 1:
         return _tiles(dataset, types, known)
@@ -110,12 +120,16 @@ def frames_of(dataset: Dataset) -> Frames:
         image_type=types,
         component=kinds.component(declared, types, modality),
     )
-    groups = _groups(dataset)
+    for name, (sequence, keyword) in _TAKEN.items():
+        if name not in known and (value := number(groups[0].part(sequence), keyword)) is not None:
+            known[name] = plain_number(value)
+    if (mapped := groups[0].whole("RealWorldValueMappingSequence")) is not None:
+        known |= real_world_words({"RealWorldValueMappingSequence": mapped})
     frames = tuple(_frame(group, plain, modality) for group in groups)
     if modality == "NM":
         frames = _nuclear(dataset, frames)
     between = number(dataset, "SpacingBetweenSlices")
-    if between is None and groups:
+    if between is None:
         between = number(groups[0].part("PixelMeasuresSequence"), "SpacingBetweenSlices")
     return Frames(frames, rescales(dataset), between, acquisition=known)
 
@@ -129,11 +143,12 @@ class _Group:
 
     def part(self, keyword: str) -> Dataset:
         """The first item of a functional group; empty where there is none."""
-        for owner in (self._own, self._shared):
-            items = owner.get(keyword)
-            if items:
-                return items[0]
-        return Dataset()
+        items = self.whole(keyword)
+        return items[0] if items else Dataset()
+
+    def whole(self, keyword: str) -> Any:
+        """All items of a functional group; None where there is none."""
+        return self._own.get(keyword) or self._shared.get(keyword)
 
 
 def _groups(dataset: Dataset) -> list[_Group]:

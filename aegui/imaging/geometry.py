@@ -9,6 +9,9 @@ import numpy as np
 from aegui.imaging.series import Geometry, Vector
 
 _SAME_PLACE = 0.01  # mm
+_SAME_STEP = 0.1  # of the distance of slices
+_SAME_PIXEL = 0.25  # of the size of a pixel
+_SAME_ANGLE = 0.5  # degrees
 
 
 def normal(orientation: Sequence[float]) -> np.ndarray:
@@ -75,32 +78,70 @@ def regular(shape: Geometry) -> bool:
     return bool(np.abs(points - ideal).max() <= limit * 2)
 
 
+def obstacle(shape: Geometry) -> str:
+    """Why the stack cannot be cut in other planes or resampled, in words; "" where it can."""
+    if not shape.positions or shape.spacing[0] <= 0:
+        same = len(shape.positions) > 1
+        return "All slices lie at one position" if same else "Slice positions are not known"
+    gaps, uneven = _irregular(shape)
+    if gaps:
+        return "Slices are missing"
+    if uneven:
+        return "The distance of the slices varies"
+    if tilt(shape) > _SAME_ANGLE:
+        return f"The slices are stacked at an angle of {_degrees(tilt(shape))}"
+    return "The slices are shifted sideways" if sideways(shape) else ""
+
+
+def _irregular(shape: Geometry) -> tuple[list[tuple[int, int]], tuple[float, float] | None]:
+    """(missing slices, after which number) of each gap, and the smallest and largest distance where they vary."""
+    steps = np.diff(along_normal(shape.positions, shape.orientation))
+    ratio = steps / shape.spacing[0]
+    whole = np.abs(ratio - np.round(ratio)) < _SAME_STEP
+    missing = np.round(ratio).astype(int) - 1
+    gaps = [(int(missing[i]), int(i) + 1) for i in np.flatnonzero((missing > 0) & whole)]
+    uneven = (steps > _SAME_PLACE) & ~whole
+    if not uneven.any():
+        return gaps, None
+    return gaps, (float(steps[steps > _SAME_PLACE].min()), float(steps.max()))
+
+
+def sideways(shape: Geometry) -> float:
+    """How far the farthest slice lies beside the line through the first and the last, mm; 0 if that hardly shows."""
+    points = np.asarray(shape.positions, float)
+    run = points[-1] - points[0]
+    along = along_normal(shape.positions, shape.orientation)
+    if len(points) < 3 or along[-1] - along[0] < _SAME_PLACE:
+        return 0.0
+    share = (along - along[0]) / (along[-1] - along[0])
+    beside = float(np.linalg.norm(points - points[0] - share[:, None] * run, axis=1).max())
+    return beside if beside > max(_SAME_PLACE, _SAME_PIXEL * min(shape.spacing[1:])) else 0.0
+
+
 def warnings_for(shape: Geometry, modality: str) -> list[str]:
     """What is irregular, in words."""
     found: list[str] = []
     if len(shape.positions) < 2:
         return found
-    steps = np.diff(along_normal(shape.positions, shape.orientation))
-    z = shape.spacing[0]
-    if z > 0:
-        missing = np.round(steps / z).astype(int) - 1
-        whole = np.abs(steps / z - np.round(steps / z)) < 0.1
-        gaps = [int(i) for i in np.flatnonzero((missing > 0) & whole)]
-        found += [_gap(int(missing[i]), i + 1) for i in gaps[:3]]
-        if len(gaps) > 3:
-            found.append(f"{len(gaps) - 3} more gaps")
-        uneven = (steps > _SAME_PLACE) & ~whole
-        if uneven.any():
-            found.append(f"Slice distance varies: {_mm(steps[steps > _SAME_PLACE].min())} to {_mm(steps.max())} mm")
-    if np.any(steps <= _SAME_PLACE):
-        number = int(np.sum(steps <= _SAME_PLACE)) + 1
-        place = "one position" if z == 0 else "positions already taken"
-        found.append(f"{number if z == 0 else number - 1} slices at {place}")
+    if shape.spacing[0] <= 0:
+        return [f"{len(shape.positions)} slices at one position"]
+    gaps, uneven = _irregular(shape)
+    found += [_gap(missing, after) for missing, after in gaps[:3]]
+    if len(gaps) > 3:
+        found.append(f"{len(gaps) - 3} more gaps")
+    if uneven:
+        found.append(f"Slice distance varies: {_mm(uneven[0])} to {_mm(uneven[1])} mm")
     angle = tilt(shape)
-    if angle > 0.5:
+    if angle > _SAME_ANGLE:
         words = "Gantry tilt" if modality == "CT" else "Slices stacked at an angle of"
-        found.append(f"{words} {angle:.0f}°" if angle >= 1 else f"{words} {angle:.1f}°")
+        found.append(f"{words} {_degrees(angle)}")
+    if beside := sideways(shape):
+        found.append(f"Slices shifted sideways by up to {_mm(beside)} mm")
     return found
+
+
+def _degrees(angle: float) -> str:
+    return f"{angle:.0f}°" if angle >= 1 else f"{angle:.1f}°"
 
 
 def _gap(missing: int, after: int) -> str:

@@ -112,8 +112,8 @@ def _alike(exact: list[list[Placed]]) -> list[Group]:
     heads: list[int] = []
     joined: dict[int, list[Placed]] = {}
     for i, value in enumerate(values):
-        near = np.flatnonzero(np.abs(values[heads] - value).max(axis=1) <= 1) if heads else ()
-        head = heads[int(near[0])] if len(near) else i
+        near = np.abs(values[heads] - value).max(axis=1) <= 1 if heads else np.zeros(0, bool)
+        head = heads[int(near.argmax())] if near.any() else i
         if head == i:
             heads.append(i)
         joined.setdefault(head, []).extend(exact[i])
