@@ -44,7 +44,7 @@ _FIELDS = (
     "BitsStored",
     "HighBit",
 )
-_KEPT = (
+KEPT = (
     "BitsAllocated",
     "PixelRepresentation",
     "BodyPartExamined",
@@ -108,9 +108,9 @@ _KEPT = (
     "BurnedInAnnotation",
     "ContributingEquipmentSequence",
 )
-_PLACE = {keyword: place for place, keyword in enumerate(_KEPT)}
-_SEQUENCES = tuple(keyword for keyword in _KEPT if keyword.endswith("Sequence"))
-_TAGS = frozenset(tag_of(keyword) for keyword in (*_FIELDS, *_KEPT))
+_PLACE = {keyword: place for place, keyword in enumerate(KEPT)}
+_SEQUENCES = tuple(keyword for keyword in KEPT if keyword.endswith("Sequence"))
+_TAGS = frozenset(tag_of(keyword) for keyword in (*_FIELDS, *KEPT))
 _LONGEST = 64  # numbers or characters of an element within a sequence; longer ones are tables and prose
 
 _PIXEL_TAGS = {b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00", b"\xe0\x7f\x10\x00"}
@@ -273,7 +273,7 @@ def _to_header(path: Path, size: int, found: Elements, meta: Elements, problem: 
         position=(position[0], position[1], position[2]) if position else None,
         image_type=tuple(value.upper() for value in texts(found, "ImageType")),
         repaired=not sop_uid,
-        kept=tuple(_kept(found, keyword) for keyword in _KEPT),
+        kept=tuple(_kept(found, keyword) for keyword in KEPT),
         several=several,
     )
 

@@ -2,133 +2,224 @@
 
 from __future__ import annotations
 
-import os
+import threading
 import time
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Found, Progress, Stop
-from aegui.imaging import archive, dicom, images, volumes
+from aegui.imaging import archive, dicom, images, media, volumes
+from aegui.imaging.cache import Cache, Item
 from aegui.imaging.elements import looks_like_dicom
 from aegui.imaging.headers import Header, read_header
+from aegui.imaging.listing import Entry, Listing
 from aegui.imaging.series import ScanResult, Series, Skipped
-from aegui.imaging.text import natural
+from aegui.imaging.text import natural, shown
 
 _EVERY = 0.15  # seconds between signs of life
-_THREADS = 4
-_AHEAD = 64  # files handed to the threads at a time
-_ZIP = b"PK\x03\x04"
-_PARTIAL = ".part"
+_THREADS = 8
+_CHUNK = 32  # files handed to a thread at a time
+_SLOW = 0.002  # seconds per file spent waiting for the drive
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
-_Item = Header | images.Picture | Series | tuple[Series, ...] | Skipped
+_DETACHED = (".mhd", ".nhdr")  # volume headers with their values in other files
+_STOPPED = "Not read: the scan was stopped."
 
 
 def scan(paths: Sequence[Path]) -> Events:
     """Look through folders, files and zips. Progress while it runs, Found per series, Done(ScanResult)."""
-    skipped: list[Skipped] = []
-    items: list[_Item] = []
-    files = yield from _collect(paths, skipped)
-    owned = _owned(files)
-    waiting = [entry for entry in files if entry[0] not in owned]
-    try:
-        yield from _inspect_all(waiting, len(owned), items)
-    except Stop:
-        skipped += [Skipped(file, "Not read: the scan was stopped.") for file, _ in waiting[len(items) :]]
-    yield from _finish(items, skipped, owned)
+    return _Scan().run([Path(path) for path in paths])
 
 
-def _collect(paths: Sequence[Path], skipped: list[Skipped]) -> Generator[Event, None, list[tuple[Path, Path]]]:
-    """(file, root) of every file there is, each once, zips unpacked."""
-    pulse = _Pulse()
-    seen: set[Path] = set()
-    files: list[tuple[Path, Path]] = []
-    zips: list[Path] = []
-    for path in paths:
-        for entry in _listed(Path(path)):
-            if pulse.due():
-                yield Progress(len(files), None, "Looking for files")
-            if isinstance(entry, Skipped):
-                skipped.append(entry)
+class _Scan:
+    """One scan. A request to stop is noted where it arrives, and every step then ends at its next chance."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+        self._last = time.monotonic()
+        self._skipped: list[Skipped] = []
+        self._entries: list[Entry] = []
+        self._items: list[tuple[Entry, Item]] = []
+        self._owned: dict[Path, Path] = {}
+
+    def run(self, paths: Sequence[Path]) -> Events:
+        yield from self._collect(paths)
+        waiting = self._entries
+        total = len(waiting)
+        self._owned = _owned(waiting)
+        if self._owned:
+            waiting = [entry for entry in waiting if Path(entry.path) not in self._owned]
+        yield from self._tell(Progress(0, total, "Scanning"))
+        cache = Cache()
+        try:
+            yield from self._recall(cache, waiting, total)
+            known = {entry.path for entry, _ in self._items}
+            rest = [entry for entry in waiting if entry.path not in known]
+            old = len(self._items)
+            yield from self._inspect_all(rest, total)
+            # Skipped files are looked at anew each time, and so is what other files could change.
+            fresh = [pair for pair in self._items[old:] if not pair[0].path.lower().endswith(_DETACHED)]
+            for _ in cache.keep(fresh):
+                yield from self._pulse(Progress(total, total, "Scanning"))
+        finally:
+            cache.close()
+        yield from self._finish()
+
+    def _tell(self, event: Event) -> Events:
+        self._last = time.monotonic()
+        try:
+            yield event
+        except Stop:
+            self._stopped = True
+
+    def _pulse(self, event: Event) -> Events:
+        if time.monotonic() - self._last >= _EVERY:
+            yield from self._tell(event)
+
+    def _collect(self, paths: Sequence[Path]) -> Events:
+        """Every file there is, each once: what a DICOMDIR names, zips unpacked."""
+        listing = Listing()
+        zips: list[Path] = []
+        for path in paths:
+            contents = media.contents(path) if path.is_file() and media.is_dicomdir(path) else None
+            if contents is None:
+                yield from self._list(listing.below(path), zips, path)
                 continue
-            real = entry[0].resolve()
-            if real in seen:
-                continue
-            seen.add(real)
-            if _is_zip(entry[0]):
-                zips.append(entry[0])
+            self._skipped += [Skipped(path, "DICOMDIR: the files it names were scanned."), *contents.missing]
+            named = (
+                replace(found, root=path.parent) if isinstance(found, Entry) else found
+                for file in contents.files
+                for found in listing.below(file)
+            )
+            yield from self._list(named, zips, path)
+        for file in zips:
+            if self._stopped:
+                self._skipped.append(Skipped(file, _STOPPED))
             else:
-                files.append(entry)
-    for file in zips:
+                yield from self._unpack(file, listing)
+
+    def _list(self, found: Iterator[Entry | Skipped | None], zips: list[Path], path: Path) -> Events:
+        for entry in found:
+            yield from self._pulse(Progress(len(self._entries), None, "Looking for files"))
+            if self._stopped:
+                self._skipped.append(Skipped(path, "Not looked through to its end: the scan was stopped."))
+                return
+            if isinstance(entry, Skipped):
+                self._skipped.append(entry)
+            elif entry is not None:
+                if _is_zip(entry.path):
+                    zips.append(Path(entry.path))
+                else:
+                    self._entries.append(entry)
+
+    def _unpack(self, file: Path, listing: Listing) -> Events:
+        before = len(self._entries) + len(self._skipped)
         try:
             for step in archive.unpack(file):
+                if self._stopped:
+                    self._skipped.append(Skipped(file, _STOPPED))
+                    return
                 if isinstance(step, Progress):
-                    yield step
-                    continue
-                found = [entry for entry in _listed(step) if not isinstance(entry, Skipped)]
-                files += found
-                if not found:
-                    skipped.append(Skipped(file, "Empty zip file."))
+                    yield from self._tell(step)
+                elif isinstance(step, Skipped):
+                    self._skipped.append(step)
+                else:
+                    yield from self._list(listing.below(step), [], file)
         except UserError as error:
-            skipped.append(Skipped(file, error.message))
+            self._skipped.append(Skipped(file, error.message, damaged=True))
         except OSError as error:
-            skipped.append(Skipped(file, f"Cannot be unpacked: {error.strerror or error}."))
-    return files
+            self._skipped.append(Skipped(file, f"Cannot be unpacked: {error.strerror or error}.", damaged=True))
+        if before == len(self._entries) + len(self._skipped):
+            self._skipped.append(Skipped(file, "Empty zip file."))
 
+    def _recall(self, cache: Cache, waiting: Sequence[Entry], total: int) -> Events:
+        """What earlier scans found of files that have not changed."""
+        batches = cache.found(waiting)
+        while not self._stopped and (batch := next(batches, None)) is not None:
+            self._items += batch
+            yield from self._pulse(Progress(len(self._items), total, "Scanning"))
 
-def _inspect_all(waiting: Sequence[tuple[Path, Path]], before: int, items: list[_Item]) -> Events:
-    """Inspect files in threads, which pays on slow drives; results come in order."""
-    total = before + len(waiting)
-    yield Progress(before, total, "Scanning")
-    pulse = _Pulse()
-    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="scan")
-    queue: deque[Future[_Item]] = deque()
-    try:
-        rest = iter(waiting)
-        while True:
-            while len(queue) < _AHEAD and (entry := next(rest, None)) is not None:
-                queue.append(pool.submit(_inspect, entry))
-            if not queue:
+    def _inspect_all(self, waiting: Sequence[Entry], total: int) -> Events:
+        """Inspect files in a thread; in several where that pays, which is where the drive makes us wait.
+
+        Python runs one thread at a time: on files that are in memory, several take longer than one.
+        """
+        before = total - len(waiting)
+        known, left_out = len(self._items), len(self._skipped)
+        chunks = (waiting[start : start + _CHUNK] for start in range(0, len(waiting), _CHUNK))
+        halt = threading.Event()
+        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="scan")
+        running: set[Future[float]] = set()
+        width = 1
+        try:
+            while not self._stopped:
+                running |= {
+                    pool.submit(self._inspect_some, chunk, halt)
+                    for chunk in islice(chunks, max(0, width - len(running)))
+                }
+                if not running:
+                    break
+                ended, running = wait(running, _EVERY, FIRST_COMPLETED)
+                if ended:
+                    width = _THREADS if max(future.result() for future in ended) > _SLOW else 1
+                done = len(self._items) - known + len(self._skipped) - left_out
+                yield from self._pulse(Progress(before + done, total, "Scanning"))
+        finally:
+            halt.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+        if self._stopped:
+            seen = {entry.path for entry, _ in self._items} | {str(item.file) for item in self._skipped}
+            self._skipped += [Skipped(Path(entry.path), _STOPPED) for entry in waiting if entry.path not in seen]
+        yield from self._tell(Progress(total, total, "Scanning"))
+
+    def _inspect_some(self, entries: Sequence[Entry], halt: threading.Event) -> float:
+        """Inspect these; returns how many seconds each kept us waiting."""
+        wall, busy = time.perf_counter(), time.thread_time()
+        for entry in entries:
+            if halt.is_set():
                 break
-            if not queue[0].done():
-                wait([queue[0]], timeout=_EVERY)
-            if queue[0].done():
-                items.append(queue.popleft().result())
-            if pulse.due():
-                yield Progress(before + len(items), total, "Scanning")
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    yield Progress(total, total, "Scanning")
+            item = _inspect(Path(entry.path), entry.root)
+            if item == ():
+                item = Skipped(Path(entry.path), "Holds no slices.")
+            if isinstance(item, Skipped):
+                self._skipped.append(item)
+            else:
+                self._items.append((entry, item))
+        return (time.perf_counter() - wall - (time.thread_time() - busy)) / len(entries)
 
-
-def _finish(items: list[_Item], skipped: list[Skipped], owned: dict[Path, Path]) -> Events:
-    pulse = _Pulse()
-    series = [item for item in items if isinstance(item, Series)]
-    series += [part for item in items if isinstance(item, tuple) for part in item]
-    skipped += [item for item in items if isinstance(item, Skipped)]
-    headers = [item for item in items if isinstance(item, Header)]
-    pictures = [item for item in items if isinstance(item, images.Picture)]
-    sorted_in = 0
-    for found, doubles in chain(dicom.gather(headers), images.gather(pictures)):
-        series += found
-        skipped += doubles
-        sorted_in += sum(len(item.files) for item in found)
-        if pulse.due():
-            yield Progress(sorted_in, len(headers) + len(pictures), "Sorting")
-    used = {file for item in series for file in item.files}
-    for data, header in owned.items():
-        if data not in used:
-            skipped.append(Skipped(data, f"Belongs to {header.name}, which was skipped."))
-    series.sort(key=lambda item: (natural(item.files[0].parent), natural(item.files[0].name), natural(item.uid)))
-    labelled = _labelled(series)
-    for item in labelled:
-        yield Found(item)
-    skipped.sort(key=lambda item: natural(item.file))
-    yield Done(ScanResult(tuple(labelled), tuple(skipped)))
+    def _finish(self) -> Events:
+        headers, pictures, series = [], [], []
+        roots: dict[Path, Path] = {}
+        for entry, item in self._items:
+            if isinstance(item, Header):
+                headers.append(item)
+                roots[item.file] = entry.root
+            elif isinstance(item, images.Picture):
+                pictures.append(item)
+                roots[item.file] = entry.root
+            else:
+                series += [replace(part, root=entry.root) for part in (item if isinstance(item, tuple) else (item,))]
+        self._items = []
+        total, sorted_in = len(headers) + len(pictures), 0
+        for found, doubles in chain(dicom.gather(headers), images.gather(pictures)):
+            series += [replace(item, root=roots[item.files[0]]) for item in found]
+            self._skipped += doubles
+            sorted_in += sum(len(item.files) for item in found)
+            yield from self._pulse(Progress(sorted_in, total, "Sorting"))
+        used = {file for item in series for file in item.files}
+        for data, header in self._owned.items():
+            if data not in used:
+                self._skipped.append(Skipped(data, f"Belongs to {shown(header.name)}, which was skipped."))
+        series.sort(key=lambda item: (natural(item.files[0].parent), natural(item.files[0].name), natural(item.uid)))
+        labelled = _labelled(series)
+        for item in labelled:
+            yield from self._tell(Found(item))
+        self._skipped.sort(key=lambda item: natural(item.file))
+        yield Done(ScanResult(tuple(labelled), tuple(self._skipped)))
 
 
 def _labelled(series: list[Series]) -> list[Series]:
@@ -146,73 +237,34 @@ def _labelled(series: list[Series]) -> list[Series]:
     return [replace(item, label=labels[item.patient]) for item in series]
 
 
-class _Pulse:
-    """Says when it is time for another sign of life."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def due(self) -> bool:
-        now = time.monotonic()
-        if now - self._last < _EVERY:
-            return False
-        self._last = now
-        return True
-
-
-def _listed(path: Path) -> Iterator[tuple[Path, Path] | Skipped]:
-    """(file, root) of every file below a path, in natural order."""
-    if path.is_file():
-        yield path, path.parent
-        return
-    if not path.is_dir():
-        yield Skipped(path, "Does not exist.")
-        return
-    problems: list[Skipped] = []
-
-    def note(error: OSError) -> None:
-        problems.append(Skipped(Path(error.filename or path), f"Cannot be opened: {error.strerror or error}."))
-
-    for folder, folders, names in os.walk(path, onerror=note):
-        # Outputs that are still being written are nobody's input.
-        folders[:] = sorted(
-            (name for name in folders if not (name.startswith(".") and name.endswith(_PARTIAL))), key=natural
-        )
-        for name in sorted(names, key=natural):
-            file = Path(folder) / name
-            if not (name.startswith(".") and name.endswith(_PARTIAL)):
-                yield file, path
-    yield from problems
-
-
-def _is_zip(path: Path) -> bool:
-    if path.suffix.lower() != ".zip":
+def _is_zip(path: str) -> bool:
+    if not path.lower().endswith(".zip"):
         return False
     try:
-        with path.open("rb") as file:
-            return file.read(4) in (_ZIP, b"PK\x05\x06")
+        with Path(path).open("rb") as file:
+            return file.read(4) in _ZIP
     except OSError:
         return False
 
 
-def _owned(files: list[tuple[Path, Path]]) -> dict[Path, Path]:
+def _owned(entries: Sequence[Entry]) -> dict[Path, Path]:
     """Data files that belong to a volume header: {data file: header}."""
-    present = {file for file, _ in files}
-    return {data: file for file, _ in files for data in volumes.companions(file) if data in present}
+    headers = [Path(entry.path) for entry in entries if entry.path.lower().endswith(_DETACHED)]
+    if not headers:
+        return {}
+    present = {Path(entry.path) for entry in entries}
+    return {data: file for file in headers for data in volumes.companions(file) if data in present}
 
 
-def _inspect(entry: tuple[Path, Path]) -> _Item:
-    file, root = entry
+def _inspect(file: Path, root: Path) -> Item | Skipped:
     suffix = volumes.suffix_of(file)
-    if not file.is_file():
-        return Skipped(file, "Not a file.")
     try:
-        with file.open("rb") as handle:
+        with file.open("rb", buffering=0) as handle:
             start = handle.read(132)
     except OSError as error:
-        return Skipped(file, f"Cannot be read: {error.strerror or error}.")
+        return Skipped(file, f"Cannot be read: {error.strerror or error}.", damaged=True)
     if not start:
-        return Skipped(file, "Empty file.")
+        return Skipped(file, "Empty file.", damaged=True)
     # The content decides: DICOM files carry any name, .png among them.
     if start[128:132] == b"DICM":
         return read_header(file)
@@ -221,9 +273,15 @@ def _inspect(entry: tuple[Path, Path]) -> _Item:
     if suffix in images.SUFFIXES:
         return images.inspect(file, root)
     if suffix == ".zip":
-        return Skipped(file, "Damaged, or not a zip file.")
+        return _inner_zip(file, start)
     if looks_like_dicom(start):
         return read_header(file)
     if suffix in (".dcm", ".ima", ".dicom"):
-        return Skipped(file, "Not a DICOM file, whatever its name says.")
+        return Skipped(file, "Not a DICOM file, whatever its name says.", damaged=True)
     return Skipped(file, "Not an image.")
+
+
+def _inner_zip(file: Path, start: bytes) -> Skipped:
+    if start[:4] in _ZIP:
+        return Skipped(file, "A zip file within a zip file: unpack it and open the folder.", damaged=True)
+    return Skipped(file, "Damaged, or not a zip file.", damaged=True)
