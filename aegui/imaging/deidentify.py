@@ -18,7 +18,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, UID_dictionary
 
-from aegui.imaging.headers import text
+from aegui.imaging.elements import text
 
 METHOD = "DICOM PS3.15 Annex E Basic Profile"
 _CODE = ("113100", "DCM", "Basic Application Confidentiality Profile")
@@ -143,9 +143,10 @@ def burned_in(dataset: Dataset) -> bool:
 
 
 def _kind(dataset: Dataset) -> str:
-    if "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset:
+    sop_class = UID(text(dataset, "SOPClassUID"))
+    if "SharedFunctionalGroupsSequence" in dataset or "Enhanced" in sop_class.name:
         return "enhanced"
-    return "PT" if text(dataset, "SOPClassUID") == _PET or text(dataset, "Modality") == "PT" else "classic"
+    return "PT" if sop_class == _PET or text(dataset, "Modality") == "PT" else "classic"
 
 
 class _Walk:
