@@ -12,27 +12,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
-from PIL import Image
 
 from aegui.errors import UserError
 from aegui.imaging import volumes
+from aegui.imaging.formats import arrays, picture, tiff
+from aegui.imaging.formats.raw import Broken
 from aegui.imaging.pixels import OUTSIDE_CT
 from aegui.imaging.series import Geometry, Mask, Pixels, Series, Skipped
 from aegui.imaging.text import digest, made_uid, natural
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".gif")
 _ENDINGS = re.compile(r"(\.(dcm|dicom|ima|nii|gz|png|jpe?g|tiff?|bmp|npy))+$", re.IGNORECASE)
 _MARK = r"(?:im|img|image|slice|sl|frame|fr|z)"
 _LAST_NUMBER = re.compile(rf"[-_ .]*(?:{_MARK}[-_ .]*)?\d+$", re.IGNORECASE)
 _MARKED_NUMBER = re.compile(rf"[-_ .]+{_MARK}[-_ .]*\d+$", re.IGNORECASE)
-_MODES = {"L": (1, 8), "LA": (1, 8), "RGB": (3, 8), "RGBA": (3, 8), "I;16": (1, 16), "I;16B": (1, 16), "F": (1, 32)}
 _CACHED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What scanning keeps of one image file."""
+    """What scanning keeps of one image file. spacing: mm, (y, x)."""
 
     file: Path
     root: Path
@@ -40,6 +39,7 @@ class Picture:
     columns: int
     channels: int
     bits: int
+    spacing: tuple[float, float] | None = None
     problem: str = ""
 
 
@@ -52,75 +52,42 @@ def patient_stem(path: Path) -> str:
     return re.sub(rf"[-_ .]+{_MARK}$", "", stem, flags=re.IGNORECASE).strip("-_ .")
 
 
-def inspect(path: Path, root: Path) -> Picture | Series | Skipped:
-    """One image file. A 3-D array or a TIFF of many pages is a series of its own."""
+def inspect(path: Path, root: Path) -> Picture | Series | tuple[Series, ...] | Skipped:
+    """One image file. A 3-D array or a TIFF of many pages is a series of its own, or several."""
     suffix = path.suffix.lower()
+    kind = suffix[1:].upper()
     try:
         if suffix == ".npy":
             return _inspect_npy(path, root)
-        if suffix in (".tif", ".tiff"):
+        if suffix in tiff.SUFFIXES:
             return _inspect_tiff(path, root)
-        return _inspect_pillow(path, root)
+        return Picture(path, root, *picture.inspect(path))
+    except UserError as error:
+        return Skipped(path, error.message, isinstance(error, Broken))
     except OSError as error:
         if error.errno is not None:
             return Skipped(path, f"Cannot be read: {error.strerror or error}.")
-        return Skipped(path, f"Damaged, or not a {suffix[1:].upper()} image.")
+        return Skipped(path, f"Damaged, or not a {kind} image.", damaged=True)
     except Exception:  # noqa: BLE001 - any broken file is listed, the rest goes on
-        return Skipped(path, f"Damaged, or not a {suffix[1:].upper()} image.")
+        return Skipped(path, f"Damaged, or not a {kind} image.", damaged=True)
 
 
-def _inspect_npy(path: Path, root: Path) -> Picture | Series | Skipped:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if array.dtype.kind not in "uif" or array.size == 0:
-        return Skipped(path, f"Array of {array.dtype.name}: not an image.")
-    bits = array.dtype.itemsize * 8
-    if array.ndim == 2:
-        return Picture(path, root, array.shape[0], array.shape[1], 1, bits)
-    if array.ndim == 3 and array.shape[2] == 3 and min(array.shape[:2]) > 4:
-        return Picture(path, root, array.shape[0], array.shape[1], 3, bits)
-    if array.ndim == 3:
+def _inspect_npy(path: Path, root: Path) -> Picture | Series | tuple[Series, ...] | Skipped:
+    layout = arrays.npy(path).layout()
+    if len(arrays.npy(path).shape) == 3 and layout.channels == 1:
         return volumes.describe(path, root)
-    return Skipped(path, f"Array of {array.ndim} dimensions: not an image.")
+    return Picture(path, root, layout.shape[2], layout.shape[3], layout.channels, layout.dtype.itemsize * 8)
 
 
-def _inspect_tiff(path: Path, root: Path) -> Picture | Series | Skipped:
-    with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[0]
-        shape, dtype, count = tuple(page.shape), np.dtype(page.dtype), len(tiff.pages)
-    if dtype.kind not in "uif":
-        return Skipped(path, f"TIFF of {dtype.name}: not an image.")
-    if len(shape) == 3 and shape[2] in (3, 4):
-        return Picture(path, root, shape[0], shape[1], 3, dtype.itemsize * 8)
-    if len(shape) != 2:
-        return Skipped(path, f"TIFF of shape {shape}: not read.")
-    if count > 1:
-        return volumes.describe_tiff(path, root, count, shape, dtype)
-    return Picture(path, root, shape[0], shape[1], 1, dtype.itemsize * 8)
-
-
-def _inspect_pillow(path: Path, root: Path) -> Picture | Skipped:
-    with Image.open(path) as image:
-        width, height = image.size
-        mode = image.mode
-        if path.suffix.lower() != ".png":
-            image.verify() if path.suffix.lower() == ".bmp" else None
-    if mode == "I":
-        mode = "I;16"
-    if mode == "1":
-        return Skipped(path, "One-bit image: not a scan.")
-    if mode == "P":
-        return Picture(path, root, height, width, 3, 8, "Palette colours: shown, not denoised.")
-    if mode not in _MODES:
-        return Skipped(path, f"{mode} image: not read.")
-    channels, bits = _MODES[mode]
-    problem = "16-bit colour PNG: shown, not denoised." if channels == 3 and _png_depth(path) == 16 else ""
-    return Picture(path, root, height, width, channels, bits, problem)
-
-
-def _png_depth(path: Path) -> int:
-    with path.open("rb") as file:
-        start = file.read(26)
-    return start[24] if start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 26 else 8
+def _inspect_tiff(path: Path, root: Path) -> Picture | Series | tuple[Series, ...] | Skipped:
+    found = tiff.layouts(path)
+    layout = found.get("")
+    if layout is None or layout.shape[:2] != (1, 1):
+        return volumes.describe(path, root)
+    layout = layout.placed()
+    spacing = None if layout.spacing[1:] == (1.0, 1.0) else layout.spacing[1:]
+    rows, columns = layout.shape[2:]
+    return Picture(path, root, rows, columns, layout.channels, layout.dtype.itemsize * 8, spacing, layout.problem)
 
 
 def gather(pictures: Sequence[Picture]) -> Iterator[tuple[list[Series], list[Skipped]]]:
@@ -129,9 +96,8 @@ def gather(pictures: Sequence[Picture]) -> Iterator[tuple[list[Series], list[Ski
     for item in pictures:
         stem = patient_stem(item.file)
         kind = ".jpg" if item.file.suffix.lower() == ".jpeg" else item.file.suffix.lower()
-        groups[(item.file.parent, stem, kind, item.rows, item.columns, item.channels, item.bits, item.problem)].append(
-            item
-        )
+        form = (item.rows, item.columns, item.channels, item.bits, item.spacing, item.problem)
+        groups[(item.file.parent, stem, kind, *form)].append(item)
     for members in groups.values():
         yield [_series(members)], []
 
@@ -149,7 +115,7 @@ def _series(members: list[Picture]) -> Series:
     hounsfield = first.file.suffix.lower() == ".npy" and first.channels == 1 and _looks_like_ct(members)
     notes = ("Taken for CT by its values",) if hounsfield else ()
     return Series(
-        uid=made_uid("images", *parts, first.problem),
+        uid=made_uid("images", *parts, first.problem, *(first.spacing or ())),
         study_uid=made_uid("folder", folder),
         patient=key,
         label="",
@@ -161,7 +127,7 @@ def _series(members: list[Picture]) -> Series:
         rows=first.rows,
         columns=first.columns,
         slices=len(members),
-        geometry=Geometry((0.0, 1.0, 1.0)),
+        geometry=Geometry((0.0, *(first.spacing or (1.0, 1.0)))),
         unit="HU" if hounsfield else "",
         channels=1 if grey else first.channels,
         bits=first.bits,
@@ -200,31 +166,17 @@ def is_grey(values: npt.NDArray[Any]) -> bool:
 def load(path: Path) -> npt.NDArray[Any]:
     """The values of one image in the file's own type: (rows, columns) or (rows, columns, 3). UserError if broken."""
     try:
-        if path.suffix.lower() == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False))
-        if path.suffix.lower() in (".tif", ".tiff"):
-            values = np.asarray(tifffile.imread(path, key=0))
-            return values[..., :3] if values.ndim == 3 else values
-        with Image.open(path) as image:
-            return _pillow_values(image)
+        if path.suffix.lower() not in (".npy", *tiff.SUFFIXES):
+            return picture.load(path)
+        stack = volumes.open_stack(path)
+        try:
+            return stack.slice(0)
+        finally:
+            stack.close()
     except Exception as error:
         raise UserError(
             f"{path.name} cannot be read.", "The image may be cut off or damaged. Copy it again, or leave it out."
         ) from error
-
-
-def original(image: Image.Image) -> npt.NDArray[Any]:
-    """All channels of an opened image, transparency included."""
-    return np.asarray(image)
-
-
-def _pillow_values(image: Image.Image) -> npt.NDArray[Any]:
-    if image.mode == "P":
-        return np.asarray(image.convert("RGB"))
-    values = np.asarray(image)
-    if image.mode in ("RGBA", "LA"):
-        return values[..., :3] if image.mode == "RGBA" else values[..., 0]
-    return values.astype(np.uint16) if image.mode in ("I", "I;16", "I;16B") else values
 
 
 class ImageSource:

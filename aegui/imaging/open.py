@@ -10,7 +10,8 @@ from aegui.imaging.images import ImageSource
 from aegui.imaging.pixels import DicomSource
 from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.series import Series, SliceSink, SliceSource
-from aegui.imaging.sink_files import ImageSink, NiftiSink, PngSink, VolumeSink
+from aegui.imaging.sink_images import ImageSink, PngSink
+from aegui.imaging.sink_volumes import SUFFIXES, StackSink, VolumeSink
 from aegui.imaging.volumes import VolumeSource
 
 
@@ -32,8 +33,8 @@ def open_sink(source: SliceSource, folder: Path, rules: OutputRules, origin: Pro
     series = source.series
     if series.treat != "denoise":
         raise UserError(f"{series.description or series.modality} is not denoised. {series.reason}")
-    if format == "nifti":
-        return NiftiSink(source, folder, rules)
+    if format in SUFFIXES:
+        return StackSink(source, folder, rules, origin)
     if format == "png":
         return PngSink(source, folder, rules)
     if isinstance(source, DicomSource):

@@ -275,18 +275,20 @@ def test_images_keep_format_name_mode_and_scale(tmp_path: Path, kind: str) -> No
     else:
         Image.fromarray(values).save(folder / name)
     out = copied(opened(folder), tmp_path / "out", change=2.0)
-    assert [f.name for f in out.iterdir()] == [name]
+    # JPEG leaves as PNG: a second lossy compression would change every pixel.
+    written = "x1.png" if kind == "jpeg" else name
+    assert [f.name for f in out.iterdir()] == [written]
 
     def load(path: Path) -> np.ndarray:
         if path.suffix == ".tif":
             return tifffile.imread(path)
         return np.load(path) if path.suffix == ".npy" else np.asarray(Image.open(path))
 
-    old, new = load(folder / name), load(out / name)
+    old, new = load(folder / name), load(out / written)
     assert new.dtype == old.dtype and new.shape == old.shape
     channels = slice(None, 3) if kind == "rgba" else slice(None, 1) if kind == "la" else slice(None)
     difference = new[..., channels].astype(float) - old[..., channels]
-    np.testing.assert_allclose(difference, 2.0, atol=1.0 if kind == "jpeg" else 1e-5)
+    np.testing.assert_allclose(difference, 2.0, atol=1e-5)
     if kind in ("rgba", "la"):
         np.testing.assert_array_equal(new[..., -1], old[..., -1])
 
@@ -323,16 +325,6 @@ def test_volumes_keep_format_type_and_geometry(tmp_path: Path, name: str) -> Non
     assert again.series.bits == 16
     assert again.series.geometry == source.series.geometry
     np.testing.assert_array_equal(np.stack([again.read(i) for i in range(3)]), values + 1)
-
-
-def test_four_dimensional_volumes_keep_their_shape(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    image = sitk.GetImageFromArray(np.arange(120, dtype=np.float32).reshape(2, 3, 4, 5), isVector=False)
-    sitk.WriteImage(image, str(tmp_path / "in" / "v.nii.gz"))
-    source = opened(tmp_path / "in")
-    assert len(source) == 6
-    again = sitk.ReadImage(str(copied(source, tmp_path / "out", change=1)))
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(again), np.arange(120).reshape(2, 3, 4, 5) + 1)
 
 
 def test_nifti_has_the_affine_that_simpleitk_reads_from_the_dicom_files(tmp_path: Path) -> None:
