@@ -24,6 +24,7 @@ from aegui.imaging.deidentify import METHOD, Deidentifier, burned_in, table
 
 WHEEL = Path(pydicom.__file__).parent / "data" / "test_files"
 NAME, NUMBER = "Zyxwvut", 4711081547
+CT = "1.2.840.10008.5.1.4.1.1.2"
 
 # A value for each VR that says the name or the number; nothing else in the file may contain its bytes.
 PLANTED: dict[str, Any] = {
@@ -41,7 +42,8 @@ PLANTED: dict[str, Any] = {
     "UI": f"1.2.{NUMBER}.1",
     "UR": f"http://{NAME}.example/{NUMBER}",
     **dict.fromkeys(("OB", "UN"), f"{NAME}{NUMBER}!".encode()),
-    **dict.fromkeys(("US", "SS"), [18189, 19533]),
+    "US": [18189, 19533],
+    "SS": [18189, 19533],
     **dict.fromkeys(("UL", "SL"), 1196835917),
     **dict.fromkeys(("FL", "FD"), float(NUMBER)),
     "AT": 0x47108154,
