@@ -207,6 +207,66 @@ def check_syntaxes(machine: Machine, work: Path) -> str:
     return f"{len(done)} transfer syntaxes scanned and denoised" + (f"; no sample of {absent}" if absent else "")
 
 
+def check_worker(machine: Machine, work: Path) -> str:
+    """Each decoder alone, asked as the program asks its worker: none may be missing behind another that stands in."""
+    import struct
+
+    frames = {
+        "rle": ("MR_small_RLE.dcm", "1.2.840.10008.1.2.5", 0),
+        "rle_in_python": ("MR_small_RLE.dcm", "1.2.840.10008.1.2.5", 0),
+        "openjpeg": ("MR_small_jp2klossless.dcm", "1.2.840.10008.1.2.4.90", 16),
+        "charls": ("MR_small_jpeg_ls_lossless.dcm", "1.2.840.10008.1.2.4.80", 16),
+        "gdcm": ("MR_small_jpeg_ls_lossless.dcm", "1.2.840.10008.1.2.4.80", 16),
+        "pillow": ("SC_rgb_small_odd_jpeg.dcm", "1.2.840.10008.1.2.4.50", 8),
+    }
+    questions = b""
+
+    def question(words: dict[str, object], data: bytes = b"") -> bytes:
+        text = json.dumps(words).encode()
+        return struct.pack("<IQ", len(text), len(data)) + text + data
+
+    import pydicom
+    from pydicom.encaps import get_frame
+
+    for decoder, (name, syntax, precision) in frames.items():
+        source = sample_file(name)
+        if source is None:
+            raise Failed(f"no sample {name}")
+        dataset = pydicom.dcmread(source)
+        told = {
+            "decoder": decoder,
+            "syntax": syntax,
+            "precision": precision,
+            "memory": 1 << 30,
+            "folder": str(machine.empty),
+            "rows": dataset.Rows,
+            "columns": dataset.Columns,
+            "samples": dataset.SamplesPerPixel,
+            "allocated": dataset.BitsAllocated,
+            "stored": dataset.BitsStored,
+            "signed": bool(dataset.PixelRepresentation),
+        }
+        questions += question({"task": "load", "decoder": decoder})
+        questions += question({"task": "decode", **told}, get_frame(dataset.PixelData, 0, number_of_frames=1))
+    result = subprocess.run(
+        machine.command("--decoding-worker"),
+        cwd=machine.empty,
+        input=questions,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    answers, position = [], 0
+    while position + 12 <= len(result.stdout):
+        short, long = struct.unpack_from("<IQ", result.stdout, position)
+        answers.append(json.loads(result.stdout[position + 12 : position + 12 + short]))
+        position += 12 + short + long
+    errors = [answer["error"] for answer in answers if "error" in answer]
+    if errors or len(answers) != 2 * len(frames):
+        raise Failed(f"{len(answers)} answers, {errors}: {result.stderr.decode(errors='replace')[-500:]}")
+    return f"{', '.join(frames)} answered"
+
+
 def check_export(machine: Machine, work: Path) -> str:
     """torch's exporters read their own source and data at run time."""
     failed = []
@@ -345,6 +405,7 @@ def main() -> int:
     checks = {
         "help": check_help,
         "models": check_models,
+        "worker": check_worker,
         "syntaxes": check_syntaxes,
         "export": check_export,
         "demo": check_demo,

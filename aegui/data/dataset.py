@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from aegui.data.pairs import TARGETS, Pair
 from aegui.data.split import Split, split
 from aegui.errors import UserError
 from aegui.events import Event, Progress
-from aegui.imaging import Pixels, Series, SliceSource, open_series
+from aegui.imaging import Pixels, Read, Series, SliceSource, ahead, open_series
 from aegui.measure import Range, estimate_noise, signal_range
 from aegui.models.card import Card
 from aegui.models.intensity import Scale, sample, scale_for
@@ -129,7 +130,7 @@ def prepare(
         raise UserError("There are no scans to train on.", "Open a folder with CT, MR or other images.")
     colour = channels == 3 and all(s.channels == 3 for s, _, _ in work)
     cache.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as undo:
+    with ExitStack() as undo:
         noisy_slices = Slices(cache / "noisy.bin")
         undo.callback(noisy_slices.close)
         clean_slices = noisy_slices
@@ -151,19 +152,22 @@ def prepare(
             try:
                 scale = scale_for(card, one, source)
                 data_range = signal_range(one.modality, one.bits, _samples(target))
-                for i, j in slices:
-                    yield Progress(len(items), total, "Reading slices")
-                    x = _read(source, i, scale, colour, average)
-                    level = estimate_noise(np.nan_to_num(x[0]), np.isfinite(x[0]))
-                    if limit is not None and level * scale.span / data_range.value * 255 > limit:
-                        left_out += 1
-                        continue
-                    noisy_slices.append(x)
-                    if paired:
-                        clean_slices.append(_read(target, j, scale, colour, 1))
-                    items.append(Item(one, i, scale, data_range, level, -1))
-                    names.append(label_of(one, i, labels))
-                    blocks.append((f"\0held {one.uid}" if one.uid in marked else one.patient, block))
+                with ExitStack() as reading:
+                    found = reading.enter_context(ahead(source, [i for i, _ in slices]))
+                    others = reading.enter_context(ahead(target, [j for _, j in slices])) if paired else repeat(None)
+                    for read, other_read in zip(found, others, strict=False):
+                        yield Progress(len(items), total, "Reading slices")
+                        x = _prepared(read, scale, colour, average)
+                        level = estimate_noise(np.nan_to_num(x[0]), np.isfinite(x[0]))
+                        if limit is not None and level * scale.span / data_range.value * 255 > limit:
+                            left_out += 1
+                            continue
+                        noisy_slices.append(x)
+                        if other_read is not None:
+                            clean_slices.append(_prepared(other_read, scale, colour, 1))
+                        items.append(Item(one, read.at, scale, data_range, level, -1))
+                        names.append(label_of(one, read.at, labels))
+                        blocks.append((f"\0held {one.uid}" if one.uid in marked else one.patient, block))
             finally:
                 source.close()
                 target.close()
@@ -197,9 +201,9 @@ def _samples(source: SliceSource) -> list[Pixels]:
     return [pixels.mean(axis=-1) if pixels.ndim == 3 else pixels for pixels in found]
 
 
-def _read(source: SliceSource, index: int, scale: Scale, colour: bool, average: int) -> Pixels:
-    pixels = scale.normalise(source.read(index))
-    pixels = np.where(source.valid(index)[..., None] if pixels.ndim == 3 else source.valid(index), pixels, np.nan)
+def _prepared(read: Read, scale: Scale, colour: bool, average: int) -> Pixels:
+    pixels = scale.normalise(read.pixels)
+    pixels = np.where(read.valid[..., None] if pixels.ndim == 3 else read.valid, pixels, np.nan)
     if pixels.ndim == 3:
         pixels = np.moveaxis(pixels, -1, 0)
         pixels = pixels if colour else pixels.mean(axis=0, keepdims=True)

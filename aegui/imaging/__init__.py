@@ -1,6 +1,7 @@
 """Scans in and out: folder → Series → SliceSource; SliceSink → derived series. pydicom lives only here."""
 
 from aegui.imaging import quiet as _quiet  # noqa: F401 - sets filters before anything is read
+from aegui.imaging.ahead import Read, ahead
 from aegui.imaging.open import open_series, open_sink
 from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.scan import scan
@@ -14,11 +15,13 @@ __all__ = [
     "OutputRules",
     "Pixels",
     "Provenance",
+    "Read",
     "ScanResult",
     "Series",
     "Skipped",
     "SliceSink",
     "SliceSource",
+    "ahead",
     "auto_window",
     "open_series",
     "open_sink",

@@ -114,6 +114,8 @@ def _outside_circle(rows: int, columns: int) -> Mask:
 
 def corner_padding(values: npt.NDArray[Any]) -> Mask:
     """True in the corners outside the inscribed ellipse, if they all hold one and the same lowest value."""
+    if not values[0, 0] == values[0, -1] == values[-1, 0] == values[-1, -1]:
+        return np.zeros(values.shape, bool)
     outside = _outside_circle(*values.shape[:2])
     corners = values[outside]
     if corners.size < 16 or corners.min() != corners.max() or corners[0] > values.min():

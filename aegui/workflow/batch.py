@@ -185,17 +185,17 @@ def _denoise_series(
     try:
         sink = imaging.open_sink(source, job.output, job.rules, origin)
         denoiser = Denoiser(model, source, device)
-        for index in range(len(source)):
-            pixels, valid = source.read(index), source.valid(index)
-            result = denoiser.pixels(pixels, valid, job.strength, job.noise_level)
-            sink.write(index, result.pixels)
-            outside += result.outside
-            if structure_score(pixels, result.pixels, valid) > ALERT:
-                flagged.append(index)
-            if pixels.ndim == 2:
-                before.append(estimate_noise(pixels, valid))
-                after.append(estimate_noise(result.pixels, valid))
-            yield SliceDone(series.uid, index, len(source))
+        with imaging.ahead(source) as slices:
+            for index, pixels, valid in slices:
+                result = denoiser.pixels(pixels, valid, job.strength, job.noise_level)
+                sink.write(index, result.pixels)
+                outside += result.outside
+                if structure_score(pixels, result.pixels, valid) > ALERT:
+                    flagged.append(index)
+                if pixels.ndim == 2:
+                    before.append(estimate_noise(pixels, valid))
+                    after.append(estimate_noise(result.pixels, valid))
+                yield SliceDone(series.uid, index, len(source))
         output = sink.finish()
         clipped, notes = sink.clipped, sink.notes
         sink = None
