@@ -224,7 +224,7 @@ def _tiles(dataset: Dataset, types: tuple[str, ...], known: dict[str, Any]) -> F
     tiles = mosaic.tiles_of(dataset)
     rescale = rescale_of(dataset)
     if tiles is None:
-        problem = "Siemens mosaic that does not say how many slices it holds: shown, not denoised."
+        problem = "Siemens mosaic whose slices cannot be told apart: shown, not denoised."
         return Frames((), (rescale,), acquisition=known, problem=problem)
     modality = text(dataset, "Modality").upper()
     part = kinds.component(text(dataset, "ComplexImageComponent").upper(), types, modality)

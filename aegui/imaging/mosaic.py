@@ -83,18 +83,18 @@ def parse_csa(data: bytes) -> dict[str, tuple[float, ...]]:
         raise ValueError("no CSA header")
     position = start + 8
     found: dict[str, tuple[float, ...]] = {}
-    added: int | None = None
+    added = 0
     for _ in range(count):
         name, _vm, _vr, _, items, _ = struct.unpack_from("<64si4s3i", data, position)
         position += 84
         if not 0 <= items <= _MOST_ITEMS:
             raise ValueError("no CSA header")
-        added = items if added is None else added
+        added = added or items
         words = []
         for _ in range(items):
             lengths = struct.unpack_from("<4i", data, position)
             position += 16
-            # The older version adds the first element's number of items to every length.
+            # The older version adds the number of items of the first element that has any to every length.
             length = lengths[1] if second else lengths[0] - added
             if length < 0 or position + length > len(data):
                 break
