@@ -22,10 +22,11 @@ _PROTOCOL = (
     "sequence",
     "field_strength",
     "image_type",
+    "component",
     "model",
 )
 _SUFFIX = re.compile(r"\s*·\s*([^·]*?)\s+(\d+) of (\d+)$")  # how the scan names the volumes of one series
-_SAME_KIND = ("Repeat", "Acquisition", "Volume", "Temporal position")
+_SAME_KIND = ("Repeat", "Acquisition")
 _WORD = re.compile(r"[a-z0-9]+")
 _AGAIN = re.compile(r"\d+|(?:repeat|rpt|rep|run|scan|again|copy|nr|no)\d*")
 _CHANGING = re.compile(
@@ -82,8 +83,9 @@ def _words(text: str) -> list[str]:
 
 
 def _base(series: Series) -> tuple[str, ...]:
-    """The words of the description that do not merely count repeats."""
-    return tuple(word for word in _words(name(series)) if not _AGAIN.fullmatch(word))
+    """The words of the description that do not merely count repeats, and which part of the series it is."""
+    head, *parts = name(series).split(" · ")
+    return (*(word for word in _words(head) if not _AGAIN.fullmatch(word)), *parts)
 
 
 def _changing(series: Series) -> frozenset[str]:

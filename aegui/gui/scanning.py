@@ -132,12 +132,7 @@ class Scanning(QObject):
         from aegui import workflow
 
         session = self._session
-        pairs = []
-        for noisy, clean in project.pairs:
-            a, b = session.find(noisy), session.find(clean)
-            if a is not None and b is not None:
-                pairs += workflow.match_pairs([a], [b])
-        session.adopt(pairs=tuple(pairs))
+        session.adopt(pairs=tuple(workflow.confirmed_again(session.series, project.pairs)))
 
     def _remember(self, opened: Sequence[Path]) -> None:
         folders = [path if path.is_dir() else path.parent for path in opened]

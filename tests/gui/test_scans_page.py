@@ -103,7 +103,7 @@ def test_a_role_is_given_to_the_selection_and_ctrl_z_takes_it_back(opened, qtbot
 
 def test_a_proposed_pair_is_used_after_the_click_and_undone_again(opened, qtbot, phantom):
     window = opened(phantom["low"], phantom["full"])
-    card = window.scans.side.pair
+    (card,) = window.scans.side.pairs.cards
     assert card.isVisible()
     assert card.use.isVisible()
     assert window.session.pairs == ()
@@ -202,7 +202,7 @@ def test_sample_data_are_made_and_opened(window, qtbot, monkeypatch, phantom):
     loaded(window, qtbot)
     assert len(made) == 1
     assert len(window.session.series) == 4
-    assert window.scans.side.pair.isVisible()
+    assert [card.proposal.kind for card in window.scans.side.pairs.cards] == ["dose"]
 
 
 def test_a_project_that_was_saved_opens_with_its_scans_and_roles(opened, qtbot, phantom, tmp_path):

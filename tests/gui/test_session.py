@@ -11,10 +11,10 @@ from PySide6.QtCore import QObject
 from aegui import events, imaging, recipes, workflow
 from aegui.errors import UserError
 from aegui.gui import project
-from aegui.gui.proposals import propose
 from aegui.gui.session import Session
 from aegui.imaging import ScanResult
 from aegui.imaging.series import DERIVED_HERE
+from aegui.workflow import propose
 from tests.gui.generated import scanned, write_ct
 
 
@@ -69,7 +69,6 @@ def test_low_and_full_dose_of_one_patient_are_proposed_and_used_only_when_confir
     assert len(found.pairs) == 2
     assert all(pair.noisy.patient == pair.clean.patient for pair in found.pairs)
     assert all(float(p.noisy.acquisition["exposure"]) < float(p.clean.acquisition["exposure"]) for p in found.pairs)
-    session.propose_pairs(found.pairs)
     assert session.pairs == ()
     assert session.clean == ()
     session.set_pairs(found.pairs)

@@ -230,7 +230,8 @@ class ReviewPage(Page):
         known = [*self.session.pairs, *(pair for pair in self.session.found_pairs if pair.sure)]
         pair = next((p for p in known if series is not None and p.noisy.uid == series.uid), None)
         self.slices.open_reference(pair.clean if pair else None, dict(pair.slices) if pair else {})
-        reason = f"Clean series: {pair.clean.description}" if pair else "No clean series is paired with this one"
+        what = "Another repeat" if pair and pair.kind == "repeat" else "Clean series"
+        reason = f"{what}: {pair.clean.description}" if pair else "No clean series is paired with this one"
         on = self.bar.reference.isChecked() and pair is not None
         self.bar.show_reference(pair is not None, reason, on)
         self.views.reference.subtitle = (pair.clean.description,) if pair else ()

@@ -13,8 +13,8 @@ from aegui import workflow
 from aegui.gui import project as projects
 from aegui.gui import theme
 from aegui.gui.dialogs import text_dialog
+from aegui.gui.insisting import ask_to_denoise
 from aegui.gui.pages.base import Page, RailState
-from aegui.gui.proposals import Proposal, propose
 from aegui.gui.scanning import Scanning, Wish
 from aegui.gui.session import Session
 from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, column, frame, holder, icon_label, label, row
@@ -75,7 +75,6 @@ class ScansPage(Page):
         self.tree = SeriesTree()
         self.viewer = ScanViewer()
         self.side = RolesPanel(session)
-        self._proposals: list[Proposal] = []
         self._stale = True
         self.views = QStackedWidget()
         for view in (self.first, self.busy, self._loaded()):
@@ -131,8 +130,8 @@ class ScansPage(Page):
         self.tree.current_changed.connect(self._show_series)
         self.tree.selection_changed.connect(self._show_roles)
         self.side.role_chosen.connect(self._set_role)
-        self.side.pair_used.connect(self._use_pairs)
-        self.side.pair_undone.connect(self._undo_pairs)
+        self.side.insist_wanted.connect(self._insist)
+        self.tree.insist_wanted.connect(self._insist)
         self.side.show_wanted.connect(self.tree.select)
         self.side.labels_wanted.connect(self._ask_labels)
         self.side.skipped_wanted.connect(self._list_skipped)
@@ -140,7 +139,7 @@ class ScansPage(Page):
         self.unused.toggled.connect(self._hide_unused)
         session.scans_changed.connect(self._show_scans)
         session.roles_changed.connect(self._roles_changed)
-        session.pairs_changed.connect(self._show_proposal)
+        session.insisted_changed.connect(self._roles_changed)
         theme.changed().connect(self._recolour)
 
     # ---- what the shell shows
@@ -180,7 +179,7 @@ class ScansPage(Page):
         """Before the window closes: end the reading threads."""
         self.viewer.release()
         self.tree.release()
-        self.side.pair.release()
+        self.side.pairs.release()
 
     # ---- opening
     def _start(self) -> str:
@@ -256,10 +255,9 @@ class ScansPage(Page):
         for action in self.head_actions:
             action.setVisible(loaded)
         self.filter.setPlaceholderText(f"Filter {len(session.series)} series")
-        self.tree.set_roles(session.roles)
+        self.tree.set_roles(session.roles, session.insisted)
         self.tree.set_series(session.series, session.current)
         self.side.show_warnings(session.series, len(session.skipped))
-        self._find_proposals()
         if loaded and self.isVisible():
             self._show_series(session.current)
         elif not loaded:
@@ -282,9 +280,8 @@ class ScansPage(Page):
 
     @Slot()
     def _roles_changed(self) -> None:
-        self.tree.set_roles(self.session.roles)
+        self.tree.set_roles(self.session.roles, self.session.insisted)
         self._show_roles()
-        self._find_proposals()
         self.changed.emit()
 
     @Slot(str)
@@ -303,34 +300,15 @@ class ScansPage(Page):
         session = self.session
         self.tree.hide_where(lambda series: hide and session.role(series.uid) == "unused")
 
-    def _find_proposals(self) -> None:
-        # Clean series chosen by hand come first; confirmed pairs keep what was proposed.
-        if not self.session.pairs:
-            self._proposals = propose(self.session.series, self.session.clean)
-            self.session.found_pairs = tuple(pair for one in self._proposals[:1] for pair in one.pairs)
-        self._show_proposal()
-
-    @Slot()
-    def _show_proposal(self) -> None:
-        pairs = self.session.pairs
-        if pairs and not any(one.pairs == pairs for one in self._proposals):
-            names = f"“{pairs[0].noisy.description}” with “{pairs[0].clean.description}”"
-            self._proposals = [Proposal("Pairs in use", f"{pairs[0].why.capitalize()}: {names}.", tuple(pairs))]
-        shown = next((one for one in self._proposals if one.pairs == pairs), None) if pairs else None
-        self.side.show_proposal(shown or next(iter(self._proposals), None), confirmed=bool(pairs))
-
-    @Slot(object)
-    def _use_pairs(self, proposal: Proposal) -> None:
-        self.session.set_pairs(proposal.pairs)
-
-    @Slot()
-    def _undo_pairs(self) -> None:
-        """Back to before the pairs were used: clean targets become noisy inputs again."""
-        clean = {pair.clean.uid for pair in self.session.pairs}
-        self.session.undo.beginMacro("Undo pairs")
-        self.session.set_pairs(())
-        self.session.set_roles(clean, "noisy")
-        self.session.undo.endMacro()
+    @Slot(bool)
+    def _insist(self, on: bool) -> None:
+        """Denoise what is view only all the same: asked once, with what speaks against it."""
+        chosen = [one for one in self._selected() if one.treat == "view"]
+        uids = [one.uid for one in chosen]
+        if not on:
+            self.session.insist(uids, on=False)
+        elif chosen:
+            ask_to_denoise(self.window(), chosen, lambda: self.session.insist(uids))
 
     @Slot()
     def _ask_labels(self) -> None:

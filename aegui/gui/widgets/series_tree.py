@@ -1,83 +1,35 @@
-"""Studies and their series: thumbnail, description, what it is, its role, and warnings in words."""
+"""Studies, their series and the volumes of a series: what is looked at, and what a role is given to."""
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from PySide6.QtCore import (
-    QItemSelection,
-    QItemSelectionModel,
-    QModelIndex,
-    QPersistentModelIndex,
-    QPoint,
-    QRect,
-    QSize,
-    QSortFilterProxyModel,
-    Qt,
-    Signal,
-    Slot,
-)
-from PySide6.QtGui import (
-    QFontMetrics,
-    QImage,
-    QPainter,
-    QPainterPath,
-    QPixmap,
-    QStandardItem,
-    QStandardItemModel,
-)
-from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QTreeView
+from PySide6.QtCore import QItemSelection, QItemSelectionModel, QModelIndex, QSortFilterProxyModel, Qt, Signal, Slot
+from PySide6.QtGui import QContextMenuEvent, QImage, QPixmap, QStandardItem, QStandardItemModel
+from PySide6.QtWidgets import QMenu, QTreeView
 
 from aegui import imaging
 from aegui.gui import slices, theme
 from aegui.gui.session import Role
-from aegui.gui.widgets.painted import badge_size, draw_badge
+from aegui.gui.widgets.series_rows import (
+    DATE,
+    SERIES,
+    THUMB,
+    VOLUMES,
+    Index,
+    RowPainter,
+    date_words,
+    meta_words,
+    series_name,
+    tip,
+    volumes_name,
+    warning_words,
+)
 from aegui.imaging.series import Series
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-SERIES = int(Qt.ItemDataRole.UserRole)
-THUMB = 48
-BADGES: Mapping[str, tuple[str, str]] = {
-    "noisy": ("Noisy", "info"),
-    "clean": ("Target", "ok"),
-    "label": ("Labelled", "neutral"),
-    "holdout": ("Hold-out", "outline"),
-}
-Index = QModelIndex | QPersistentModelIndex
-
-
-def date_words(date: str) -> str:
-    """“14 Mar 2026” from a DICOM date; other texts as they are."""
-    try:
-        day = datetime.datetime.strptime(date.strip(), "%Y%m%d")
-    except ValueError:
-        return date
-    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
-
-
-def spacing_words(series: Series) -> str:
-    """“0.70 × 0.70 × 1.0”, as far as it is known."""
-    z, y, x = series.geometry.spacing
-    if series.form == "images":
-        return f"{series.columns} × {series.rows} px"
-    plane = f"{x:.2f} × {y:.2f}"
-    return f"{plane} × {z:.1f}" if z else f"{plane} mm"
-
-
-def meta_words(series: Series) -> str:
-    """The second line: modality, slices, spacing."""
-    modality = "Image" if series.form == "images" else series.modality
-    return f"{modality} · {series.slices} sl · {spacing_words(series)}"
-
-
-def warning_words(series: Series) -> str:
-    """The third line; empty if there is nothing to say."""
-    if series.treat != "denoise":
-        return series.reason
-    return series.warnings[0] if series.warnings else ""
+OPEN_UP_TO = 4  # volumes of a series that are shown at once; of more, only the series' row
 
 
 class _Filter(QSortFilterProxyModel):
@@ -97,105 +49,26 @@ class _Filter(QSortFilterProxyModel):
         return self.filterRegularExpression().match(text).hasMatch()
 
 
-class _Delegate(QStyledItemDelegate):
-    def __init__(self, tree: SeriesTree) -> None:
-        super().__init__(tree)
-        self._tree = tree
-
-    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        series = index.data(SERIES)
-        if series is None:
-            return QSize(200, theme.scaled(36))
-        extra = theme.scaled(17) if warning_words(series) else 0
-        return QSize(200, max(64, theme.scaled(16 + 38) + extra))
-
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        painter.save()
-        painter.setRenderHints(QPainter.RenderHint.Antialiasing | QPainter.RenderHint.SmoothPixmapTransform)
-        area: QRect = option.rect.adjusted(8, 1, -8, -1)
-        series = index.data(SERIES)
-        if series is None:
-            self._paint_study(painter, area, index)
-        else:
-            state = option.state
-            self._paint_series(painter, area, series, state)
-        painter.restore()
-
-    def _paint_study(self, painter: QPainter, area: QRect, index: Index) -> None:
-        arrow = "chevron-down" if self._tree.isExpanded(index) else "chevron-right"
-        painter.drawPixmap(area.x() + 8, area.center().y() - 6, theme.pixmap(arrow, "text2", 14))
-        date = str(index.data(SERIES + 1) or "")
-        painter.setFont(theme.font(12))
-        wide = painter.fontMetrics().horizontalAdvance(date)
-        painter.setPen(theme.colour("text3"))
-        line = area.adjusted(28, 0, -8, 0)
-        painter.drawText(line, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), date)
-        painter.setFont(theme.font(13, 600))
-        painter.setPen(theme.colour("text"))
-        name = painter.fontMetrics().elidedText(
-            str(index.data() or ""), Qt.TextElideMode.ElideMiddle, line.width() - wide - 8
-        )
-        painter.drawText(line, int(Qt.AlignmentFlag.AlignVCenter), name)
-
-    def _paint_series(self, painter: QPainter, area: QRect, series: Series, state: QStyle.StateFlag) -> None:
-        painter.setPen(Qt.PenStyle.NoPen)
-        if state & QStyle.StateFlag.State_Selected or state & QStyle.StateFlag.State_MouseOver:
-            painter.setBrush(theme.colour("selected" if state & QStyle.StateFlag.State_Selected else "hover"))
-            painter.drawRoundedRect(area, 6, 6)
-        thumb = QRect(area.x() + 8, area.y() + 7, THUMB, THUMB)
-        clip = QPainterPath()
-        clip.addRoundedRect(thumb, 4, 4)
-        painter.fillPath(clip, theme.colour("viewport"))
-        picture = self._tree.thumbs.get(series.uid)
-        if picture is not None:
-            painter.save()
-            painter.setClipPath(clip)
-            painter.drawPixmap(thumb, picture)
-            painter.restore()
-        words = QRect(thumb.right() + 13, area.y() + 8, area.right() - thumb.right() - 21, theme.scaled(18))
-        words.setRight(area.right() - 8)
-        text, tone = BADGES.get(self._tree.role_of(series.uid), ("", ""))
-        room = words.width()
-        if text:
-            size = badge_size(text)
-            draw_badge(painter, QRect(QPoint(words.right() - size.width() + 1, words.y() - 1), size), text, tone)
-            room -= size.width() + 8
-        unused = not text
-        painter.setFont(theme.font(13, 500))
-        painter.setPen(theme.colour("text2" if unused else "text"))
-        name = painter.fontMetrics().elidedText(_name(series), Qt.TextElideMode.ElideMiddle, room)
-        painter.drawText(words, int(Qt.AlignmentFlag.AlignVCenter), name)
-        warning = warning_words(series)
-        words.translate(0, theme.scaled(19 if warning else 24))
-        self._line(painter, words, meta_words(series), "text3")
-        if warning:
-            words.translate(0, theme.scaled(18))
-            role = "warn" if series.treat == "denoise" else "text3"
-            icon = "triangle-alert" if series.treat == "denoise" else "circle-minus"
-            painter.drawPixmap(words.x(), words.center().y() - 5, theme.pixmap(icon, role, 12))
-            self._line(painter, words.adjusted(18, 0, 0, 0), warning, role)
-
-    def _line(self, painter: QPainter, rect: QRect, text: str, role: str) -> None:
-        painter.setFont(theme.font(12))
-        painter.setPen(theme.colour(role))
-        shown = QFontMetrics(theme.font(12)).elidedText(text, Qt.TextElideMode.ElideRight, rect.width())
-        painter.drawText(rect, int(Qt.AlignmentFlag.AlignVCenter), shown)
-
-
-def _name(series: Series) -> str:
-    return series.description or f"{series.modality} series"
+def _together(series: Sequence[Series]) -> list[list[Series]]:
+    """Series in scan order, the volumes of one series in one list."""
+    groups: dict[tuple[str, str], list[Series]] = {}
+    for one in series:
+        groups.setdefault((one.study_uid, one.uid.partition("#")[0]), []).append(one)
+    return list(groups.values())
 
 
 class SeriesTree(QTreeView):
-    """current_changed: uid. selected: the uids that a role is given to."""
+    """current_changed: uid. insist_wanted: denoise (or no longer) view-only series that are selected."""
 
     current_changed = Signal(str)
     selection_changed = Signal()
+    insist_wanted = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
         self.thumbs: dict[str, QPixmap] = {}
         self._roles: Mapping[str, Role] = {}
+        self._insisted: frozenset[str] = frozenset()
         self._lane: slices.SliceLane | None = None
         self._shown: tuple[Series, ...] = ()
         self._quiet = False
@@ -203,7 +76,7 @@ class SeriesTree(QTreeView):
         self._filter = _Filter()
         self._filter.setSourceModel(self._items)
         self.setModel(self._filter)
-        self.setItemDelegate(_Delegate(self))
+        self.setItemDelegate(RowPainter(self))
         self.setHeaderHidden(True)
         self.setIndentation(0)
         self.setRootIsDecorated(False)
@@ -218,81 +91,125 @@ class SeriesTree(QTreeView):
         self.clicked.connect(self._clicked)
         theme.changed().connect(self._restyle)
 
-    def role_of(self, uid: str) -> str:
-        """For the delegate."""
-        return self._roles.get(uid, "unused")
+    def state_of(self, members: Sequence[Series]) -> str:
+        """Which badge it gets: its role, or that it is not for denoising; “mixed” where volumes differ."""
+        states = {self._state(series) for series in members}
+        return states.pop() if len(states) == 1 else "mixed"
+
+    def _state(self, series: Series) -> str:
+        if series.treat == "denoise":
+            return self._roles.get(series.uid, "unused")
+        return "insisted" if series.uid in self._insisted else series.treat
 
     @Slot()
     def _restyle(self) -> None:
         self.scheduleDelayedItemsLayout()
         self.viewport().update()
 
+    # ---- filling
     def set_series(self, series: Sequence[Series], current: str) -> None:
         """Show these; thumbnails follow from a thread."""
         self._quiet = True
         self._shown = tuple(series)
         self._items.clear()
         studies: dict[str, QStandardItem] = {}
-        for one in series:
-            study = studies.get(one.study_uid)
+        for members in _together(series):
+            first = members[0]
+            study = studies.get(first.study_uid)
             if study is None:
-                study = QStandardItem(one.label)
-                study.setData(date_words(one.study_date), SERIES + 1)
+                study = QStandardItem(first.label)
+                study.setData(date_words(first.study_date), DATE)
                 study.setFlags(Qt.ItemFlag.ItemIsEnabled)
-                studies[one.study_uid] = study
+                studies[first.study_uid] = study
                 self._items.appendRow(study)
-            item = QStandardItem(_name(one))
-            item.setData(one, SERIES)
-            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
-            item.setToolTip("\n".join([_name(one), meta_words(one), *one.warnings, one.reason]).strip())
-            about = f"{_name(one)}, {meta_words(one)}. {warning_words(one)}"
-            item.setData(about, Qt.ItemDataRole.AccessibleTextRole)
-            study.appendRow(item)
-        self.expandAll()
+            study.appendRow(self._item(first) if len(members) == 1 else self._volumes(members))
+        self._unfold()
         self._quiet = False
         self.select(current)
         self._load_thumbs()
 
-    def set_roles(self, roles: Mapping[str, Role]) -> None:
+    def _item(self, series: Series) -> QStandardItem:
+        item = QStandardItem(series_name(series))
+        item.setData(series, SERIES)
+        item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+        item.setToolTip(tip(series))
+        about = f"{series_name(series)}, {meta_words(series)}. {warning_words(series)}"
+        item.setData(about, Qt.ItemDataRole.AccessibleTextRole)
+        return item
+
+    def _volumes(self, members: list[Series]) -> QStandardItem:
+        item = QStandardItem(volumes_name(members))
+        item.setData(tuple(members), VOLUMES)
+        item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+        about = f"{volumes_name(members)}, {len(members)} volumes"
+        item.setToolTip(about)
+        item.setData(about, Qt.ItemDataRole.AccessibleTextRole)
+        for series in members:
+            item.appendRow(self._item(series))
+        return item
+
+    def _unfold(self) -> None:
+        """Studies open; series of many volumes closed, unless something is looked for."""
+        looking = bool(self._filter.filterRegularExpression().pattern())
+        for row in range(self._filter.rowCount()):
+            study = self._filter.index(row, 0)
+            self.setExpanded(study, True)
+            for child in range(self._filter.rowCount(study)):
+                index = self._filter.index(child, 0, study)
+                self.setExpanded(index, looking or self._filter.rowCount(index) <= OPEN_UP_TO)
+
+    def set_roles(self, roles: Mapping[str, Role], insisted: frozenset[str] = frozenset()) -> None:
         """Repaint the badges."""
-        self._roles = roles
+        self._roles, self._insisted = roles, insisted
         self._filter.invalidate()
         self.viewport().update()
 
     def set_filter(self, text: str) -> None:
         """Keep series whose words contain the text."""
         self._filter.setFilterFixedString(text)
-        self.expandAll()
+        self._unfold()
 
     def hide_where(self, hidden: Callable[[Series], bool]) -> None:
         """Leave out some series."""
         self._filter.hidden = hidden
         self._filter.invalidate()
-        self.expandAll()
+        self._unfold()
+
+    # ---- rows
+    def _below(self, parent: QModelIndex) -> Iterator[QModelIndex]:
+        for row in range(self._filter.rowCount(parent)):
+            index = self._filter.index(row, 0, parent)
+            if index.data(SERIES) is not None:
+                yield index
+            yield from self._below(index)
 
     def indexes(self) -> Iterator[QModelIndex]:
-        """All shown series."""
-        for row in range(self._filter.rowCount()):
-            study = self._filter.index(row, 0)
-            for child in range(self._filter.rowCount(study)):
-                yield self._filter.index(child, 0, study)
+        """All series that the filter lets through."""
+        return self._below(QModelIndex())
 
     def select(self, uid: str) -> None:
-        """Make a series the current one."""
+        """Make a series the current one; a row of many closed volumes stands for its first."""
         for index in self.indexes():
             if index.data(SERIES).uid == uid:
-                self.selectionModel().setCurrentIndex(index, QItemSelectionModel.SelectionFlag.ClearAndSelect)
-                self.scrollTo(index)
+                above = index.parent()
+                closed = above.data(VOLUMES) is not None and not self.isExpanded(above) and index.row() == 0
+                shown = above if closed else index
+                self.selectionModel().setCurrentIndex(shown, QItemSelectionModel.SelectionFlag.ClearAndSelect)
+                self.scrollTo(shown)
                 return
 
     def selected(self) -> list[Series]:
-        """What a role is given to."""
-        found = [index.data(SERIES) for index in self.selectionModel().selectedIndexes()]
-        return [series for series in found if series is not None]
+        """What a role is given to, each once: a row of volumes stands for all of them."""
+        found: dict[str, Series] = {}
+        for index in self.selectionModel().selectedIndexes():
+            for series in index.data(VOLUMES) or (index.data(SERIES),):
+                if series is not None:
+                    found[series.uid] = series
+        return list(found.values())
 
     @Slot(QModelIndex, QModelIndex)
     def _current(self, index: QModelIndex, _before: QModelIndex) -> None:
-        series = index.data(SERIES)
+        series = next(iter(index.data(VOLUMES) or (index.data(SERIES),)))
         if series is not None and not self._quiet:
             self.current_changed.emit(series.uid)
 
@@ -337,3 +254,15 @@ class SeriesTree(QTreeView):
         if self._lane is not None:
             self._lane.end()
             self._lane = None
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        shown = [series for series in self.selected() if series.treat == "view"]
+        if not shown:
+            return
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        if all(series.uid in self._insisted for series in shown):
+            menu.addAction("Do not denoise", lambda: self.insist_wanted.emit(False))
+        else:
+            menu.addAction("Denoise anyway…", lambda: self.insist_wanted.emit(True))
+        menu.popup(event.globalPos())
