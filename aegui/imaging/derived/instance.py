@@ -84,7 +84,7 @@ class Writer:
         kind = "noise" if noise else ""
         dataset.SeriesDescription = series_description(dataset, self._rules, self._origin, noise=noise)
         dataset.SeriesNumber = series_number(dataset, self._rules, noise=noise)
-        dataset.SeriesInstanceUID = UID(self._identity.series(text(dataset, "SeriesInstanceUID"), kind))
+        dataset.SeriesInstanceUID = UID(self._identity.series(source.series_uid, kind))
         if source.volume:
             dataset.InstanceNumber = source.volume
         provenance.set_dates(dataset)

@@ -72,7 +72,11 @@ def describe_pixels(dataset: Dataset, values: Stored, *, signed: bool, bits: int
         dataset.PlanarConfiguration = 0
         for tag in [tag for tag in dataset.keys() if tag.group == 0x0028 and tag.element in _PALETTE]:  # noqa: SIM118
             del dataset[tag]
-    elif "PlanarConfiguration" in dataset:
+        return
+    dataset.SamplesPerPixel = 1
+    if not text(dataset, "PhotometricInterpretation"):
+        dataset.PhotometricInterpretation = "MONOCHROME2"
+    if "PlanarConfiguration" in dataset:
         del dataset.PlanarConfiguration
 
 
@@ -103,6 +107,8 @@ def set_compressed(dataset: Dataset, frames: Iterable[Stored], syntax: UID) -> b
     dataset["PixelData"].is_undefined_length = True
     if dataset.SamplesPerPixel == 3 and syntax == RLELossless:
         dataset.PlanarConfiguration = 1
+    if dataset.SamplesPerPixel == 3 and syntax == JPEG2000Lossless:
+        dataset.PhotometricInterpretation = "YBR_RCT"
     return True
 
 
@@ -120,6 +126,8 @@ def _encoded(dataset: Dataset, frame: Stored, syntax: UID) -> bytes | None:
     }
     if frame.ndim == 3:
         how["planar_configuration"] = 0
+        # With the reversible colour transform; decoders give RGB.
+        how["photometric_interpretation"] = "YBR_RCT" if syntax == JPEG2000Lossless else "RGB"
     try:
         code = get_encoder(syntax).encode(np.ascontiguousarray(frame), **how)
         if frame.ndim == 3 and syntax == RLELossless:

@@ -23,8 +23,30 @@ _SCHEME = "99AEGUI"
 DENOISED = Code("DENOISED", _SCHEME, "Denoised by a neural network")
 REMOVED_NOISE = Code("NOISE", _SCHEME, "Noise removed by a neural network")
 
-_PET, _NM = "1.2.840.10008.5.1.4.1.1.128", "1.2.840.10008.5.1.4.1.1.20"
-_LEGACY = {"1.2.840.10008.5.1.4.1.1.2.2", "1.2.840.10008.5.1.4.1.1.4.4", "1.2.840.10008.5.1.4.1.1.128.1"}
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_LEGACY = {f"{_STORAGE}{kind}" for kind in ("2.2", "4.4", "128.1")}
+# Enhanced CT, MR and PET, whose Image Type has four values (PS3.3 C.8.16.1).
+_FOUR_VALUES = _LEGACY | {f"{_STORAGE}{kind}" for kind in ("2.1", "4.1", "4.3", "130")}
+# How an enhanced MR image was acquired: demanded of originals, and by the common checker allowed for them alone.
+_OF_ORIGINALS = (
+    "PulseSequenceName",
+    "MRAcquisitionType",
+    "EchoPulseSequence",
+    "MultiPlanarExcitation",
+    "PhaseContrast",
+    "TimeOfFlightContrast",
+    "SteadyStatePulseSequence",
+    "EchoPlanarPulseSequence",
+    "SaturationRecovery",
+    "SpectrallySelectedSuppression",
+    "OversamplingPhase",
+    "GeometryOfKSpaceTraversal",
+    "RectilinearPhaseEncodeReordering",
+    "SegmentedKSpaceTraversal",
+    "CoverageOfKSpace",
+    "NumberOfKSpaceTrajectories",
+    "BulkMotionCompensationTechnique",
+)
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _OFFSET = re.compile(r"([+-])(\d\d)(\d\d)")
 
@@ -51,18 +73,19 @@ class Reference(NamedTuple):
 
     sop_class: str
     sop_uid: str
+    series_uid: str
     frames: tuple[int, ...] = ()
     volume: int = 0
 
     @property
     def legal(self) -> bool:
-        """Whether the UID may stand in a reference; some archives make theirs below the root 0, which no one may."""
-        return UID(self.sop_uid).is_valid and not self.sop_uid.startswith("0.")
+        """Whether the UID may stand in a reference; some archives make theirs below a root that none may."""
+        return UID(self.sop_uid).is_valid and self.sop_uid.startswith(("1.", "2."))
 
 
 def is_enhanced(dataset: Dataset) -> bool:
-    """Whether frames are described by functional groups."""
-    return any(group in dataset for group in _GROUPS)
+    """Whether frames are described by functional groups, or should be."""
+    return any(group in dataset for group in _GROUPS) or text(dataset, "SOPClassUID") in _FOUR_VALUES
 
 
 def is_legacy(dataset: Dataset) -> bool:
@@ -81,28 +104,34 @@ def conversion_sources_missing(dataset: Dataset) -> bool:
 def set_image_type(dataset: Dataset, *, noise: bool = False) -> None:
     """DERIVED, in Image Type and every Frame Type; values 3 … n stay."""
     if is_enhanced(dataset):
-        dataset.ImageType = _enhanced_type(texts(dataset, "ImageType"), noise)
-        # Enhanced MR may say this of original images only.
-        if "MRAcquisitionType" in dataset:
-            del dataset.MRAcquisitionType
+        four = text(dataset, "SOPClassUID") in _FOUR_VALUES
+        dataset.ImageType = _enhanced_type(texts(dataset, "ImageType"), noise, four)
+        for keyword in _OF_ORIGINALS if text(dataset, "Modality") == "MR" else ():
+            if keyword in dataset:
+                delattr(dataset, keyword)
         for item in _groups_of(dataset):
             if "FrameType" in item:
-                item.FrameType = _enhanced_type(texts(item, "FrameType"), noise)
+                item.FrameType = _enhanced_type(texts(item, "FrameType"), noise, four)
         return
     sop_class = text(dataset, "SOPClassUID")
     # PET and NM allow no other value 2.
-    second = "PRIMARY" if sop_class in (_PET, _NM) or text(dataset, "Modality") in ("PT", "NM") else "SECONDARY"
+    second = (
+        "PRIMARY"
+        if sop_class in (f"{_STORAGE}128", f"{_STORAGE}20") or text(dataset, "Modality") in ("PT", "NM")
+        else "SECONDARY"
+    )
     rest = list(texts(dataset, "ImageType")[2:])
     dataset.ImageType = ["DERIVED", second, *rest, *(["NOISE"] if noise and rest else [])]
 
 
-def _enhanced_type(values: tuple[str, ...], noise: bool) -> list[str]:
-    """Four values; the fourth tells how pixels were made (PS3.3 C.8.16.1.4), NONE being for originals only."""
-    flavor = values[2] if len(values) > 2 and values[2] else "VOLUME"
-    contrast = values[3] if len(values) > 3 and values[3] else "NONE"
-    if noise:
-        contrast = "SUBTRACTION"
-    return ["DERIVED", "PRIMARY", flavor, "FILTERED" if contrast == "NONE" else contrast, *values[4:]]
+def _enhanced_type(values: tuple[str, ...], noise: bool, four: bool) -> list[str]:
+    """The fourth value tells how pixels were made (PS3.3 C.8.16.1.4), NONE being for originals only."""
+    rest = [*values[2:]]
+    if four:
+        flavor = rest[0] if rest and rest[0] else "VOLUME"
+        contrast = rest[1] if len(rest) > 1 and rest[1] != "NONE" else ""
+        rest = [flavor, "SUBTRACTION" if noise else contrast or "FILTERED", *rest[2:]]
+    return ["DERIVED", "PRIMARY", *rest]
 
 
 def _groups_of(dataset: Dataset) -> list[Dataset]:
@@ -138,7 +167,24 @@ def set_derivation(dataset: Dataset, words: str, code: Code, source: Reference) 
             if source.legal:
                 step.SourceImageSequence = Sequence([_source(source, source.frames[i : i + 1])])
             item.DerivationImageSequence = Sequence([*(item.get("DerivationImageSequence") or ()), step])
+        if source.legal:
+            _add_evidence(dataset, source)
     _identify_scheme(dataset)
+
+
+def _add_evidence(dataset: Dataset, source: Reference) -> None:
+    """Where the images that functional groups refer to lie, as enhanced objects must tell."""
+    image = Dataset()
+    image.ReferencedSOPClassUID = UID(source.sop_class)
+    image.ReferencedSOPInstanceUID = UID(source.sop_uid)
+    series = Dataset()
+    series.SeriesInstanceUID = UID(source.series_uid)
+    series.ReferencedSOPSequence = Sequence([image])
+    study = Dataset()
+    study.StudyInstanceUID = UID(text(dataset, "StudyInstanceUID"))
+    study.ReferencedSeriesSequence = Sequence([series])
+    earlier = dataset.get("SourceImageEvidenceSequence") or ()
+    dataset.SourceImageEvidenceSequence = Sequence([*earlier, study])
 
 
 def _shared_derivation_to_frames(dataset: Dataset, frames: list[Dataset]) -> None:

@@ -204,6 +204,9 @@ class DicomSink:
         path = self._source.file(index)
         try:
             dataset = read_dataset(path)
+            if "PixelData" not in dataset:
+                # pydicom loses all elements where the pixels are cut off.
+                dataset = read_dataset(path, pixels=False)
         except OSError as error:
             raise UserError(f"{path.name} cannot be read: {error.strerror or error}.", "Scan again.") from error
         return dataset, str(dataset.file_meta.TransferSyntaxUID)
@@ -212,7 +215,7 @@ class DicomSink:
         """Take out of the data set what is true of the source alone; returns what to call the source by."""
         series = self._source.series
         compressed = dataset.file_meta.TransferSyntaxUID.is_encapsulated
-        encoded = len(dataset.PixelData or b"") if was_lossy(dataset, syntax) and compressed else 0
+        encoded = len(dataset.get("PixelData") or b"") if was_lossy(dataset, syntax) and compressed else 0
         self._lossy |= was_lossy(dataset, syntax)
         complete(dataset, series, index)
         keep_loss(dataset, syntax, encoded)
@@ -229,6 +232,7 @@ class DicomSink:
         return Reference(
             text(dataset, "SOPClassUID"),
             text(dataset, "SOPInstanceUID"),
+            text(dataset, "SeriesInstanceUID"),
             tuple(self._order),
             # Several volumes of one file are several instances.
             0 if not self._order or all_frames else _ordinal(series.uid),
