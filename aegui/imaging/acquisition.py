@@ -42,7 +42,7 @@ _LISTS = {"image_type": "ImageType", "gradient": "DiffusionGradientOrientation",
 _TRACER = {"activity": "RadionuclideTotalDose", "half_life": "RadionuclideHalfLife"}
 _SPACES = re.compile(r"\s+")
 _SEQUENCE_B = re.compile(r"(?:^|[^a-z])b(\d{1,5})(?:[^a-z\d]|$)")
-_GE_OFFSET = 1e9  # added to b-values by some releases
+_GE_OFFSET = 10**9  # added to b-values by some releases
 
 
 def acquisition(full: Source) -> dict[str, Any]:
@@ -88,8 +88,8 @@ def b_value(full: Source) -> float | None:
     elif value is None and "PHILIPS" in makers:
         value = number(full, "20011003")
     elif value is None and makers.startswith("GE"):
-        value = number(full, "00431039")
-        value = value if value is None or value < _GE_OFFSET else value % _GE_OFFSET
+        coded = next(iter(texts(full, "00431039")), "")
+        value = float(int(coded) % _GE_OFFSET) if coded.isdecimal() else None
     return value if value is not None and 0 <= value < 1e5 else None
 
 

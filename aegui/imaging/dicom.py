@@ -16,7 +16,7 @@ from aegui.imaging.frames import Frame, Value, rescale_of
 from aegui.imaging.headers import Header
 from aegui.imaging.series import DERIVED_HERE, Series, Skipped
 from aegui.imaging.stacks import Group, Part, Placed
-from aegui.imaging.text import digest, made_uid, natural
+from aegui.imaging.text import by_name, digest, made_uid
 
 _SLICED = ("CT", "MR", "PT")  # modalities whose slices are expected to say where they lie
 
@@ -53,7 +53,7 @@ def _without_doubles(members: list[Header]) -> tuple[list[Header], list[Skipped]
     seen: dict[tuple[object, ...], Header] = {}
     kept: list[Header] = []
     skipped: list[Skipped] = []
-    for header in sorted(members, key=lambda item: natural(item.file)):
+    for header in sorted(members, key=lambda item: by_name(item.file)):
         place = (header.position, header.number)
         # Where one UID was given to every file and nothing tells them apart, only equal sizes make a copy.
         size = header.size if place == (None, None) else 0

@@ -110,7 +110,8 @@ KEPT = (
 )
 _PLACE = {keyword: place for place, keyword in enumerate(KEPT)}
 _SEQUENCES = tuple(keyword for keyword in KEPT if keyword.endswith("Sequence"))
-_TAGS = frozenset(tag_of(keyword) for keyword in (*_FIELDS, *KEPT))
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_TAGS = frozenset(tag_of(keyword) for keyword in (*_FIELDS, *KEPT, *_GROUPS))
 _LONGEST = 64  # numbers or characters of an element within a sequence; longer ones are tables and prose
 
 _PIXEL_TAGS = {b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00", b"\xe0\x7f\x10\x00"}
@@ -134,7 +135,7 @@ _OBJECTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """What scanning keeps of one DICOM file.
 
@@ -143,7 +144,7 @@ class Header:
     lacks, by name of the place they come from.
     """
 
-    file: Path
+    file: Path = Path()
     size: int
     sop_class: str
     sop_uid: str
@@ -222,7 +223,7 @@ def _is_several(found: Elements) -> bool:
     """Whether one file holds several slices, as frames or as the tiles of a mosaic."""
     if whole(found, "NumberOfFrames", 1) > 1 or "MOSAIC" in texts(found, "ImageType"):
         return True
-    return "SharedFunctionalGroupsSequence" in found
+    return any(keyword in found for keyword in _GROUPS)
 
 
 def _to_header(path: Path, size: int, found: Elements, meta: Elements, problem: str) -> Header | Skipped:
@@ -236,7 +237,8 @@ def _to_header(path: Path, size: int, found: Elements, meta: Elements, problem: 
     if problem == "none":
         if not (sop_class or meta_class or modality):
             return Skipped(path, "Not an image.")
-        return Skipped(path, _OBJECTS.get(modality, "Holds no pixel data."))
+        # A picture's size without a picture: the file has lost it.
+        return Skipped(path, _OBJECTS.get(modality, "Holds no pixel data."), damaged=whole(found, "Rows") > 0)
     if problem:
         return Skipped(path, problem, damaged=True)
     spacing = floats(found, "PixelSpacing", 2)
@@ -293,6 +295,9 @@ def _plain(item: Dataset) -> dict[str, Any]:
     """The short elements of a sequence item, as text or numbers."""
     values: dict[str, Any] = {}
     for element in item:
+        if element.keyword == "MeasurementUnitsCodeSequence":
+            values[element.keyword] = [_plain(code) for code in element.value]
+            continue
         words = texts(item, element.keyword) if element.keyword and element.VR not in ("SQ", "OB", "OW", "UN") else ()
         if words and sum(map(len, words)) <= _LONGEST:
             values[element.keyword] = words[0] if len(words) == 1 else list(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from aegui.imaging.elements import text, whole
@@ -235,6 +236,7 @@ def component(declared: str, image_type: tuple[str, ...], modality: str) -> str:
     return next((_COMPONENT[value] for value in image_type[2:] if value in _COMPONENT), "")
 
 
+@lru_cache(4096)
 def kind_of(facts: Facts) -> Kind:
     """The row of the table that speaks of a volume."""
     return next(kind for kind in KINDS if kind.fits(facts))

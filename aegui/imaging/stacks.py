@@ -191,7 +191,7 @@ def _split(
         if len(kinds_found) < 2:
             continue
         dealt = [[item for item in slices if labels[id(item)] == kind] for kind in kinds_found]
-        one = stay and len({place[id(item)] for item in slices}) == 1
+        one = stay and _one_place(slices, place)
         if not mark.always and not _tells_apart(dealt, place, counts, one and not mark.contrast):
             dealt = (
                 _by_rank(slices, place, labels) if mark.ranked and not one and _distinct(slices, place, labels) else []
@@ -208,9 +208,14 @@ def _split(
             down = Part([], (*above.words, word) if word else above.words, told)
             found += _split(members, place, marks, left[number + 1 :], down, stay)
         return found
-    if counts <= 1 or (stay and len({place[id(item)] for item in slices}) == 1):
+    if counts <= 1 or (stay and _one_place(slices, place)):
         return [Part(slices, above.words, above.marks)]
-    return _dealt(slices, place, above)
+    weighted = any(_key(marks[id(item)].get("b_value")) > (0, 0.0, "") for item in slices)
+    return _dealt(slices, place, above, weighted)
+
+
+def _one_place(slices: list[Placed], place: dict[int, int]) -> bool:
+    return len({place.get(id(item)) for item in slices}) == 1
 
 
 def _counts(slices: list[Placed], place: dict[int, int]) -> int:
@@ -240,10 +245,9 @@ def _by_rank(slices: list[Placed], place: dict[int, int], labels: Mapping[int, A
     return out
 
 
-def _dealt(slices: list[Placed], place: dict[int, int], above: Part) -> list[Part]:
-    """Volumes that only the order of their slices tells apart."""
+def _dealt(slices: list[Placed], place: dict[int, int], above: Part, weighted: bool) -> list[Part]:
+    """Volumes that only the order of their slices tells apart. weighted: by diffusion."""
     ranked = _by_rank(slices, place, {id(item): () for item in slices})
-    weighted = bool((above.marks or {}).get("b_value"))
     # Images of one b-value may differ in direction, which makes them no repeats.
     word = "Volume" if weighted else "Repeat"
     doubled = 0 if len(ranked[-1]) == len(ranked[0]) else sum(map(len, ranked[1:]))
@@ -265,8 +269,8 @@ def _words(mark: _Mark, dealt: list[list[Placed]], marks: dict[int, dict[str, Va
         return [str(value or ("Magnitude" if complex_ else "")) for value in values]
     if mark.name == "image_type":
         return _type_words(mark, [str(value) for value in values])
-    if mark.name == "b_value" and None not in values:
-        return [f"b {value:g}" if isinstance(value, float | int) else f"b {value}" for value in values]
+    if mark.name == "b_value":
+        return [f"b {value:g}" if isinstance(value, float | int) else "b not told" for value in values]
     if mark.name in ("metabolite", "kernel", "direction") and None not in values:
         return [f"{mark.word} {value}" for value in values]
     return [f"{mark.word} {i + 1} of {len(dealt)}" for i in range(len(dealt))]

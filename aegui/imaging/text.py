@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from functools import lru_cache
 from pathlib import Path
 
 _DIGITS = re.compile(r"(\d+)")
@@ -14,6 +16,17 @@ def natural(path: Path | str) -> tuple[tuple[int, int, str], ...]:
     """Sort key that puts slice2 before slice10."""
     parts = _DIGITS.split(str(path).casefold())
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part)
+
+
+@lru_cache(4096)
+def _folder(path: str) -> tuple[tuple[int, int, str], ...]:
+    return natural(path)
+
+
+def by_name(path: Path) -> tuple[tuple[tuple[int, int, str], ...], tuple[tuple[int, int, str], ...]]:
+    """Sort key of a file: by folder, then by name, both in natural order. Made for many files of few folders."""
+    folder, name = os.path.split(path)
+    return _folder(folder), natural(name)
 
 
 def digest(*parts: object) -> str:
