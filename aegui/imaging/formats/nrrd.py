@@ -35,7 +35,8 @@ _NAMES = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int
 # Signs that turn a space into LPS; what else there is counts in some scanner's own axes and is taken as it is.
 _SPACES = {"right-anterior-superior": (-1, -1, 1), "ras": (-1, -1, 1), "left-anterior-superior": (1, -1, 1),
            "las": (1, -1, 1)}  # fmt: skip
-_COLOURS = ("rgb-color", "3-color")
+_COLOURS = ("rgb-color", "3-color", "vector", "3-vector")  # ITK calls colours a vector
+_LISTS = ("list", "time", "none", "???", "stub", "scalar")
 _SPATIAL = ("domain", "space")
 _PER_AXIS = ("sizes", "spacings", "thicknesses", "axismins", "axismaxs", "centers", "centerings", "kinds", "labels",
              "units", "spacedirections")  # fmt: skip
@@ -120,7 +121,7 @@ def layout(path: Path) -> tuple[Layout, Raw]:
     if encoding not in _ENCODINGS:
         raise UserError(f"NRRD encoding “{encoding}”: not read.")
     order = ">" if head.fields.get("endian", "").lower() == "big" else "<"
-    roles = _roles(head, sizes)
+    roles = _roles(head, sizes, code)
     spatial = [i for i, role in enumerate(roles) if role in "xyz"]
     packed = _ENCODINGS[encoding]
     raw = Raw(_data_files(path, head), np.dtype(order + code), tuple(sizes[::-1]), roles[::-1], packed)
@@ -145,7 +146,7 @@ def _words(head: Header, volumes: int) -> tuple[str, ...]:
     return tuple(f"{word} {i + 1} of {volumes}" for i in range(volumes))
 
 
-def _roles(head: Header, sizes: list[int]) -> str:
+def _roles(head: Header, sizes: list[int], code: str) -> str:
     """A letter per axis, fastest first."""
     kinds = [kind.lower() for kind in head.words("kinds")]
     directions = head.words("spacedirections")
@@ -153,8 +154,10 @@ def _roles(head: Header, sizes: list[int]) -> str:
     spatial = iter("xyz")
     for i, size in enumerate(sizes):
         kind = kinds[i] if i < len(kinds) else "???"
-        if kind in _COLOURS and size == 3:
+        if kind in _COLOURS and size == 3 and code == "u1":
             roles.append("c")
+        elif kind not in _SPATIAL and kind not in _LISTS:
+            raise UserError(f"{size} values per voxel: not read.")
         elif directions and len(directions) == len(sizes):
             roles.append("v" if directions[i].lower() == "none" else next(spatial, "v"))
         elif kind in _SPATIAL or kind in ("???", "none"):

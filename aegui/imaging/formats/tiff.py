@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -270,25 +271,28 @@ def rewrite(source: Path, part: str, target: Path, new: New) -> None:
         if compression == "packbits":
             compression = "zlib"  # no encoder here; as lossless
         options |= {"compression": compression, "predictor": compression is not None and int(page.predictor) == 2}
-        if page.is_tiled and page.tilewidth % 16 == 0 and page.tilelength % 16 == 0 and compression is not None:
-            options |= {"tile": (page.tilelength, page.tilewidth)}
         resolution = _resolution(page)
         imagej = parts.tiff.is_imagej
         if not whole or (new.clean and (imagej or parts.tiff.ome_metadata)):
             tags = [tag for tag in tags if tag[0] not in (270, 305, 50838, 50839)]
             options |= {"metadata": _fresh(found, new), "description": None}
+        if found.channels == 3 and image.axes.upper().find("S") < image.axes.upper().find("Y"):
+            # A colour after the other, as in the source.
+            options |= {"planarconfig": "separate"}
+            slices = (np.moveaxis(values, -1, 0) for values in new.slices)
+            new = replace(new, slices=slices, shape=(new.shape[0], new.shape[3], *new.shape[1:3]))
         order, big = parts.tiff.byteorder, parts.tiff.is_bigtiff
         ome = options["metadata"] is not None
-        extra = _transparent(source, image, new)
+        extra = _transparent(source, image, new, "planarconfig" in options)
     _save(target, new, options | resolution, tags, order, big, ome, extra)
 
 
-def _transparent(source: Path, image: Any, new: New) -> Values | None:
+def _transparent(source: Path, image: Any, new: New, planar: bool) -> Values | None:
     """The fourth channel of a single picture, which is passed through."""
     if image.keyframe.samplesperpixel != 4 or len(new.shape) != 4 or new.shape[0] != 1:
         return None
     values = page_values(source, image.pages[0])
-    return np.asarray(values[..., 3:] if values.shape[-1] == 4 else np.moveaxis(values, 0, -1)[..., 3:])
+    return np.asarray(values[3:] if planar else values[..., 3:])
 
 
 def _resolution(page: Any) -> dict[str, Any]:
@@ -340,7 +344,7 @@ def _save(
         if new.shape[0] == 1:
             values = next(slices)
             if extra is not None:
-                values = np.concatenate([values, extra], axis=2)
+                values = np.concatenate([values, extra], axis=0 if "planarconfig" in options else 2)
                 options = options | {"extrasamples": ["unassalpha"]}
             tiff.write(np.ascontiguousarray(values if not ome else values[None]), extratags=tags, **options)
         else:
