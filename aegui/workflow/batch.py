@@ -17,6 +17,8 @@ from aegui import imaging, paths
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Progress, SeriesDone, SeriesStarted, SliceDone, Stop
 from aegui.imaging import OutputRules, Pixels, Series, Skipped, SliceSource
+from aegui.imaging.deidentify import Deidentifier
+from aegui.imaging.outlook import may_show_text
 from aegui.models import Card
 
 if TYPE_CHECKING:
@@ -136,7 +138,7 @@ def denoise(job: DenoiseJob) -> Events:
             SeriesResult(s.uid, s.label, s.description, "skipped", "Stopped before it was finished")
             for s in job.series[len(results) :]
         ]
-    path = _write_report(job, results)
+    path = _write_report(job, results, origin.salt)
     yield Done(Report(tuple(results), path, stopped))
 
 
@@ -150,22 +152,38 @@ def _secret() -> str:
     return path.read_text(encoding="ascii")
 
 
-def _write_report(job: DenoiseJob, results: Sequence[SeriesResult]) -> Path:
+def _write_report(job: DenoiseJob, results: Sequence[SeriesResult], salt: str) -> Path:
     path = job.output / "report.json"
     again = {series.uid for series in job.series}
     rows = [*(row for row in job.earlier if row.uid not in again), *results]
+    skipped = [{"file": str(s.file), "reason": s.reason} for s in job.skipped]
+    if job.rules.deidentify:
+        rows, skipped = [_nameless(row, job, salt) for row in rows], []
     content = {
         "schema": 1,
         "model": job.model,
         "strength": job.strength,
         "noise_level": "auto" if job.noise_level is None else job.noise_level,
         "series": [asdict(row) for row in rows],
-        "skipped_files": [{"file": str(s.file), "reason": s.reason} for s in job.skipped],
+        "skipped_files": skipped,
         "note": "Research use only; not for primary diagnosis.",
     }
     with paths.atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
     return path
+
+
+def _nameless(row: SeriesResult, job: DenoiseJob, salt: str) -> SeriesResult:
+    """The row as it may go out with de-identified images: file names, folders and descriptions may name people."""
+    series = next((series for series in job.series if series.uid == row.uid), None)
+    uid, mark, part = row.uid.partition("#")
+    return replace(
+        row,
+        uid=Deidentifier(salt).uid(uid) + mark + part,
+        description=series.modality if series else "",
+        reason="It could not be written" if row.status == "failed" else row.reason,
+        output=Path(row.output).name,
+    )
 
 
 def _denoise_series(
@@ -212,6 +230,8 @@ def _denoise_series(
         reasons.append(f"{outside} voxels outside the model's range were left as they were")
     if clipped:
         reasons.append(f"{clipped} pixels were cut to what the stored type holds")
+    if job.rules.deidentify and may_show_text(series):
+        reasons.append("Text may be part of the picture, which de-identification leaves as it is")
     reasons += notes
     return SeriesResult(
         series.uid,
