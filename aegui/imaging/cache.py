@@ -74,12 +74,12 @@ class Cache:
         """What is known of unchanged files, in batches."""
         now = int(time.time())
         for start in range(0, len(entries), _BATCH):
-            batch = {entry.path: entry for entry in entries[start : start + _BATCH]}
+            batch = {os.fsencode(entry.path): entry for entry in entries[start : start + _BATCH]}
             yield self._found(batch, now)
 
-    def _found(self, batch: dict[str, Entry], now: int) -> list[tuple[Entry, Item]]:
+    def _found(self, batch: dict[bytes, Entry], now: int) -> list[tuple[Entry, Item]]:
         rows: dict[str, list[tuple[Entry, bytes]]] = {kind: [] for kind in _KINDS}
-        stale: list[str] = []
+        stale: list[bytes] = []
         marks = ",".join("?" * len(batch))
         query = f"SELECT path, size, modified, changed, used, kind, item FROM items WHERE path IN ({marks})"
         try:
@@ -157,7 +157,7 @@ def _open(path: Path) -> sqlite3.Connection:
                 PRAGMA auto_vacuum = FULL;
                 BEGIN IMMEDIATE;
                 DROP TABLE IF EXISTS items;
-                CREATE TABLE items (path TEXT PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER,
+                CREATE TABLE items (path BLOB PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER,
                                     used INTEGER, kind TEXT, item BLOB);
                 CREATE INDEX used ON items (used);
                 PRAGMA user_version = {schema};
@@ -174,7 +174,11 @@ def _decoded(kind: str, pairs: list[tuple[Entry, bytes]]) -> Iterator[tuple[Entr
     if kind not in _READERS:
         _READERS[kind] = TypeAdapter(_LISTS[kind])
     items = _READERS[kind].validate_json(b"[" + b",".join(item for _, item in pairs) + b"]")
-    return zip((entry for entry, _ in pairs), items, strict=True)
+    for (entry, _), item in zip(pairs, items, strict=True):
+        if kind == "header":
+            # Not kept: a second Path for each file would take as long as all the rest.
+            object.__setattr__(item, "file", Path(entry.path))
+        yield entry, item
 
 
 def _encoded(entry: Entry, item: Item, now: int) -> tuple[Any, ...] | None:
@@ -182,6 +186,7 @@ def _encoded(entry: Entry, item: Item, now: int) -> tuple[Any, ...] | None:
     if kind not in _WRITERS:
         _WRITERS[kind] = TypeAdapter(_KINDS[kind])
     try:
-        return (entry.path, *entry.stamp, now, kind, _WRITERS[kind].dump_json(item))
+        text = _WRITERS[kind].dump_json(item, exclude={"file"} if kind == "header" else None)
     except ValueError:  # a name that is no Unicode
         return None
+    return (os.fsencode(entry.path), *entry.stamp, now, kind, text)

@@ -372,8 +372,16 @@ def floats(dataset: Source, keyword: str, count: int) -> tuple[float, ...] | Non
 
 def number(dataset: Source, keyword: str) -> float | None:
     """One number, None when absent or broken."""
-    values = floats(dataset, keyword, 1)
-    return values[0] if values else None
+    try:
+        value = dataset.get(keyword)
+        if value is None:
+            return None
+        if isinstance(value, MultiValue | list | tuple):
+            value = value[0]
+        found = float(value)
+    except Exception:  # noqa: BLE001 - a broken element must not lose the file
+        return None
+    return found if abs(found) < 1e9 else None
 
 
 def whole(dataset: Source, keyword: str, default: int = 0) -> int:

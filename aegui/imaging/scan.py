@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import chain, islice
@@ -18,7 +18,7 @@ from aegui.imaging.elements import looks_like_dicom
 from aegui.imaging.headers import Header, read_header
 from aegui.imaging.listing import Entry, Listing
 from aegui.imaging.series import ScanResult, Series, Skipped
-from aegui.imaging.text import natural, shown
+from aegui.imaging.text import by_name, natural, shown
 
 _EVERY = 0.15  # seconds between signs of life
 _THREADS = 8
@@ -192,7 +192,9 @@ class _Scan:
         return (time.perf_counter() - wall - (time.thread_time() - busy)) / len(entries)
 
     def _finish(self) -> Events:
-        headers, pictures, series = [], [], []
+        headers: list[Header] = []
+        pictures: list[images.Picture] = []
+        series: list[Series] = []
         roots: dict[Path, Path] = {}
         for entry, item in self._items:
             if isinstance(item, Header):
@@ -202,11 +204,13 @@ class _Scan:
                 pictures.append(item)
                 roots[item.file] = entry.root
             else:
-                series += [replace(part, root=entry.root) for part in (item if isinstance(item, tuple) else (item,))]
+                parts = item if isinstance(item, tuple) else (item,)
+                series += parts
+                roots.update((part.files[0], entry.root) for part in parts)
         self._items = []
         total, sorted_in = len(headers) + len(pictures), 0
         for found, doubles in chain(dicom.gather(headers), images.gather(pictures)):
-            series += [replace(item, root=roots[item.files[0]]) for item in found]
+            series += found
             self._skipped += doubles
             sorted_in += sum(len(item.files) for item in found)
             yield from self._pulse(Progress(sorted_in, total, "Sorting"))
@@ -214,16 +218,16 @@ class _Scan:
         for data, header in self._owned.items():
             if data not in used:
                 self._skipped.append(Skipped(data, f"Belongs to {shown(header.name)}, which was skipped."))
-        series.sort(key=lambda item: (natural(item.files[0].parent), natural(item.files[0].name), natural(item.uid)))
-        labelled = _labelled(series)
+        series.sort(key=lambda item: (by_name(item.files[0]), natural(item.uid)))
+        labelled = _labelled(series, roots)
         for item in labelled:
             yield from self._tell(Found(item))
-        self._skipped.sort(key=lambda item: natural(item.file))
+        self._skipped.sort(key=lambda item: by_name(item.file))
         yield Done(ScanResult(tuple(labelled), tuple(self._skipped)))
 
 
-def _labelled(series: list[Series]) -> list[Series]:
-    """Give each patient a pseudonym that is the same in every scan, unless two patients would share it."""
+def _labelled(series: list[Series], roots: Mapping[Path, Path]) -> list[Series]:
+    """Say where each was found; give each patient a label that is the same in every scan, unless two would share it."""
     keys = sorted({item.patient for item in series})
     room = max(10_000, 2 * len(keys))
     taken: set[int] = set()
@@ -234,7 +238,7 @@ def _labelled(series: list[Series]) -> list[Series]:
             number = (number + 1) % room
         taken.add(number)
         labels[key] = f"ANON-{number:04d}"
-    return [replace(item, label=labels[item.patient]) for item in series]
+    return [replace(item, label=labels[item.patient], root=roots[item.files[0]]) for item in series]
 
 
 def _is_zip(path: str) -> bool:

@@ -75,8 +75,7 @@ def renamed(source: Path, place: Path, turn: int) -> None:
         if dataset.get(keyword):
             setattr(dataset, keyword, f"{dataset[keyword].value[:60]}.{turn}")
     dataset.file_meta.MediaStorageSOPInstanceUID = f"{dataset.file_meta.MediaStorageSOPInstanceUID[:60]}.{turn}"
-    for tag in [tag for tag in dataset.keys() if tag < 0x00080000]:
-        del dataset[tag]  # remains of a network message
+    del dataset[0x00000000:0x00020000]  # remains of network messages
     dataset.save_as(place)
 
 
