@@ -106,7 +106,7 @@ def test_an_empty_folder_as_json_is_an_empty_list_and_exit_1(aegui: Aegui, tmp_p
     (tmp_path / "empty").mkdir()
     said = aegui("scan", tmp_path / "empty", "--json")
     assert said.code == 1
-    assert json.loads(said.out) == {"schema": 1, "series": [], "skipped": []}
+    assert json.loads(said.out) == {"schema": 1, "series": [], "skipped": [], "pairs": []}
 
 
 def test_a_folder_without_images(aegui: Aegui, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 _REPEATED = {
     "train": ("--data", "--clean", "--set"),
-    "denoise": ("--input",),
+    "denoise": ("--input", "--include", "--set"),
     "evaluate": ("--noisy", "--clean"),
 }
 

@@ -10,11 +10,10 @@ from aegui.cli.show import drive, say, warn
 from aegui.errors import UserError
 
 if TYPE_CHECKING:
-    from aegui.imaging import ScanResult, Series
+    from aegui.imaging import ScanResult, Series, Skipped
     from aegui.recipes import Recipe
 
-# Files that should have been slices; what is no image at all is left out without failing a batch.
-_DAMAGED = ("Truncated", "Damaged", "Cannot be", "Holds no", "Empty file", "Not a DICOM file", "Its data file")
+TREATED = {"view": "For viewing only, not denoised", "list": "Not a scan"}
 
 
 def scanned(paths: Sequence[Path], quiet: bool) -> ScanResult:
@@ -31,17 +30,39 @@ def scanned(paths: Sequence[Path], quiet: bool) -> ScanResult:
 def usable_scan(paths: Sequence[Path], quiet: bool) -> ScanResult:
     """A scan that must have found something to work on."""
     result = scanned(paths, quiet)
-    if not any(series.treat == "denoise" for series in result.series):
-        where = " and ".join(str(path) for path in paths)
-        reasons = list(
-            dict.fromkeys([s.reason for s in result.series if s.reason] + [s.reason for s in result.skipped])
-        )
-        found = f" ({reasons[0]})" if len(reasons) == 1 else ""
-        raise UserError(
-            f"{where} holds no slices that can be used{found}.",
-            "Choose a folder with DICOM, NIfTI, NRRD, MHA, PNG, JPEG, TIFF or NPY images.",
-        )
+    require_work(result, paths)
     return result
+
+
+def require_work(result: ScanResult, paths: Sequence[Path], included: frozenset[str] = frozenset()) -> None:
+    """UserError if nothing can be denoised. included: uids of series that are, although they are not meant for it."""
+    if any(series.treat == "denoise" or series.uid in included for series in result.series):
+        return
+    where = " and ".join(str(path) for path in paths)
+    reasons = list(dict.fromkeys([s.reason for s in result.series if s.reason] + [s.reason for s in result.skipped]))
+    found = f" ({reasons[0]})" if len(reasons) == 1 else ""
+    hint = "Choose a folder with DICOM, NIfTI, NRRD, MHA, PNG, JPEG, TIFF or NPY images."
+    if any(series.treat == "view" for series in result.series):
+        hint = "Add --include all to denoise also what is for viewing only."
+    raise UserError(f"{where} holds no slices that can be used{found}.", hint)
+
+
+def included(result: ScanResult, wanted: Sequence[str]) -> frozenset[str]:
+    """The uids behind --include: those named, or all that are for viewing only."""
+    known = {series.uid: series for series in result.series}
+    uids = {series.uid for series in result.series if series.treat == "view"} if "all" in wanted else set()
+    for uid in set(wanted) - {"all"}:
+        if uid not in known:
+            raise UserError(f"There is no series {uid}.", "`aegui scan --json` lists them with their UIDs.")
+        if known[uid].treat == "list":
+            raise UserError(f"The series {uid} cannot be denoised ({known[uid].reason}).", "Leave it out of --include.")
+        uids.add(uid)
+    return frozenset(uids)
+
+
+def skipped_row(skipped: Skipped) -> dict[str, Any]:
+    """A file that is in no series, as --json prints it."""
+    return {"file": skipped.file, "reason": skipped.reason, "damaged": skipped.damaged}
 
 
 def usable(result: ScanResult, quiet: bool = False) -> tuple[Series, ...]:
@@ -110,5 +131,5 @@ def outcome(found: ScanResult, rows: Sequence[Any]) -> int:
     """The exit code of a batch: 2 if a series failed or a file was too damaged to be one, 1 if none was done."""
     if not any(row.status in ("done", "flagged") for row in rows):
         return 1
-    damaged = any(skipped.reason.startswith(_DAMAGED) for skipped in found.skipped)
+    damaged = any(skipped.damaged for skipped in found.skipped)
     return 2 if damaged or any(row.status == "failed" for row in rows) or len(rows) < len(found.series) else 0

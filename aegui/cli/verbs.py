@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aegui.cli import inputs
+from aegui.cli.fields import fields_of
 from aegui.cli.show import drive, print_json, print_text, say, warn
 from aegui.errors import UserError
+from aegui.imaging import OutputRules
 
 if TYPE_CHECKING:
     from aegui.imaging import Series
+    from aegui.workflow import Proposal
 
 app = typer.Typer(
     add_completion=False,
@@ -37,15 +40,6 @@ class Init(StrEnum):
 
     pretrained = "pretrained"
     random = "random"
-
-
-class Output(StrEnum):
-    """Form of the denoised series."""
-
-    same = "same"
-    dicom = "dicom"
-    nifti = "nifti"
-    png = "png"
 
 
 class Exported(StrEnum):
@@ -109,18 +103,35 @@ def series_row(series: Series) -> dict[str, Any]:
     }
 
 
+def pairs_row(proposal: Proposal) -> dict[str, Any]:
+    """A proposal as `scan --json` prints it."""
+    return {
+        "kind": proposal.kind,
+        "words": proposal.words,
+        "on_by_default": proposal.on_by_default,
+        "pairs": [
+            {"noisy": pair.noisy.uid, "clean": pair.clean.uid, "slices": len(pair.slices), "why": pair.why}
+            for pair in proposal.pairs
+        ],
+    }
+
+
 @app.command()
 def scan(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders, files or zips of scans.")],
     json: Json = False,
 ) -> int:
     """List the series in a folder."""
+    from aegui import workflow
+
     result = inputs.scanned(folders, json)
+    proposals = workflow.propose(result.series)
     if json:
         print_json(
             {
                 "series": [series_row(series) for series in result.series],
-                "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in result.skipped],
+                "skipped": [inputs.skipped_row(skipped) for skipped in result.skipped],
+                "pairs": [pairs_row(proposal) for proposal in proposals],
             }
         )
     else:
@@ -130,10 +141,14 @@ def scan(
                 f"{series.label}  {series.modality}  {series.description or '–'}: {series.slices} slices of "
                 f"{series.rows}×{series.columns}, {z:g} × {y:g} × {x:g} mm"
             )
+            if series.treat != "denoise":
+                print_text(f"    {inputs.TREATED[series.treat]}: {series.reason}")
             for text in series.warnings:
                 print_text(f"    {text}")
         for skipped in result.skipped:
             print_text(f"Left out: {skipped.file}: {skipped.reason}")
+        for proposal in proposals:
+            print_text(f"Could be learnt from: {proposal.words}")
     if not result.series:
         where = " and ".join(str(folder) for folder in folders)
         say(f"{where} holds no images. Choose the folder that holds the scans.")
@@ -276,23 +291,31 @@ def _words(scores: Mapping[str, Any]) -> str:
 
 
 @app.command()
+@fields_of(OutputRules, "rules")
 def denoise(
     folders: Annotated[list[Path], typer.Option("--input", help="Folder, file or zip of scans.")],
     output: Annotated[Path, typer.Option("--output", help="Folder for the denoised series.")],
+    rules: OutputRules,
     model: ModelRef = "",
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="out = in + strength · (net − in).")] = 1.0,
     noise_level: Annotated[str, typer.Option(help="auto, or the noise SD in the scan's unit.")] = "auto",
-    form: Annotated[Output, typer.Option("--format", help="Form of the output.")] = Output.same,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--include", metavar="UID|all", help="Denoise series, too, that are for viewing only, or not for the model."
+        ),
+    ] = None,
     device: DeviceOption = Device.auto,
     json: Json = False,
 ) -> int:
     """Denoise every series of a folder."""
     from aegui import workflow
-    from aegui.imaging import OutputRules
     from aegui.models import DEFAULT
 
     level = inputs.noise_level(noise_level)
-    found = inputs.usable_scan(folders, json)
+    found = inputs.scanned(folders, json)
+    included = inputs.included(found, include or [])
+    inputs.require_work(found, folders, included)
     inputs.usable(found, json)
     job = workflow.DenoiseJob(
         model=model or DEFAULT,
@@ -300,13 +323,15 @@ def denoise(
         output=output,
         strength=strength,
         noise_level=level,
-        rules=OutputRules(format=form.value),
+        rules=rules,
         device=device.value,
         skipped=found.skipped,
+        include=included,
     )
     report = drive(workflow.denoise(job), json)
     if json:
-        print_json({"series": [_summary(row) for row in report.series], "report": report.path})
+        skipped = [inputs.skipped_row(one) for one in found.skipped]
+        print_json({"series": [_summary(row) for row in report.series], "skipped": skipped, "report": report.path})
     else:
         for row in report.series:
             note = f" ({row.reason})" if row.reason else ""

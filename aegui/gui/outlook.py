@@ -92,5 +92,5 @@ def caution(found: Sequence[Series]) -> str:
     more = f" and {len(found) - 1} more queued series" if len(found) > 1 else ""
     return (
         f"De-identification cleans headers, not pictures. A name may be written into the picture of “{name}”{more}: "
-        "look at them before you pass them on."
+        f"look at {'them' if more else 'it'} before you pass {'them' if more else 'it'} on."
     )

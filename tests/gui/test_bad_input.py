@@ -63,7 +63,7 @@ def denoise(window, qtbot, output: Path) -> DeliverPage:
     window.show_page_named("deliver")
     deliver = page(window, DeliverPage)
     deliver.options.folder.setText(str(output))
-    qtbot.mouseClick(deliver.run, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(deliver.bar.run, Qt.MouseButton.LeftButton)
     idle(window, qtbot)
     return deliver
 
@@ -264,7 +264,7 @@ def test_a_model_file_that_is_gone_is_said_where_it_is_used(opened: Open, qtbot,
     window.show_page_named("deliver")
     deliver = page(window, DeliverPage)
     deliver.options.folder.setText(str(tmp_path / "out"))
-    deliver.run.click()
+    deliver.bar.run.click()
     idle(window, qtbot)
     says(deliver.problem.accessibleName() + window.notices.text, "gone.aegui")
     assert files(tmp_path / "out") == []

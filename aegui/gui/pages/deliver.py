@@ -378,33 +378,34 @@ class DeliverPage(Page):
 
     @Slot()
     def _on_options(self) -> None:
-        rules = self.options.known()
-        self.session.set_output(rules)
-        model = card_of(self.session.model_ref)
-        strength = self.options.strength.value() / 100
-        self.example.setText(
-            outlook.example(next(iter(self._waiting()), None), rules, model.id if model else "", strength)
-        )
+        self.session.set_output(self.options.known())
         self.options.mark(None)
         self.problem.hide()
         self._show_caution()
         self._refresh()
 
-    def _waiting(self) -> list[Series]:
-        return [entry.series for entry in self.batch.model.entries if entry.status in ("waiting", "running")]
+    def _to_write(self) -> list[Series]:
+        """What was or will be written."""
+        return [entry.series for entry in self.batch.model.entries if entry.status not in ("skipped", "failed")]
+
+    def _show_example(self) -> None:
+        entries = self.batch.model.entries
+        upcoming = next((entry.series for entry in entries if entry.status in ("running", "waiting")), None)
+        model, strength = card_of(self.session.model_ref), self.options.strength.value() / 100
+        self.example.setText(outlook.example(upcoming, self.options.known(), model.id if model else "", strength))
 
     def _cautions(self, rules: OutputRules) -> dict[str, str]:
         """What to mind about a field: what de-identification cannot reach."""
         if not rules.deidentify or self.options.not_dicom():
             return {}
-        found = outlook.caution(self.search.found(self._waiting()))
+        found = outlook.caution(self.search.found(self._to_write()))
         return {"deidentify": found} if found else {}
 
     @Slot()
     def _show_caution(self) -> None:
         rules = self.options.known()
         if rules.deidentify and not self.options.not_dicom():
-            self.search.look(self._waiting())
+            self.search.look(self._to_write())
         text = " ".join(self._cautions(rules).values())
         self.caution.show_text("warn", text)
         self.caution.setVisible(bool(text))
@@ -416,6 +417,7 @@ class DeliverPage(Page):
         self.view.set_running(running and not batch.paused)
         self.view.setVisible(bool(model.entries))
         self.empty.setVisible(not model.entries)
+        self._show_example()
         self.bar.refresh()
         # What is being written must not change under the writer.
         self.options.setEnabled(not running)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
+from aegui.gui import theme
 from aegui.gui.dialogs import Dialog
 from aegui.gui.widgets.basic import button, column, holder, scroll
 from aegui.gui.widgets.forms import Form
@@ -15,6 +16,7 @@ from aegui.gui.widgets.knobs import knobs
 from aegui.gui.widgets.rows import Row, Where
 from aegui.imaging import OutputRules
 
+ROWS, AROUND = 516, 216  # px: all rows at the usual text size; title, buttons and the edge of the window
 FURTHER = {knob.name for knob in knobs(OutputRules) if knob.advanced}
 
 
@@ -81,8 +83,6 @@ class OutputDialog(Dialog):
             self._rules = rules
             self.reset.setEnabled(bool(summary(rules)))
             self.chosen.emit(rules)
-        if self.isVisible():
-            self.fit()
 
     def _reset(self) -> None:
         self.form.set_value(usual(self._rules))
@@ -96,14 +96,8 @@ class OutputDialog(Dialog):
             self.accept()
 
     def fit(self) -> None:
-        """As high as the rows need, and as the window allows."""
+        """As high as the rows usually need, or as the window allows; then they scroll."""
         parent = self.parentWidget()
-        assert parent is not None
-        self._area.setFixedHeight(100)
-        super().fit()
-        room = parent.height() - 48 - (self.height() - 100)
-        layout = self._inside.layout()
-        assert layout is not None
-        width = self.width() - 50
-        self._area.setFixedHeight(max(100, min(layout.heightForWidth(width), room)))
+        if parent is not None:
+            self._area.setFixedHeight(min(theme.scaled(ROWS), parent.height() - AROUND))
         super().fit()

@@ -71,7 +71,8 @@ class Entry:
         if self.status == "running":
             return f"Slice {self.done} of {self.series.slices}"
         if self.status != "flagged" or not self.flagged:
-            return self.reason or {"done": "Saved"}.get(self.status, "–")
+            usual = {"done": "Saved", "waiting": " · ".join(self.series.warnings)}
+            return self.reason or usual.get(self.status) or "–"
         where = f"Structure in slice{'s' if len(self.flagged) > 1 else ''} {ranges(self.flagged)}"
         return f"{where} · {self.clipped:,} pixels clipped" if self.clipped else where
 
@@ -239,6 +240,6 @@ class QueueModel(QAbstractTableModel):
             return entry
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return self._text(entry, index.column())
-        if role == Qt.ItemDataRole.ToolTipRole and index.column() in (SERIES, REASON):
-            return entry.details if index.column() == REASON else self._text(entry, index.column())
+        if role == Qt.ItemDataRole.ToolTipRole and (index.column() == SERIES or index.column() >= PROGRESS):
+            return entry.details if index.column() >= PROGRESS else self._text(entry, index.column())
         return None

@@ -34,6 +34,7 @@ from aegui.gui.widgets.queue import (
 
 Index = QModelIndex | QPersistentModelIndex
 THUMB = 32
+SAID = ("skipped", "failed")  # of whom there is a reason to read and nothing to measure
 SETTLE = 80  # ms without scrolling before pictures are drawn
 _LEFT = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
 _WIDTHS = {SLICES: 60, STATUS: 94, PROGRESS: 84, TIME: 78, FLAGS: 72}
@@ -43,6 +44,7 @@ class QueueDelegate(QStyledItemDelegate):
     """Paints a row; a click on the words of its action is told through the view."""
 
     turn = 0  # degrees, of the running row's spinner
+    hovered = -1  # row under the mouse
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         entry: Entry = index.data(ROW)
@@ -52,19 +54,27 @@ class QueueDelegate(QStyledItemDelegate):
         state = option.state
         if state & QStyle.StateFlag.State_Selected:
             painter.fillRect(area, theme.colour("selected"))
-        elif state & QStyle.StateFlag.State_MouseOver:
+        elif index.row() == self.hovered:
             painter.fillRect(area, theme.colour("hover"))
         painter.setPen(QPen(theme.colour("line"), 1))
         painter.drawLine(area.bottomLeft(), area.bottomRight())
         inner = area.adjusted(8, 0, -8, 0)
         text = str(index.data())
+        if entry.status in SAID and index.column() >= PROGRESS:
+            # There is nothing to measure: the reason takes the room of those columns, each painting its part.
+            painter.setClipRect(area)
+            inner.setLeft(self._view.columnViewportPosition(self._view.first_measure()) + 8)
+            inner.setRight(self._view.columnViewportPosition(REASON) + self._view.columnWidth(REASON) - 8)
+            self._reason(painter, inner, entry)
+            painter.restore()
+            return
         match index.column():
             case 0:
                 self._series(painter, inner, entry)
             case 2:
                 self._status(painter, inner, entry)
             case 3:
-                self._progress(painter, inner, entry, text)
+                self._progress(painter, inner, entry)
             case 6:
                 self._reason(painter, inner, entry)
             case 5:
@@ -72,6 +82,10 @@ class QueueDelegate(QStyledItemDelegate):
             case column:
                 self._words(painter, inner, text, "text2" if column == TIME else "text3", 12)
         painter.restore()
+
+    def __init__(self, view: QueueView) -> None:
+        super().__init__(view)
+        self._view = view
 
     def _words(self, painter: QPainter, area: QRect, text: str, role: str, px: int = 13, weight: int = 400) -> None:
         font = theme.font(px, weight)
@@ -104,10 +118,7 @@ class QueueDelegate(QStyledItemDelegate):
             painter.drawPixmap(left, top, image)
         self._words(painter, area.adjusted(22, 0, 0, 0), word, role, 12)
 
-    def _progress(self, painter: QPainter, area: QRect, entry: Entry, text: str) -> None:
-        if entry.status in ("skipped", "failed"):
-            self._words(painter, area, text, "text3", 12)
-            return
+    def _progress(self, painter: QPainter, area: QRect, entry: Entry) -> None:
         track = QRectF(area.x(), area.center().y() - 2, area.width(), 6)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.colour("track"))
@@ -149,6 +160,7 @@ class QueueView(QTableView):
         self.setModel(model)
         self.setItemDelegate(self.delegate)
         self.setAccessibleName("Queue of series to denoise")
+        self.setProperty("rows", "1")  # hovering tints a whole row, which the delegate paints
         self.setShowGrid(False)
         self.setMouseTracking(True)
         self.setWordWrap(False)
@@ -206,6 +218,16 @@ class QueueView(QTableView):
         if self.isVisible():
             self.seen.emit(self.in_view())
 
+    def first_measure(self) -> int:
+        """The first of the columns that measure; narrow tables have no progress bars."""
+        return TIME if self.isColumnHidden(PROGRESS) else PROGRESS
+
+    def _hover(self, row: int) -> None:
+        before, self.delegate.hovered = self.delegate.hovered, row
+        for changed in {before, row} - {-1}:
+            top = self.rowViewportPosition(changed)
+            self.viewport().update(0, top, self.viewport().width(), self.rowHeight(changed))
+
     def _entry_link(self, event: QMouseEvent) -> Entry | None:
         index = self.indexAt(event.position().toPoint())
         if not index.isValid() or index.column() != REASON:
@@ -218,7 +240,10 @@ class QueueView(QTableView):
     def viewportEvent(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.MouseMove and isinstance(event, QMouseEvent):
             over = self._entry_link(event) is not None
+            self._hover(self.rowAt(round(event.position().y())))
             self.viewport().setCursor(Qt.CursorShape.PointingHandCursor if over else Qt.CursorShape.ArrowCursor)
+        elif event.type() == QEvent.Type.Leave:
+            self._hover(-1)
         return super().viewportEvent(event)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
