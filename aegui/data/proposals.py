@@ -18,7 +18,7 @@ from aegui.imaging import Series
 
 Kind = Literal["clean", "repeats", "dose", "shared-noise"]
 DOSE_RATIO = 1.25  # doses closer than this are the same dose
-MOVED = "Whoever moves between the two does not match: look at the difference."
+MOVED = "Edges in the difference mean that something moved."
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def _repeats_of(name: str, volumes: Sequence[Sequence[Series]]) -> Proposal:
             pairs.append(Pair(one, other, same_places(one, other), "geometry", True, why, "repeat"))
     count = len(volumes[0])
     title = f"{count} repeats of one volume" if len(volumes) == 1 else f"Repeats of {len(volumes)} volumes"
-    text = f"“{name or volumes[0][0].modality}”: {why}. The noise differs, the anatomy does not."
-    return Proposal("repeats", title, text, tuple(pairs), f"{TARGETS['repeat']} {MOVED}")
+    text = f"“{name or volumes[0][0].modality}”: {why}. {MOVED}"
+    return Proposal("repeats", title, text, tuple(pairs), TARGETS["repeat"])
 
 
 # ---------------------------------------------------------------- low and full dose

@@ -158,7 +158,10 @@ def text_dialog(window: QWidget, title: str, lines: Sequence[str]) -> Dialog:
     view.setReadOnly(True)
     view.setAccessibleName(title)
     view.setFixedHeight(280)
+    view.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
     dialog.body.addWidget(view)
+    copy = button("Copy", "ghost", "copy", clicked=lambda: QGuiApplication.clipboard().setText(view.toPlainText()))
+    dialog.foot.addWidget(copy)
     dialog.add_answers([Answer("Close")])
     dialog.open()
     return dialog

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from aegui import paths
 from aegui.errors import UserError
-from aegui.events import Done, Event, Found, Progress
+from aegui.events import Done, Event, Progress, Stop
 from aegui.gui import project as projects
 from aegui.gui.job import Job
 from aegui.gui.session import Session
@@ -44,11 +44,19 @@ def _work(wish: Wish) -> Iterator[Event]:
             else:
                 yield event
         chosen = tuple(made[part] for part in wish.sample)
-    for event in workflow.scan(chosen):
-        if isinstance(event, Done):
-            yield Done((event.result, chosen))
-        else:
-            yield event
+    scan = workflow.scan(chosen)
+    try:
+        event = next(scan)
+        while not isinstance(event, Done):
+            try:
+                yield event
+            except Stop as stop:
+                event = scan.throw(stop)  # it ends with what it has found
+            else:
+                event = next(scan)
+        yield Done((event.result, chosen))
+    finally:
+        scan.close()
 
 
 class Scanning(QObject):
@@ -64,7 +72,7 @@ class Scanning(QObject):
         self._job: Job | None = None
         self._wish: Wish | None = None
         self._next: Wish | None = None
-        self.found = 0
+        self._stopped = False
         session.lanes.ended.connect(self._lane_free)
 
     @property
@@ -83,7 +91,7 @@ class Scanning(QObject):
         )
         if job is None:
             return
-        self._job, self._wish, self.found = job, wish, 0
+        self._job, self._wish, self._stopped = job, wish, False
         job.event.connect(self._heard)
         job.done.connect(self._done)
         job.failed.connect(self._failed)
@@ -97,13 +105,18 @@ class Scanning(QObject):
         if self._job is not None:
             self._job.abandon()
 
+    @Slot()
+    def stop(self) -> None:
+        """End early, with what was found so far."""
+        if self._job is not None:
+            self._stopped = True
+            self._job.stop()
+
     @Slot(object)
     def _heard(self, event: Event) -> None:
         match event:
             case Progress(done=done, total=total, what=what):
                 self.progressed.emit(done, total, what)
-            case Found():
-                self.found += 1
 
     @Slot(object)
     def _done(self, result: Any) -> None:
@@ -112,7 +125,8 @@ class Scanning(QObject):
         scan: ScanResult = result[0]
         opened: tuple[Path, ...] = result[1]
         if not scan.series:
-            self._session.notice.emit(nothing_found(scan, opened))
+            if not self._stopped:
+                self._session.notice.emit(nothing_found(scan, opened))
             self.ended.emit(None)
             return
         session = self._session

@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QFileDialog, QPushButton
 
+from aegui.events import Done, Progress, Stop
+from aegui.gui.dialogs import Dialog
+from aegui.gui.scanning import Wish, _work
+from aegui.gui.skipped import skipped_lines
 from aegui.gui.widgets.first_run import SAMPLES
+from aegui.imaging.series import Skipped
 
 
 @pytest.fixture
@@ -178,6 +184,51 @@ def test_cancelling_a_scan_leaves_what_was_loaded_as_it_was(opened, qtbot, phant
     window.scans.scanning.cancel()
     qtbot.waitUntil(lambda: not window.session.lanes.busy("scan"), timeout=10_000)
     assert window.session.series[: len(before)] == before
+
+
+def test_a_stopped_scan_keeps_what_it_has_found_and_names_the_rest(phantom):
+    work = _work(Wish((phantom["low"], phantom["full"])))
+    for event in work:
+        if isinstance(event, Progress) and event.what == "Scanning":
+            break
+    events = [work.throw(Stop()), *work]
+    assert isinstance(events[-1], Done)
+    result, opened = events[-1].result
+    assert opened == (phantom["low"], phantom["full"])
+    assert any(one.reason.startswith("Not read") for one in result.skipped)
+
+
+def test_skipped_files_are_grouped_by_reason_with_the_damaged_first():
+    lines = skipped_lines(
+        [
+            Skipped(Path("/a/notes.txt"), "Not an image."),
+            Skipped(Path("/a/more.txt"), "Not an image."),
+            Skipped(Path("/a/2.dcm"), "Copy of 1.dcm."),
+            Skipped(Path("/a/cut.dcm"), "Truncated: 31 % of its pixel data are there.", damaged=True),
+        ]
+    )
+    assert lines == [
+        "Truncated · 1 file · should have been slices",
+        "    /a/cut.dcm  (Truncated: 31 % of its pixel data are there)",
+        "",
+        "Not an image · 2 files",
+        "    /a/notes.txt",
+        "    /a/more.txt",
+        "",
+        "Copy of another file · 1 file",
+        "    /a/2.dcm  (Copy of 1.dcm)",
+    ]
+
+
+def test_the_list_of_skipped_files_can_be_copied(opened, qtbot, phantom, tmp_path):
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
+    window = opened(phantom["low"], tmp_path / "notes.txt")
+    assert window.scans.side.skipped.text() == "1 file is in no series."
+    window.scans.side.list_skipped.click()
+    dialog = window.findChild(Dialog)
+    next(made for made in dialog.findChildren(QPushButton) if made.accessibleName() == "Copy").click()
+    assert QGuiApplication.clipboard().text().startswith("Not an image")
+    dialog.reject()
 
 
 def test_a_second_scan_replaces_the_one_that_runs(window, qtbot, phantom):

@@ -12,11 +12,11 @@ from PySide6.QtWidgets import QFileDialog, QLineEdit, QStackedWidget, QToolButto
 from aegui import workflow
 from aegui.gui import project as projects
 from aegui.gui import theme
-from aegui.gui.dialogs import text_dialog
 from aegui.gui.insisting import ask_to_denoise
 from aegui.gui.pages.base import Page, RailState
 from aegui.gui.scanning import Scanning, Wish
 from aegui.gui.session import Session
+from aegui.gui.skipped import list_skipped
 from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, column, frame, holder, icon_label, label, row
 from aegui.gui.widgets.first_run import FirstRun, Sample
 from aegui.gui.widgets.painted import Spinner
@@ -27,7 +27,7 @@ from aegui.gui.widgets.states import DropZone, ProgressRow
 from aegui.imaging.series import Series
 
 FILES = (
-    "Scans and images (*.dcm *.ima *.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd "
+    "Scans and images (DICOMDIR *.dcm *.ima *.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd "
     "*.png *.jpg *.jpeg *.tif *.tiff *.npy *.zip)"
 )
 NARROW = 1376 - 104
@@ -42,12 +42,13 @@ class _Busy(QWidget):
         self.words = label("Looking for files", "h2")
         self.progress = ProgressRow("Scan")
         self.progress.setFixedWidth(360)
-        self.cancel = button("Cancel", "default", "x")
+        self.stop = button("Stop and keep what was found", "default", "square")
+        self.cancel = button("Cancel", "ghost", "x")
         centred = (
             row(STRETCH, Spinner(28), STRETCH),
             row(STRETCH, self.words, STRETCH),
             row(STRETCH, self.progress, STRETCH),
-            row(STRETCH, self.cancel, STRETCH),
+            row(STRETCH, self.stop, self.cancel, STRETCH),
         )
         self.setLayout(column(STRETCH, *centred, STRETCH, gap=14))
 
@@ -102,10 +103,12 @@ class ScansPage(Page):
         self.filter.setClearButtonEnabled(True)
         self._search = self.filter.addAction(theme.icon("search", "text3"), QLineEdit.ActionPosition.LeadingPosition)
         self.more = ProgressRow("Scan")
+        stop = button(icon="square", kind="icon", size="s", tip="Stop and keep what was found")
+        stop.clicked.connect(self.scanning.stop)
         cancel = button(icon="x", kind="icon", size="s", tip="Cancel scanning", clicked=self.scanning.cancel)
         for inner in self.filter.findChildren(QToolButton):
             inner.setAccessibleName("Clear the filter" if inner.defaultAction() is not self._search else "Search")
-        self._more = holder(row((self.more, 1), cancel))
+        self._more = holder(row((self.more, 1), stop, cancel, gap=4))
         self._more.hide()
         top = column(self.drop, self.filter, self._more, margins=(16, 16, 16, 8), gap=12)
         left = frame(column(top, (self.tree, 1), gap=0), panel="left")
@@ -123,6 +126,7 @@ class ScansPage(Page):
         self.first.dropped.connect(self.open_paths)
         self.drop.dropped.connect(self.open_paths)
         self.busy.cancel.clicked.connect(self.scanning.cancel)
+        self.busy.stop.clicked.connect(self.scanning.stop)
         self.scanning.started.connect(self._scan_started)
         self.scanning.progressed.connect(self._scan_progressed)
         self.scanning.ended.connect(self._scan_ended)
@@ -235,7 +239,7 @@ class ScansPage(Page):
 
     @Slot(int, object, str)
     def _scan_progressed(self, done: int, total: int | None, what: str) -> None:
-        words = f"{done} of {total}" if total else f"{done}"
+        words = f"{done:,} of {total:,} files" if total else f"{done:,} files"
         self.busy.words.setText(what)
         self.busy.progress.show_progress(done, total, words)
         self.more.show_progress(done, total, words)
@@ -257,7 +261,7 @@ class ScansPage(Page):
         self.filter.setPlaceholderText(f"Filter {len(session.series)} series")
         self.tree.set_roles(session.roles, session.insisted)
         self.tree.set_series(session.series, session.current)
-        self.side.show_warnings(session.series, len(session.skipped))
+        self.side.show_warnings(session.series, session.skipped)
         if loaded and self.isVisible():
             self._show_series(session.current)
         elif not loaded:
@@ -321,8 +325,7 @@ class ScansPage(Page):
 
     @Slot()
     def _list_skipped(self) -> None:
-        lines = [f"{one.file.name}: {one.reason}" for one in self.session.skipped]
-        text_dialog(self.window(), "Files in no series", lines)
+        list_skipped(self.window(), "Files in no series", self.session.skipped)
 
     def _continue(self, page: str) -> None:
         self.session.denoise_directly = page == "deliver"

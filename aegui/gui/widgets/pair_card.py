@@ -17,7 +17,7 @@ from aegui.gui.widgets.painted import Badge
 from aegui.gui.widgets.review_views import residual_picture
 from aegui.imaging.windows import to_grey
 
-CROP = (80, 64)
+CROP = (76, 60)
 LEAST = 56  # px of the image that a crop shows at least
 NAMES = {"repeats": ("Repeat", "Next repeat"), "shared-noise": ("Sharp", "Smooth")}
 USE = {"repeats": "Use as pairs", "shared-noise": "Use anyway"}

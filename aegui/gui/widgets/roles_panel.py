@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QButtonGroup, QFrame
 
 from aegui.gui import theme
 from aegui.gui.session import ROLES, Role, Session
+from aegui.gui.skipped import skipped_words
 from aegui.gui.widgets.basic import (
     STRETCH,
     ElidedLabel,
@@ -24,7 +25,7 @@ from aegui.gui.widgets.basic import (
 )
 from aegui.gui.widgets.pairs_panel import PairsPanel
 from aegui.gui.widgets.states import RadioRow
-from aegui.imaging.series import Series
+from aegui.imaging.series import Series, Skipped
 
 WORDS: dict[Role, tuple[str, str, str]] = {
     "noisy": ("Train: noisy input", "The image to clean", "waves"),
@@ -130,7 +131,7 @@ class RolesPanel(QFrame):
         self.insist.setVisible(not insisted)
         self.leave_out.setVisible(insisted)
 
-    def show_warnings(self, series: Sequence[Series], skipped: int) -> None:
+    def show_warnings(self, series: Sequence[Series], skipped: Sequence[Skipped]) -> None:
         """Series with a warning; files that are in no series."""
         warned = [one for one in series if one.treat == "denoise" and set(one.warnings) - {ORDINARY}]
         self.warning.setVisible(bool(warned))
@@ -143,7 +144,8 @@ class RolesPanel(QFrame):
             self.warning.show_text("warn", text, title)
             self._needs_look = first.uid
         self._skipped_line.setVisible(bool(skipped))
-        self.skipped.setText(f"{skipped} file{'s are' if skipped != 1 else ' is'} in no series.")
+        self.skipped.setText(skipped_words(skipped))
+        theme.set_property(self.skipped, t="warn" if any(one.damaged for one in skipped) else "ter")
 
     def _show(self) -> None:
         self.show_wanted.emit(self._needs_look)
