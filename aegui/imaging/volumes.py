@@ -62,7 +62,9 @@ def describe(path: Path, root: Path) -> Series | tuple[Series, ...] | Skipped:
         return Skipped(path, "Damaged or not a volume: it cannot be read.", damaged=True)
     except Exception:  # noqa: BLE001 - any broken file is listed, the rest goes on
         return Skipped(path, "Damaged or not a volume: it cannot be read.", damaged=True)
-    return found[0] if len(found) == 1 else tuple(found)
+    if len(found) == 1:
+        return found[0]
+    return tuple(replace(one, uid=f"{one.uid}#{i + 1}" if i else one.uid) for i, one in enumerate(found))
 
 
 def _layouts(path: Path) -> list[tuple[str, Layout, list[str]]]:
@@ -97,7 +99,7 @@ def _series(
     subject = re.match(r"sub-[A-Za-z0-9]+", stem)
     name = part.removesuffix(".npy") if suffix_of(path) == ".npz" else f"Image {int(part) + 1}" if part else ""
     first = Series(
-        uid=made_uid("volume", where, *([part] if part else [])),
+        uid=made_uid("volume", where),
         study_uid=made_uid("folder", path.resolve().parent),
         patient=digest("name", subject.group().lower()) if subject else digest("volume", where),
         label="",
@@ -128,7 +130,6 @@ def _volume(first: Series, number: int, words: str) -> Series:
     start = number * first.slices
     return replace(
         first,
-        uid=first.uid if number == 0 else f"{first.uid}#{number + 1}",
         description=f"{first.description} · {words}",
         frames=tuple(range(start, start + first.slices)),
         acquisition={"temporal": number + 1} if words.startswith("Volume") else {},

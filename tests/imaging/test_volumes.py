@@ -314,7 +314,7 @@ def _empty_volume(path: Path, count: int, side: int) -> None:
     match path.name:
         case "v.npy" | "v.npz":
             saved = np.lib.format.open_memmap(path.with_suffix(".npy"), "w+", np.int16, (count, side, side))
-            saved[1000, 0, 0] = 1
+            saved[count // 2, 0, 0] = 1
             if path.suffix == ".npz":
                 np.savez(path, a=saved)
                 del saved
