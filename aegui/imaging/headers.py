@@ -13,7 +13,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from aegui.imaging import media
+from aegui.imaging import kinds, media
 from aegui.imaging.elements import BIG_ENDIAN, Elements, floats, number, read_elements, tag_of, text, texts, whole
 from aegui.imaging.frames import Frames, frames_of
 from aegui.imaging.series import Skipped, Vector
@@ -119,21 +119,6 @@ _BIG_PIXEL_TAGS = {b"\x7f\xe0\x00\x08", b"\x7f\xe0\x00\x09", b"\x7f\xe0\x00\x10"
 _VIDEO = "1.2.840.10008.1.2.4.10"  # MPEG and HEVC: one fragment holds many frames
 _LARGEST_FRAME = 1 << 30  # bytes
 
-# Objects that are told by name when they hold no pixels.
-_OBJECTS = {
-    "SR": "Structured report: holds no image.",
-    "KO": "Key object note: holds no image.",
-    "PR": "Presentation state: holds no image.",
-    "RTSTRUCT": "Radiotherapy contours: hold no image.",
-    "RTPLAN": "Radiotherapy plan: holds no image.",
-    "RTRECORD": "Radiotherapy record: holds no image.",
-    "REG": "Registration: holds no image.",
-    "SEG": "Segmentation: holds no image.",
-    "DOC": "Document: holds no image.",
-    "ECG": "Waveform: holds no image.",
-    "PLAN": "Plan: holds no image.",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
@@ -235,10 +220,10 @@ def _to_header(path: Path, size: int, found: Elements, meta: Elements, problem: 
     if media.CLASS in (sop_class, meta_class):
         return Skipped(path, media.summary(path))
     if problem == "none":
-        if not (sop_class or meta_class or modality):
-            return Skipped(path, "Not an image.")
+        known = bool(sop_class or meta_class or modality)
+        reason = kinds.without_pixels(sop_class or meta_class, modality)
         # A picture's size without a picture: the file has lost it.
-        return Skipped(path, _OBJECTS.get(modality, "Holds no pixel data."), damaged=whole(found, "Rows") > 0)
+        return Skipped(path, reason, damaged=known and whole(found, "Rows") > 0)
     if problem:
         return Skipped(path, problem, damaged=True)
     spacing = floats(found, "PixelSpacing", 2)
