@@ -16,12 +16,12 @@ from aegui.errors import UserError
 from aegui.imaging.formats import arrays, picture, tiff
 from aegui.imaging.formats.layout import New
 from aegui.imaging.images import ImageSource
-from aegui.imaging.pixels import DicomSource
 from aegui.imaging.rules import OutputRules, output_name
 from aegui.imaging.series import Pixels, SliceSource
 from aegui.imaging.sink_volumes import refuse_noise
 from aegui.imaging.staging import Staging, Tally, encode, writing
 from aegui.imaging.text import safe_name
+from aegui.imaging.volumes import VolumeSource
 
 _LEVELS = 65535
 _UNSIGNED = (".png", ".bmp", *picture.LOSSY)
@@ -131,8 +131,8 @@ class PngSink:
             )
         self._source = source
         self._tally = Tally(len(source))
-        self._eight = series.bits == 8 and (series.channels == 3 or not isinstance(source, DicomSource))
-        self._slope, self._offset = _png_scale(source)
+        self._eight = _is_eight(source)
+        self._slope, self._offset = (1.0, 0.0) if self._eight else _png_scale(source)
         self._staging = Staging(folder, safe_name(output_name(series, rules)))
         self._digits = max(4, int(math.log10(max(1, len(source)))) + 1)
 
@@ -179,17 +179,20 @@ class PngSink:
         self._staging.discard()
 
 
-def _png_scale(source: SliceSource) -> tuple[float, float]:
-    """(slope, offset) that spreads the series over 16 bits; whole steps of 1 where the values allow it."""
+def _is_eight(source: SliceSource) -> bool:
+    """Whether the values are bytes as a PNG of 8 bits has them."""
     series = source.series
     if series.channels == 3:
         if series.bits != 8:
-            raise UserError(
-                f"{series.label} has colours of more than 8 bits; PNG output takes 8.", "Choose the same format."
-            )
-        return 1.0, 0.0
-    if series.bits == 8 and not isinstance(source, DicomSource):
-        return 1.0, 0.0
+            raise UserError(f"{series.label} has colours of more than 8 bits, PNG takes 8.", "Choose the same format.")
+        return True
+    if isinstance(source, VolumeSource) and source.scale != (1.0, 0.0):
+        return False
+    return isinstance(source, ImageSource | VolumeSource) and source.stored(0).dtype == np.uint8
+
+
+def _png_scale(source: SliceSource) -> tuple[float, float]:
+    """(slope, offset) that spreads the series over 16 bits; whole steps of 1 where the values allow it."""
     low, high, whole = math.inf, -math.inf, True
     for index in range(len(source)):
         values = source.read(index)

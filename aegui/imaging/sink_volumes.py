@@ -210,6 +210,8 @@ class StackSink:
                 f"{series.label} has colours of more than 8 bits, which {_called(rules.format)} output does not take.",
                 "Choose the same format.",
             )
+        if rules.format == "tiff" and stored.dtype.kind != "f" and stored.dtype.itemsize > 4:
+            raise UserError(f"{series.label} has 64-bit whole numbers, which OME-TIFF does not hold.", "Choose NRRD.")
         # Values that need no change of type keep their own; others are judged when all have come.
         scaled = (slope, intercept) != (1.0, 0.0) and rules.format != "nifti"
         self._own = (

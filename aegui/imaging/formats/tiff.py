@@ -320,7 +320,7 @@ def create(target: Path, new: New, spacing: Vector) -> None:
         "metadata": _fresh(found, new),
         "software": False,
         "compression": "zlib",
-        "predictor": new.dtype.kind != "f",
+        "predictor": new.dtype.kind != "f" and new.dtype.itemsize <= 4,
     }
     if spacing[1] > 0 and spacing[2] > 0:
         options |= {"resolution": (10.0 / spacing[2], 10.0 / spacing[1]), "resolutionunit": "CENTIMETER"}
@@ -346,7 +346,8 @@ def _save(
             if extra is not None:
                 values = np.concatenate([values, extra], axis=0 if "planarconfig" in options else 2)
                 options = options | {"extrasamples": ["unassalpha"]}
-            tiff.write(np.ascontiguousarray(values if not ome else values[None]), extratags=tags, **options)
+            values = np.ascontiguousarray(values[None] if ome else values, new.dtype)
+            tiff.write(values, extratags=tags, **options)
         else:
-            pages = (np.ascontiguousarray(values) for values in slices)
+            pages = (np.ascontiguousarray(values, new.dtype) for values in slices)
             tiff.write(pages, shape=shape, dtype=new.dtype, extratags=tags, **options)
