@@ -187,29 +187,30 @@ def _split(
         if counts <= 1 and not mark.always:
             continue
         labels = {id(item): _key(marks[id(item)].get(mark.name)) for item in slices}
-        kinds_found = sorted(set(labels.values()))
-        if len(kinds_found) < 2:
+        alike: dict[Any, list[Placed]] = defaultdict(list)
+        for item in slices:
+            alike[labels[id(item)]].append(item)
+        if len(alike) < 2:
             continue
-        dealt = [[item for item in slices if labels[id(item)] == kind] for kind in kinds_found]
+        dealt = [alike[label] for label in sorted(alike)]
+        doubled = above.doubled
         one = stay and _one_place(slices, place)
         if not mark.always and not _tells_apart(dealt, place, counts, one and not mark.contrast):
-            dealt = (
-                _by_rank(slices, place, labels) if mark.ranked and not one and _distinct(slices, place, labels) else []
-            )
-        if not dealt:
-            continue
-        words = _words(mark, dealt, marks)
+            if one or not mark.ranked or not _distinct(slices, place, labels):
+                continue
+            dealt = _by_rank(slices, place, labels)
+            doubled = _doubled(dealt)
         found: list[Part] = []
-        for word, members in zip(words, dealt, strict=True):
+        for word, members in zip(_words(mark, dealt, marks), dealt, strict=True):
             told = dict(above.marks or {})
             value = marks[id(members[0])].get(mark.name)
             if value is not None and mark.name not in ("contrast", "image_type"):
                 told[mark.name] = value
-            down = Part([], (*above.words, word) if word else above.words, told)
+            down = Part([], (*above.words, word) if word else above.words, told, doubled)
             found += _split(members, place, marks, left[number + 1 :], down, stay)
         return found
     if counts <= 1 or (stay and _one_place(slices, place)):
-        return [Part(slices, above.words, above.marks)]
+        return [Part(slices, above.words, above.marks, above.doubled)]
     weighted = any(_key(marks[id(item)].get("b_value")) > (0, 0.0, "") for item in slices)
     return _dealt(slices, place, above, weighted)
 
@@ -250,16 +251,16 @@ def _dealt(slices: list[Placed], place: dict[int, int], above: Part, weighted: b
     ranked = _by_rank(slices, place, {id(item): () for item in slices})
     # Images of one b-value may differ in direction, which makes them no repeats.
     word = "Volume" if weighted else "Repeat"
-    doubled = 0 if len(ranked[-1]) == len(ranked[0]) else sum(map(len, ranked[1:]))
-    return [
-        Part(
-            members,
-            (*above.words, f"{word} {i + 1} of {len(ranked)}"),
-            {**(above.marks or {}), "repeat": i + 1},
-            doubled,
-        )
-        for i, members in enumerate(ranked)
-    ]
+    out = []
+    for number, members in enumerate(ranked, 1):
+        words = (*above.words, f"{word} {number} of {len(ranked)}")
+        out.append(Part(members, words, {**(above.marks or {}), "repeat": number}, _doubled(ranked)))
+    return out
+
+
+def _doubled(ranked: list[list[Placed]]) -> int:
+    """Slices beyond the first volume, if they do not fill another."""
+    return 0 if len(ranked[-1]) == len(ranked[0]) else sum(map(len, ranked[1:]))
 
 
 def _words(mark: _Mark, dealt: list[list[Placed]], marks: dict[int, dict[str, Value]]) -> list[str]:
