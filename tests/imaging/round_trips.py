@@ -73,7 +73,7 @@ def travel(series: Series, folder: Path, model: Model, strength: float = 1.0, **
         assert not list(folder.glob("*")), "something is left of a refused series"
         return Trip(f"refused: {error}")
     trip = Trip("same", len(source), notes=notes)
-    _compare(source, out, trip, same=model.card.id == "identity" or strength == 0)
+    _compare(source, out, trip, same=model.card.id == "identity" or strength == 0, secret=bool(rules.get("deidentify")))
     source.close()
     return trip
 
@@ -94,17 +94,17 @@ def _written(
     return out, sink.notes
 
 
-def _compare(source: DicomSource, out: Path, trip: Trip, *, same: bool) -> None:
+def _compare(source: DicomSource, out: Path, trip: Trip, *, same: bool, secret: bool) -> None:
     """Stored values and place of every slice. same: they must be the source's; else noise must bring them back."""
     series = source.series
-    names = _names(series)
+    names = _names(series, secret)
     trip.files = len(names)
     if {out / name for name in names} != set(out.iterdir()):
         trip.outcome = f"files {sorted(f.name for f in out.iterdir())[:3]}, expected {names[:3]}"
         return
-    again = DicomSource(_back(series, out))
+    again = DicomSource(_back(series, out, names))
     beside = out.parent / f"{out.name}_noise"
-    noise = DicomSource(_back(series, beside)) if beside.is_dir() else None
+    noise = DicomSource(_back(series, beside, names)) if beside.is_dir() else None
     for index in range(len(source)):
         old, new = source.slice(index), again.slice(index)
         trip.bits = old.bits
@@ -121,9 +121,9 @@ def _compare(source: DicomSource, out: Path, trip: Trip, *, same: bool) -> None:
         _judge(series, folder, names, trip)
 
 
-def _back(series: Series, out: Path) -> Series:
+def _back(series: Series, out: Path, names: list[str]) -> Series:
     """The series as written, slice for slice: file names are the source's, frames lie in file order."""
-    files = tuple(out / name for name in _names(series))
+    files = tuple(out / name for name in names)
     if series.frames and not series.mosaic:
         order = sorted(series.frames)
         frames = tuple(order.index(frame) for frame in series.frames)
@@ -131,12 +131,12 @@ def _back(series: Series, out: Path) -> Series:
     return replace(series, files=files[:1] if series.mosaic else files)
 
 
-def _names(series: Series) -> list[str]:
+def _names(series: Series, secret: bool) -> list[str]:
     from aegui.imaging.derived.naming import FileNames
 
     names = FileNames()
     files = series.files[:1] if series.frames else series.files
-    return [names.give(file.name) for file in files]
+    return [names.give(f"IM{i + 1:04d}.dcm" if secret else file.name) for i, file in enumerate(files)]
 
 
 def _same_place(series: Series, out: Path, names: list[str]) -> bool:

@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from aegui.errors import UserError
 from aegui.imaging.derived.pixeldata import describe_pixels, set_extremes, set_native
 from aegui.imaging.derived.provenance import set_rescale_intercept_zero
+from aegui.imaging.elements import text
 
 Stored = npt.NDArray[Any]
 
@@ -32,6 +34,18 @@ _DROPPED = (
 )
 
 
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_SECONDARY_CAPTURE = f"{_STORAGE}7"
+# Images of these classes are unsigned: DX, mammography, intra-oral, ultrasound, angiography, fluoroscopy.
+_UNSIGNED = ("1.1", "1.2", "1.3", "3", "6", "12", "13")
+
+
+def unsigned_only(sop_class: str) -> bool:
+    """Whether images of this class cannot hold negative values, so that their noise becomes a Secondary Capture."""
+    kind = sop_class.removeprefix(_STORAGE)
+    return any(kind == family or kind.startswith(f"{family}.") for family in _UNSIGNED)
+
+
 def difference(stored: Stored, values: Stored) -> Stored:
     """stored − values, 32 bits signed."""
     wide = stored.astype(np.int64) - values.astype(np.int64)
@@ -48,6 +62,9 @@ def narrow(noise: Stored) -> bool:
 def turn_into_noise(dataset: Dataset) -> None:
     """Take away what describes the source's values; signed differences have the source's slope and intercept 0."""
     _drop(dataset)
+    if unsigned_only(text(dataset, "SOPClassUID")):
+        dataset.SOPClassUID = UID(_SECONDARY_CAPTURE)
+        dataset.ConversionType = "WSD"
     set_rescale_intercept_zero(dataset)
     for tag in [tag for tag in dataset.keys() if 0x6000 <= tag.group <= 0x60FF]:  # noqa: SIM118 - iterating decodes all
         del dataset[tag]
@@ -69,7 +86,7 @@ def widen(path: Path) -> None:
     dataset = pydicom.dcmread(path)
     values = dataset.pixel_array.astype("<i4")
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     describe_pixels(dataset, values, signed=True, bits=32)
     set_extremes(dataset, [values])
     set_native(dataset, [values])

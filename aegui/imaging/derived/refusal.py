@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydicom.dataset import Dataset
 
+from aegui.imaging.derived.noise import unsigned_only
 from aegui.imaging.derived.provenance import conversion_sources_missing, is_enhanced, is_legacy
 from aegui.imaging.elements import text, whole
 from aegui.imaging.rules import OutputRules
@@ -26,15 +27,17 @@ def refusal(series: Series, header: Dataset, rules: OutputRules) -> str:
         return "This legacy-converted file does not name the images it was converted from, so no valid one can follow."
     if series.mosaic and (rules.private_tags == "drop" or rules.deidentify):
         return "A mosaic's slices lie in private attributes; without them it cannot be read."
+    sop_class = text(header, "SOPClassUID") or text(header.file_meta, "MediaStorageSOPClassUID")
     if series.channels == 3:
-        return _colour_refusal(header, rules)
+        return _colour_refusal(header, sop_class, rules)
+    if rules.noise_series and series.frames and unsigned_only(sop_class):
+        return "Its removed noise has negative values, for which DICOM has no multi-frame image of this kind."
     return ""
 
 
-def _colour_refusal(header: Dataset, rules: OutputRules) -> str:
+def _colour_refusal(header: Dataset, sop_class: str, rules: OutputRules) -> str:
     if rules.noise_series:
         return "The removed noise is kept of grey images only."
-    sop_class = text(header, "SOPClassUID") or text(header.file_meta, "MediaStorageSOPClassUID")
     kind = sop_class.removeprefix(_STORAGE).split(".")[0]
     palette = text(header, "PhotometricInterpretation").upper() == "PALETTE COLOR"
     if is_enhanced(header) or (palette and kind not in _COLOURED):
