@@ -146,7 +146,8 @@ _PET = {
 
 def unit_of(full: Source, modality: str, quantity: str, rescale: tuple[float, float], contrast: str) -> str:
     """The unit of values after rescale. quantity: Rescale Type. contrast: what the image is if not an ordinary one."""
-    if modality == "CT" and contrast not in ("Localizer", "Derived map") and quantity in ("", "HU", "HU_MOD", "US"):
+    hounsfield = quantity in ("", "HU", "HU_MOD", "US") or quantity.startswith("HOUN")
+    if modality == "CT" and contrast not in ("Localizer", "Derived map") and hounsfield:
         return "HU"
     if modality == "PT":
         return _PET.get(text(full, "Units").upper(), "")

@@ -31,7 +31,8 @@ _VELOCITY = frozenset(("VELOCITY", "VELOCITY MAP", "VELOCITY_MAP", "VEL"))
 _PROJECTIONS = frozenset(("MIP", "MAX_IP", "MIN_IP", "MINIP", "MNIP", "MAXIMUM", "MINIMUM", "VRT", "SSD", "VOLREN"))
 _PROJECTIONS |= {"RENDERED", "PROJECTION IMAGE", "VOLUME_RENDER", "VOLUME RENDERED", "SURFACE_RENDER"}
 _CAPTURES = frozenset(("SCREEN SAVE", "SCREENSHOT", "SCREEN_CAPTURE", "DOSE_INFO"))
-_HOUNSFIELD = ("", "HU", "HU_MOD", "US")  # US, unspecified, is what reformatted CT often says
+# Rescale Types of CT that are no HU; reformatted CT often says US, unspecified, or spells Hounsfield out.
+_NO_HOUNSFIELD = ("OD", "MGML", "MG/ML", "Z_EFF", "ED", "EDW", "PCT", "%")
 _PET_IMAGES = ("", "BQML", "CNTS", "GML", "CM2ML", "CPS", "PROPCNTS", "PROPCPS", "NONE")
 _READABLE = (8, 16, 32)  # Bits Allocated
 
@@ -191,7 +192,7 @@ KINDS: tuple[Kind, ...] = (
     _shown(
         "CT values other than HU",
         "Rescale Type other than HU: effective atomic number, iodine, electron density",
-        lambda f: f.modality == "CT" and f.quantity not in _HOUNSFIELD,
+        lambda f: f.modality == "CT" and f.quantity in _NO_HOUNSFIELD,
         reason="The values are not HU: shown, not denoised.",
     ),
     _shown(

@@ -136,7 +136,7 @@ def test_weighted_reformatted_and_subtracted_images_are_denoised(types: list[str
     assert kind_of(facts("4", types=frozenset(types), modality="MR")).treat == "denoise"
 
 
-@pytest.mark.parametrize("quantity", ["", "HU", "US", "HU_MOD"])
+@pytest.mark.parametrize("quantity", ["", "HU", "US", "HU_MOD", "HOUNDSFIELD UNIT"])
 def test_ct_in_hounsfield_units_is_denoised_however_that_is_said(quantity: str) -> None:
     assert kind_of(facts("2", modality="CT", quantity=quantity)).treat == "denoise"
 
@@ -222,6 +222,8 @@ def test_units_follow_what_the_values_are(tmp_path: Path) -> None:
         item = dataset(sop_class=f"{ROOT}128", modality="PT", series=f"1.2.{i + 1}", Units=units)
         save(item, tmp_path / "pt" / f"{i}.dcm")
         assert next(s.unit for s in scanned(tmp_path / "pt").series if s.uid == f"1.2.{i + 1}") == unit
+    save(dataset(RescaleType="Houndsfield Unit"), tmp_path / "spelt" / "a.dcm")
+    assert only(tmp_path / "spelt").unit == "HU"
     save(dataset(ImageType=["DERIVED", "PRIMARY", "PERFUSION", "CBF"]), tmp_path / "map" / "a.dcm")
     assert only(tmp_path / "map").unit == ""
 
