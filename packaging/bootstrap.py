@@ -35,8 +35,9 @@ QT_LIBRARIES = (
     "libxcb-render-util0", "libxcb-shape0", "libxcb-sync1", "libxcb-xfixes0", "libxcb-xkb1",
 )
 # fmt: on
-# A virtual screen with a window manager, a mouse, a keyboard and a camera for it, and a judge of DICOM files.
-TEST_PROGRAMS = ("xvfb", "openbox", "xdotool", "imagemagick", "dicom3tools")
+# A virtual screen with a window manager, a mouse, a keyboard and a camera for it, a judge of DICOM files, and
+# other decoders to compare pixels with.
+TEST_PROGRAMS = ("xvfb", "openbox", "xdotool", "imagemagick", "dicom3tools", "dcmtk", "ffmpeg", "openjph-tools")
 CHECKS = (
     ("ruff check", ["ruff", "check", "."]),
     ("ruff format", ["ruff", "format", "--check", "."]),

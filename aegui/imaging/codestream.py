@@ -65,7 +65,7 @@ def _jpeg(data: bytes) -> Stream:
             position += 2
             continue
         (length,) = struct.unpack_from(">H", data, position + 2)
-        if marker == 0xEE and data[position + 4 : position + 9] == b"Adobe":
+        if marker == 0xEE and length >= 14 and data[position + 4 : position + 9] == b"Adobe":
             transform = data[position + 15] != 0
         if marker in _FRAMES:
             kind, syntax = _FRAMES[marker]
