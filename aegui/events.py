@@ -127,6 +127,7 @@ class Preview(Event):
     window: tuple[float, float]
     psnr_noisy: float
     psnr_output: float
+    inverted: bool = False  # low values are shown bright
 
 
 @dataclass(frozen=True, slots=True)

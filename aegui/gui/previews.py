@@ -20,6 +20,7 @@ class SliceShown(Event):
 
     noisy: Image
     window: tuple[float, float]
+    inverted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def run(series: Series, models: Sequence[str | Path], device: str = "auto") -> E
     try:
         index = len(source) // 2
         pixels = source.read(index)
-        yield SliceShown(crop(pixels), window(series, pixels))
+        yield SliceShown(crop(pixels), window(series, pixels), series.inverted)
         for number, ref in enumerate(models):
             yield Progress(number, len(models), "Trying models on your slice")
             try:

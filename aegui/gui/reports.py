@@ -70,12 +70,17 @@ def review_report(
     spacing = series.geometry.spacing
     aspect = spacing[1] / spacing[2] if spacing[1] > 0 and spacing[2] > 0 else 1.0
     window = window_words(width, level)
+
+    def shade(pixels: np.ndarray) -> np.ndarray:
+        bytes_ = grey(pixels, width, level)
+        return 255 - bytes_ if series.inverted else bytes_
+
     pictures = [
-        Picture("Noisy", window, grey(shown.noisy, width, level), aspect),
-        Picture("Denoised", f"{window}, strength {shown.strength} %", grey(shown.out, width, level), aspect),
+        Picture("Noisy", window, shade(shown.noisy), aspect),
+        Picture("Denoised", f"{window}, strength {shown.strength} %", shade(shown.out), aspect),
     ]
     if shown.reference is not None:
-        pictures.append(Picture("Reference", window, grey(shown.reference, width, level), aspect))
+        pictures.append(Picture("Reference", window, shade(shown.reference), aspect))
     residual = residual_map(shown.noisy - shown.out, shown.limit)
     words = f"noisy − denoised, ± {number(shown.limit)}{unit}; orange: was brighter, blue: was darker"
     pictures.append(Picture("Residual", words, residual, aspect))

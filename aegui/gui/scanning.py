@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ def _work(wish: Wish) -> Iterator[Event]:
                 yield event
         chosen = tuple(made[part] for part in wish.sample)
     scan = workflow.scan(chosen)
+    assert isinstance(scan, Generator)
     try:
         event = next(scan)
         while not isinstance(event, Done):

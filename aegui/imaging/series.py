@@ -74,6 +74,11 @@ class Series:
     part: str = ""
 
     @property
+    def inverted(self) -> bool:
+        """Whether low values are shown bright (MONOCHROME1)."""
+        return bool(self.acquisition.get("photometric") == "MONOCHROME1")
+
+    @property
     def derived_here(self) -> bool:
         """Whether this program wrote it: nothing to learn from."""
         return DERIVED_HERE in self.warnings

@@ -350,6 +350,7 @@ class _Fit:
             window,
             score(c, c.noisy)[0],
             score(c, output)[0],
+            series.inverted,
         )
 
     # ------------------------------------------------------------ the end

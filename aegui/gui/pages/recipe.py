@@ -345,8 +345,8 @@ class RecipePage(Page):
     @Slot(object)
     def _on_preview(self, event: Any) -> None:
         match event:
-            case previews.SliceShown(noisy=noisy, window=window):
-                self.gallery.show_slice(noisy, window)
+            case previews.SliceShown(noisy=noisy, window=window, inverted=inverted):
+                self.gallery.show_slice(noisy, window, inverted)
             case previews.Cleaned(ref=ref, image=image, seconds=seconds, problem=problem):
                 self.gallery.show_clean(ref, image, problem or f"{speed_words(seconds)} here")
 

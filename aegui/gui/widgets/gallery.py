@@ -33,11 +33,11 @@ FILTERS: tuple[tuple[str, tuple[str, ...]], ...] = (("CT", ("CT",)), ("MR", ("MR
 WORDS = {"MR": "MR", "CT": "CT", **dict.fromkeys(XRAY, "X-ray")}
 
 
-def grey_image(pixels: Image, window: tuple[float, float]) -> QImage:
-    """An 8-bit picture of a slice. window: (width, level)."""
+def grey_image(pixels: Image, window: tuple[float, float], inverted: bool = False) -> QImage:
+    """An 8-bit picture of a slice. window: (width, level). inverted: low values are bright (MONOCHROME1)."""
     width, level = window
     grey = np.clip((np.nan_to_num(pixels) - (level - width / 2)) / width, 0, 1)
-    data = np.ascontiguousarray((grey * 255).astype(np.uint8))
+    data = np.ascontiguousarray(((1 - grey if inverted else grey) * 255).astype(np.uint8))
     return QImage(data.data, data.shape[1], data.shape[0], data.strides[0], QImage.Format.Format_Grayscale8).copy()
 
 
@@ -169,6 +169,7 @@ class Gallery(QFrame):
         self.current: str = ""
         self._noisy: QImage | None = None
         self._window = (1.0, 0.5)
+        self._inverted = False
         self._clean: dict[str, tuple[QImage | None, str]] = {}
         self.filters = QButtonGroup(self)
         names = ["Fits my scans", *(name for name, _ in FILTERS), "All"]
@@ -225,17 +226,17 @@ class Gallery(QFrame):
         for card in self.cards:
             card.choose(str(card.entry.ref) == self.current)
 
-    def show_slice(self, noisy: Image | None, window: tuple[float, float]) -> None:
+    def show_slice(self, noisy: Image | None, window: tuple[float, float], inverted: bool = False) -> None:
         """The user's slice on every card, until a model's picture comes."""
         self._clean.clear()
-        self._window = window
-        self._noisy = None if noisy is None else grey_image(noisy, window)
+        self._window, self._inverted = window, inverted
+        self._noisy = None if noisy is None else grey_image(noisy, window, inverted)
         self.hint.setText("Left of line: your slice. Right: cleaned." if noisy is not None else "")
         self._dress()
 
     def show_clean(self, ref: str, image: Image | None, words: str) -> None:
         """A model's picture and speed."""
-        self._clean[ref] = (None if image is None else grey_image(image, self._window), words)
+        self._clean[ref] = (None if image is None else grey_image(image, self._window, self._inverted), words)
         self._dress()
 
     def _wanted(self, entry: Entry) -> bool:

@@ -127,7 +127,7 @@ def crops(pair: workflow.Pair) -> tuple[QImage, QImage, QImage]:
 
 
 def _picture(grey: np.ndarray, series: imaging.Series) -> QImage:
-    grey = np.ascontiguousarray(grey if series.acquisition.get("photometric") != "MONOCHROME1" else 255 - grey)
+    grey = np.ascontiguousarray(255 - grey if series.inverted else grey)
     high, wide = grey.shape
     return QImage(grey.data, wide, high, wide, QImage.Format.Format_Grayscale8).copy()
 

@@ -12,7 +12,7 @@ from aegui.gui.widgets.curtain import CurtainViewport
 from aegui.gui.widgets.linked import LinkedViews
 from aegui.gui.widgets.regions import Regions
 from aegui.gui.widgets.view_link import number, window_words
-from aegui.gui.widgets.viewport import Viewport
+from aegui.gui.widgets.viewport import Viewport, grey, inverted
 from aegui.imaging.series import Series
 
 _COLOURS = [qRgb(*(int(part) for part in colour)) for colour in residual_table(255)]
@@ -135,6 +135,8 @@ class ReviewViews(QFrame):
         for view in self.all():
             view.letters = letters
             view.set_image(None, spacing, "")
+            if view is not self.residual:
+                view.colours = inverted if series.inverted else grey
         self.noisy.subtitle = self.curtain.before_lines = (series.description,) if series.description else ()
         self.curtain.set_after(None)
         self.linked.open(series.slices, series.modality, index)

@@ -12,7 +12,7 @@ from aegui.events import Preview
 from aegui.gui import theme
 from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, column, frame, holder, icon_label, label, row, scroll
 from aegui.gui.widgets.view_link import ViewLink
-from aegui.gui.widgets.viewport import Viewport
+from aegui.gui.widgets.viewport import Viewport, grey, inverted
 
 MOST = 200
 ROLES = {"trending-up": "ok", "diamond": "text", "triangle-alert": "warn", "octagon-alert": "err"}
@@ -50,6 +50,7 @@ class PreviewStrip(QFrame):
         noisy.bottom_right = (f"PSNR {event.psnr_noisy:.1f} dB",)
         now.bottom_right = (f"PSNR {event.psnr_output:.1f} dB",)
         for view, pixels in zip(self.views, (event.noisy, event.output, event.reference), strict=True):
+            view.colours = inverted if event.inverted else grey
             view.set_image(pixels)
 
 

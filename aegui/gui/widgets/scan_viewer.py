@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from PySide6.QtCore import QPointF, Qt, QTimer, Signal, Slot
-from PySide6.QtGui import QImage, QResizeEvent
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QComboBox, QPushButton, QSizePolicy, QSlider, QWidget
 
 from aegui import imaging
@@ -20,7 +20,7 @@ from aegui.gui.widgets.painted import Segmented
 from aegui.gui.widgets.states import clear
 from aegui.gui.widgets.tools import Ruler, probe_words
 from aegui.gui.widgets.view_link import AUTO, ViewLink
-from aegui.gui.widgets.viewport import Cross, Viewport, grey
+from aegui.gui.widgets.viewport import Cross, Viewport, grey, inverted
 from aegui.imaging.series import Series
 
 TOOLS = (
@@ -31,13 +31,6 @@ TOOLS = (
 )
 NARROW = 700  # px: chips become a menu below
 REFRESH = 150  # ms between redraws of the other planes while the stack fills
-
-
-def inverted(pixels: np.ndarray, width: float, level: float) -> QImage:
-    """For MONOCHROME1: low values are bright."""
-    picture = grey(pixels, width, level)
-    picture.invertPixels()
-    return picture
 
 
 class ScanViewer(QWidget):
@@ -184,7 +177,7 @@ class ScanViewer(QWidget):
         self._cuts = (main, *others)
         for view, cut in zip((self.main, *self.sides), self._cuts, strict=False):
             view.title, view.letters, view.spacing = cut.name, cut.letters, cut.spacing
-            view.colours = inverted if series.acquisition.get("photometric") == "MONOCHROME1" else grey
+            view.colours = inverted if series.inverted else grey
         self.main.subtitle = (series.description,) if series.description else ()
         self.ruler.unit = "px" if series.form == "images" else "mm"
         self.main.scale_bar = series.form != "images"

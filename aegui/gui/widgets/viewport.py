@@ -44,6 +44,13 @@ def grey(pixels: np.ndarray, width: float, level: float) -> QImage:
     return QImage(bytes_.data, columns, rows, bytes_.strides[0], kind).copy()
 
 
+def inverted(pixels: np.ndarray, width: float, level: float) -> QImage:
+    """For MONOCHROME1: low values are bright."""
+    picture = grey(pixels, width, level)
+    picture.invertPixels()
+    return picture
+
+
 class Viewport(QWidget):
     """Shows `set_image` through the window, zoom and pan of its ViewLink.
 
