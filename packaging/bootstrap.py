@@ -147,7 +147,7 @@ def set_up(extra: str = "", programs: tuple[str, ...] = ()) -> None:
 
 def test(arguments: list[str]) -> int:
     """All checks, then the tests; the tests last, so that their closing line is the last one printed."""
-    set_up("dev", TEST_PROGRAMS)
+    set_up("dev", (*TEST_PROGRAMS, *TEST_SERVERS))
     failed = []
     for name, command in CHECKS:
         say(name)

@@ -13,7 +13,7 @@ from pydicom import config
 
 config.settings.reading_validation_mode = config.IGNORE
 config.settings.writing_validation_mode = config.IGNORE
-for _name in ("pydicom", "tifffile", "PIL"):
+for _name in ("pydicom", "tifffile", "PIL", "openjpeg"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=_name)
 
