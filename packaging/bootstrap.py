@@ -38,6 +38,8 @@ QT_LIBRARIES = (
 # A virtual screen with a window manager, a mouse, a keyboard and a camera for it, a judge of DICOM files, and
 # other decoders to compare pixels with.
 TEST_PROGRAMS = ("xvfb", "openbox", "xdotool", "imagemagick", "dicom3tools", "dcmtk", "ffmpeg", "openjph-tools")
+# A PACS. Under systemd its package would start a server that stays, so there only who wants one installs it.
+TEST_SERVERS = () if Path("/run/systemd/system").is_dir() else ("orthanc",)
 CHECKS = (
     ("ruff check", ["ruff", "check", "."]),
     ("ruff format", ["ruff", "format", "--check", "."]),

@@ -251,5 +251,5 @@ def test_a_source_without_patient_or_uids_is_refused_by_the_archive_but_not_what
     (tmp_path / "in").mkdir()
     local("JPEGLSNearLossless_16.dcm")(tmp_path / "in")
     series = tuple(replace(item, treat="denoise") for item in scanned(tmp_path / "in").series)
-    assert [answer for answer in archive.store(series[0].files).values()] == ["status 42752"]
+    assert list(archive.store(series[0].files).values()) == ["status 42752"]
     assert set(archive.store(derived(series, tmp_path / "out")).values()) == {"kept"}
