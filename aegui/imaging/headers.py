@@ -42,7 +42,6 @@ _FIELDS = (
     "Columns",
     "PixelSpacing",
     "BitsStored",
-    "HighBit",
 )
 KEPT = (
     "BitsAllocated",
@@ -146,7 +145,6 @@ class Header:
     samples: int
     photometric: str
     bits: int
-    high_bit: int
     spacing: tuple[float, float] | None
     orientation: tuple[float, ...] | None
     position: Vector | None
@@ -254,7 +252,6 @@ def _to_header(path: Path, size: int, found: Elements, meta: Elements, problem: 
         samples=max(1, whole(found, "SamplesPerPixel", 1)),
         photometric=text(found, "PhotometricInterpretation").upper(),
         bits=whole(found, "BitsStored") or whole(found, "BitsAllocated", 16),
-        high_bit=whole(found, "HighBit", -1),
         spacing=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
         orientation=orientation,
         position=(position[0], position[1], position[2]) if position else None,

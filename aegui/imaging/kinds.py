@@ -34,7 +34,7 @@ _CAPTURES = frozenset(("SCREEN SAVE", "SCREENSHOT", "SCREEN_CAPTURE", "DOSE_INFO
 # Rescale Types of CT that are no HU; reformatted CT often says US, unspecified, or spells Hounsfield out.
 _NO_HOUNSFIELD = ("OD", "MGML", "MG/ML", "Z_EFF", "ED", "EDW", "PCT", "%")
 _PET_IMAGES = ("", "BQML", "CNTS", "GML", "CM2ML", "CPS", "PROPCNTS", "PROPCPS", "NONE")
-_READABLE = (8, 16, 32)  # Bits Allocated
+_MOST_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,6 @@ class Facts:
     samples: int = 1
     bits: int = 16
     allocated: int = 16
-    high_bit: int = -1
     lut: bool = False
 
 
@@ -140,13 +139,12 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "Unusual encoding",
-        "values per pixel other than 1 or 3; Bits Allocated other than 8, 16 or 32; "
-        "High Bit other than Bits Stored − 1",
+        "values per pixel other than 1 or 3; more than 32 bits, or more stored than allocated",
         "list",
         "Unusual bit layout: not read.",
         (),
         (),
-        lambda f: f.samples not in (1, 3) or f.allocated not in _READABLE or f.high_bit not in (-1, f.bits - 1),
+        lambda f: f.samples not in (1, 3) or not f.bits <= f.allocated <= _MOST_BITS,
     ),
     _shown("Palette colours", "Photometric Interpretation PALETTE COLOR", lambda f: f.photometric == "PALETTE COLOR"),
     _shown(
@@ -279,7 +277,6 @@ def treatment(header: Header, frame: Frame) -> tuple[Treat, str]:
         samples=header.samples,
         bits=header.bits,
         allocated=whole(header, "BitsAllocated", 16),
-        high_bit=header.high_bit,
         lut="ModalityLUTSequence" in header,
     )
     kind = kind_of(facts)

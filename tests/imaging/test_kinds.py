@@ -121,11 +121,18 @@ def test_image_type_and_encoding_make_an_image_one_that_is_shown(more: dict[str,
         ({"bits": 1}, "One-bit image"),
         ({"allocated": 1, "bits": 1}, "One-bit image"),
         ({"samples": 2}, "Unusual encoding"),
+        ({"allocated": 64, "bits": 64}, "Unusual encoding"),
+        ({"allocated": 8, "bits": 12}, "Unusual encoding"),
     ],
 )
 def test_some_encodings_are_only_listed(more: dict[str, Any], name: str) -> None:
     kind = kind_of(facts("4", **more))
     assert (kind.name, kind.treat) == (name, "list")
+
+
+@pytest.mark.parametrize(("allocated", "bits"), [(8, 8), (12, 12), (16, 10), (24, 20), (32, 32)])
+def test_two_to_thirty_two_bits_are_read(allocated: int, bits: int) -> None:
+    assert kind_of(facts("4", allocated=allocated, bits=bits)).treat == "denoise"
 
 
 @pytest.mark.parametrize(
