@@ -217,18 +217,14 @@ class ImageSource:
 
     def read(self, index: int) -> Pixels:
         """Slice `index`; values that are not numbers read as 0."""
-        values = np.array(self.stored(index), np.float32)
+        values = volumes.single(self.stored(index))
         return values if np.isfinite(values).all() else np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
 
     def valid(self, index: int) -> Mask:
-        """False where there is no number, and in CT outside the field of view."""
+        """False where there is no number that 32 bits hold, and in CT outside the field of view."""
         values = self.stored(index)
-        if self.series.modality == "CT":
-            return np.asarray(np.isfinite(values) & (values > OUTSIDE_CT))
-        if values.dtype.kind == "f":
-            finite = np.isfinite(values)
-            return np.asarray(finite.all(axis=2) if values.ndim == 3 else finite)
-        return np.ones(values.shape[:2], bool)
+        mask = volumes.numbers(values)
+        return mask & (values > OUTSIDE_CT) if self.series.modality == "CT" else mask
 
     def close(self) -> None:
         """Forget decoded slices."""

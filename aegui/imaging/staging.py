@@ -149,14 +149,17 @@ def encode(
     slope, intercept = scale
     real = stored.astype(np.float64) * slope + intercept
     # Voxels that pass through must not change where float32 is too short for the stored value.
-    keep = (pixels == real.astype(np.float32)) | ~np.isfinite(pixels)
+    with np.errstate(over="ignore"):
+        keep = (pixels == real.astype(np.float32)) | ~np.isfinite(pixels)
     keep |= ~(valid if stored.ndim == 2 else valid[..., None])
     values = (np.where(keep, 0.0, pixels).astype(np.float64) - intercept) / slope
     if stored.dtype.kind in "ui":
         kind = np.iinfo(stored.dtype)
-        low, high = limits or (int(kind.min), int(kind.max))
+        # The highest 64-bit number is none that a float has.
+        low, high = limits or (int(kind.min), float(kind.max) if kind.bits < 64 else np.nextafter(float(kind.max), 0))
         rounded = np.rint(values)
         values = np.clip(rounded, low, high)
         if tally is not None:
             tally.clipped += int(np.count_nonzero((values != rounded) & ~keep))
-    return np.asarray(np.where(keep, stored, values.astype(stored.dtype)))
+    with np.errstate(over="ignore"):
+        return np.asarray(np.where(keep, stored, values.astype(stored.dtype)))

@@ -33,7 +33,17 @@ SUFFIXES = (*_HEADERS, ".npz")
 _CT_LIKE = -900  # a grey value this low in a whole-number volume is air in HU
 _LARGE = 1 << 28  # bytes; values of larger packed files are not looked at while scanning
 
-__all__ = ["SUFFIXES", "VolumeSource", "companions", "describe", "looks_like_ct", "rewrite", "suffix_of"]
+__all__ = [
+    "SUFFIXES",
+    "VolumeSource",
+    "companions",
+    "describe",
+    "looks_like_ct",
+    "numbers",
+    "rewrite",
+    "single",
+    "suffix_of",
+]
 
 
 def suffix_of(path: Path) -> str:
@@ -184,6 +194,20 @@ def rewrite(series: Series, target: Path, new: New) -> None:
         arrays.rewrite(path, series.part, target, new)
 
 
+def single(values: npt.NDArray[Any]) -> Pixels:
+    """As 32-bit floats; what does not fit is infinite."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def numbers(values: npt.NDArray[Any]) -> Mask:
+    """True where there is a number that 32 bits hold, in all colours."""
+    if values.dtype.kind != "f":
+        return np.ones(values.shape[:2], bool)
+    mask = np.isfinite(single(values))
+    return np.asarray(mask.all(axis=2) if values.ndim == 3 else mask)
+
+
 class VolumeSource:
     """A volume file, or one volume of it. Nothing but the slice asked for is kept in memory, unless it is packed."""
 
@@ -247,16 +271,14 @@ class VolumeSource:
 
     def read(self, index: int) -> Pixels:
         """Slice `index` in real units; values that are not numbers read as 0."""
-        values = self.real(self.stored(index)).astype(np.float32)
+        values = single(self.real(self.stored(index)))
         return values if np.isfinite(values).all() else np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
 
     def valid(self, index: int) -> Mask:
-        """False where there is no number, and in CT outside the field of view."""
-        values = self.stored(index)
-        if values.ndim == 3:
-            return np.asarray(np.isfinite(values).all(axis=2))
-        mask = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
-        return mask & (self.real(values) > OUTSIDE_CT) if self.series.modality == "CT" else mask
+        """False where there is no number that 32 bits hold, and in CT outside the field of view."""
+        values = self.real(self.stored(index))
+        mask = numbers(values)
+        return mask & (values > OUTSIDE_CT) if self.series.modality == "CT" else mask
 
     def close(self) -> None:
         """Release the file."""

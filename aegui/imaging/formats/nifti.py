@@ -166,16 +166,17 @@ def _place(head: Header) -> tuple[Affine | None, tuple[float, float, float], tup
     notes: tuple[str, ...] = ()
     if both and np.isfinite(sform).all() and not np.allclose(sform, qform, atol=1e-2 * max(step[0] / unit, 1e-6)):
         notes = ("Two unequal positions in the header: the sform was taken",)
-    if head.one("sform_code") > 0:
-        return _LPS @ scale @ sform, spacing, notes
-    if head.one("qform_code") > 0:
-        return _LPS @ scale @ qform, spacing, notes
-    return None, spacing, notes
+    if head.one("sform_code") <= 0 and head.one("qform_code") <= 0:
+        return None, spacing, notes
+    chosen = sform if head.one("sform_code") > 0 else qform
+    return (_LPS @ scale @ chosen if np.isfinite(chosen).all() else np.full((4, 4), np.nan)), spacing, notes
 
 
 def _qform(head: Header) -> Affine:
     b, c, d = (float(value) for value in head.get("quatern"))
     pixdim = [float(value) for value in head.get("pixdim")[:4]]
+    if not np.isfinite([b, c, d, *pixdim]).all() or max(abs(b), abs(c), abs(d)) > 1.01:
+        return np.full((4, 4), np.nan)
     a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
     turn = np.array(
         [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -23,6 +24,7 @@ _SLICES = "ZIQ"  # axes that count slices: depth, a sequence, pages of a kind no
 _WRITTEN = {1: None, 8: "zlib", 32946: "zlib", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
 _PALETTE, _CMYK, _INVERTED = 3, 5, 0
 _INCH, _CM = 2, 3
+_MOST_PAGES = 1_000_000
 # Beside all private tags: texts, orientation, times, colour profile. Pointers to further directories are not copied.
 _KEPT = {269, 270, 271, 272, 274, 285, 305, 306, 315, 316, 700, 33432}
 _POINTERS = {330, 34665, 34853, 40965, 50740}
@@ -54,6 +56,7 @@ class Parts:
 
 def layouts(path: Path) -> dict[str, Layout]:
     """Each image of the file that can be read; the reason for the first where none can."""
+    _check_pages(path)
     out: dict[str, Layout] = {}
     problem: UserError | None = None
     with Parts(path) as parts:
@@ -65,6 +68,32 @@ def layouts(path: Path) -> dict[str, Layout]:
     if problem is not None and not out:
         raise problem
     return out
+
+
+def _check_pages(path: Path) -> None:
+    """Broken where the chain of pages leads out of the file or back: a reader would stop there and not say so."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(16)
+        order = "<" if head[:2] == b"II" else ">"
+        big = head[2:4] in (b"+\0", b"\0+")
+        if len(head) < 8 or head[:2] not in (b"II", b"MM"):
+            raise Broken("Not a TIFF file, whatever its name says.")
+        count, entry, offset = ("Q", 20, "Q") if big else ("H", 12, "I")
+        place = struct.unpack_from(order + offset, head, 8 if big else 4)[0] if not big or len(head) == 16 else size
+        seen: set[int] = set()
+        while place:
+            file.seek(min(place, size))
+            try:
+                entries = struct.unpack(order + count, file.read(struct.calcsize(count)))[0]
+                file.seek(min(place + struct.calcsize(count) + entries * entry, size))
+                following = struct.unpack(order + offset, file.read(struct.calcsize(offset)))[0]
+            except struct.error:
+                raise Broken(f"Truncated: page {len(seen) + 1} is not in the file.") from None
+            seen.add(place)
+            if following in seen or len(seen) > _MOST_PAGES:
+                raise Broken("Damaged: its pages follow each other in a circle.")
+            place = following
 
 
 def _layout(parts: Parts, number: int) -> Layout:
