@@ -120,7 +120,7 @@ def _placed(header: Header, index: int) -> Placed:
     if header.modality == "MR":
         declared = text(header, "ComplexImageComponent").upper() or text(header, "0043102F")
     component = kinds.component(declared, header.image_type, header.modality)
-    frame = Frame(header.position, header.orientation, header.spacing, header.image_type, component)
+    frame = Frame(header.position, geo.sound(header.orientation), header.spacing, header.image_type, component)
     return Placed(index, frame, shape, order, partial(_marks, header))
 
 

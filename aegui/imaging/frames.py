@@ -17,6 +17,8 @@ from aegui.imaging.series import Vector
 
 Value = float | str
 
+_MOST_FRAMES = 1 << 18
+
 # Where a mark of a frame stands: (functional group, element).
 _MARKS = {
     "te": ("MREchoSequence", "EffectiveEchoTime"),
@@ -115,7 +117,7 @@ def frames_of(dataset: Dataset) -> Frames:
         return _tiles(dataset, types, known)
     declared = text(dataset, "ComplexImageComponent").upper()
     plain = Frame(
-        orientation=floats(dataset, "ImageOrientationPatient", 6),
+        orientation=geo.sound(floats(dataset, "ImageOrientationPatient", 6)),
         spacing=_pair(floats(dataset, "PixelSpacing", 2)),
         image_type=types,
         component=kinds.component(declared, types, modality),
@@ -153,6 +155,8 @@ class _Group:
 
 def _groups(dataset: Dataset) -> list[_Group]:
     count = max(1, whole(dataset, "NumberOfFrames", 1))
+    if count > _MOST_FRAMES:
+        raise ValueError(f"{count} frames")
     shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or ()), Dataset())
     each = list(dataset.get("PerFrameFunctionalGroupsSequence") or ())
     return [_Group(each[i] if i < len(each) else Dataset(), shared) for i in range(count)]
@@ -182,7 +186,8 @@ def _frame(group: _Group, plain: Frame, modality: str) -> Frame:
         marks["time"] = when
     return Frame(
         position=(place[0], place[1], place[2]) if place else None,
-        orientation=floats(group.part("PlaneOrientationSequence"), "ImageOrientationPatient", 6) or plain.orientation,
+        orientation=geo.sound(floats(group.part("PlaneOrientationSequence"), "ImageOrientationPatient", 6))
+        or plain.orientation,
         spacing=_pair(floats(group.part("PixelMeasuresSequence"), "PixelSpacing", 2)) or plain.spacing,
         image_type=types,
         component=kinds.component(declared, types, modality) if described else plain.component,
@@ -203,7 +208,7 @@ def _nuclear(dataset: Dataset, frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
     slices = _vector(dataset, "SliceVector", len(frames))
     detector = next(iter(dataset.get("DetectorInformationSequence") or ()), Dataset())
     origin = floats(detector, "ImagePositionPatient", 3)
-    axes = floats(detector, "ImageOrientationPatient", 6)
+    axes = geo.sound(floats(detector, "ImageOrientationPatient", 6))
     step = number(dataset, "SpacingBetweenSlices") or number(dataset, "SliceThickness")
     out = []
     for i, frame in enumerate(frames):

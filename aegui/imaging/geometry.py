@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,6 +14,7 @@ _SAME_PLACE = 0.01  # mm
 _SAME_STEP = 0.1  # of the distance of slices
 _SAME_PIXEL = 0.25  # of the size of a pixel
 _SAME_ANGLE = 0.5  # degrees
+_SKEW = 0.1  # of direction cosines, which should be of length 1 and upright to each other
 
 
 def normal(orientation: Sequence[float]) -> np.ndarray:
@@ -24,6 +26,17 @@ def normal(orientation: Sequence[float]) -> np.ndarray:
     return np.array([x / length, y / length, z / length] if length > 0 else [0.0, 0.0, 1.0])
 
 
+@lru_cache(1024)
+def sound(orientation: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """The direction cosines, None where they span no plane."""
+    if orientation is None:
+        return None
+    row, column = np.asarray(orientation[:3]), np.asarray(orientation[3:6])
+    lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
+    upright = abs(float(row @ column)) < _SKEW
+    return orientation if upright and all(abs(length - 1) < _SKEW for length in lengths) else None
+
+
 def along_normal(positions: Sequence[Vector], orientation: Sequence[float]) -> np.ndarray:
     """Distance of each slice from the origin along the normal, mm."""
     return np.asarray(np.asarray(positions, float).reshape(-1, 3) @ normal(orientation))
@@ -31,6 +44,8 @@ def along_normal(positions: Sequence[Vector], orientation: Sequence[float]) -> n
 
 def places(distances: np.ndarray) -> np.ndarray:
     """Number of the place each slice lies at, from 0; slices within 0.01 mm share a place."""
+    if len(distances) == 1:  # most series of a scan are one slice, and numpy takes its time
+        return np.zeros(1, int)
     order = np.argsort(distances, kind="stable")
     steps = np.diff(distances[order]) > _SAME_PLACE
     numbers = np.concatenate([[0], np.cumsum(steps)])

@@ -41,7 +41,7 @@ def tiles_of(dataset: Dataset) -> Tiles | None:
     if rows % per_row or columns % per_row:
         return None
     tile = rows // per_row, columns // per_row
-    axes = floats(dataset, "ImageOrientationPatient", 6)
+    axes = geo.sound(floats(dataset, "ImageOrientationPatient", 6))
     between = number(dataset, "SpacingBetweenSlices") or _first(csa, "SpacingBetweenSlices")
     between = between or number(dataset, "SliceThickness")
     first = _first_position(dataset, axes, (rows - tile[0], columns - tile[1]))

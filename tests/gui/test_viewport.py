@@ -12,6 +12,7 @@ from aegui.gui import planes
 from aegui.gui.widgets.tools import Ruler, probe_words
 from aegui.gui.widgets.view_link import ViewLink, number
 from aegui.gui.widgets.viewport import Viewport, grey
+from aegui.imaging.geometry import geometry
 from aegui.imaging.series import Geometry, Series
 
 
@@ -226,3 +227,18 @@ def test_pictures_have_no_letters_and_unknown_positions_give_one_plane():
     lost = Series("1", "2", "p", "A", "", "CT", "", "dicom", (), 16, 32, 8, Geometry((0.0, 1.0, 1.0)))
     assert not planes.has_planes(lost)
     assert "positions" in planes.why_not(lost)
+
+
+@pytest.mark.parametrize(
+    ("zs", "reason"),
+    [
+        ((0, 2, 4, 6, 8, 10), ""),
+        ((0, 2, 4, 8, 10, 12), "Slices are missing, so there is one view."),
+        ((0, 2, 4, 7, 9, 11), "The distance of the slices varies, so there is one view."),
+        ((3, 3, 3, 3, 3, 3), "All slices lie at one position, so there is one view."),
+    ],
+)
+def test_other_planes_are_shown_only_where_the_slices_allow_it(zs, reason):
+    shape = geometry([(0.0, 0.0, float(z)) for z in zs], (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (1.0, 1.0))
+    series = Series("1", "2", "p", "A", "", "CT", "", "dicom", (), 16, 32, len(zs), shape)
+    assert planes.why_not(series) == reason

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from aegui.imaging import Series, dicom, open_series
+from aegui.imaging.frames import frames_of
 from aegui.imaging.geometry import obstacle
 from aegui.imaging.headers import Header, read_header
 from tests.imaging.made_files import MR, dataset, only, save, scanned
@@ -209,6 +210,13 @@ def test_slices_without_positions_say_that_their_numbers_sort_them(tmp_path: Pat
     assert obstacle(series.geometry) == "Slice positions are not known"
 
 
+@pytest.mark.parametrize("axes", [[0] * 6, [1, 0, 0, 1, 0, 0], [5, 0, 0, 0, 5, 0]])
+def test_direction_cosines_that_span_no_plane_are_not_believed(tmp_path: Path, axes: list[float]) -> None:
+    (series,) = classic(tmp_path, [{"z": z, "ImageOrientationPatient": axes} for z in (6.0, 0.0, 3.0)])
+    assert series.geometry.positions == () and [file.stem for file in series.files] == ["001", "002", "003"]
+    assert series.warnings == ("Slice positions are not told: sorted by number",)
+
+
 def test_dynamic_pet_parts_by_the_time_of_its_frames(tmp_path: Path) -> None:
     slices = [{"z": z, "FrameReferenceTime": t} for t in (5000.0, 65000.0) for z in (0.0, 4.0)]
     for number, told in enumerate(slices, 1):
@@ -393,6 +401,13 @@ def test_thousands_of_slices_in_hundreds_of_groups_are_sorted_quickly(tmp_path: 
     # Neighbouring directions differ by 0.006, which is rounding; so they are fewer than 500 groups.
     assert not doubles and sum(series.slices for series in found) == 2000 and len(found) > 100
     assert seconds < 3, seconds
+
+
+def test_a_file_that_claims_more_frames_than_anyone_has_is_named(tmp_path: Path) -> None:
+    item = enhanced([{"z": 0.0}, {"z": 3.0}])
+    item.NumberOfFrames = 5_000_000
+    with pytest.raises(ValueError, match="5000000 frames"):
+        frames_of(item)
 
 
 def test_an_enhanced_file_without_groups_per_frame_is_still_a_stack(tmp_path: Path) -> None:
