@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import secrets
@@ -105,7 +106,7 @@ def denoise(job: DenoiseJob) -> Events:
     origin = imaging.Provenance(
         model=card.id,
         title=card.title,
-        weights=card.sha256,
+        weights=card.sha256 or _weights_hash(model),
         strength=job.strength,
         noise_level=job.noise_level,
         salt=_secret() if job.rules.deidentify else "",
@@ -142,6 +143,15 @@ def denoise(job: DenoiseJob) -> Events:
     yield Done(Report(tuple(results), path, stopped))
 
 
+def _weights_hash(model: Model) -> str:
+    """SHA-256 of weights that came without one: a checkpoint of another program."""
+    found = hashlib.sha256()
+    for name, values in sorted(model.net.state_dict().items()):
+        found.update(name.encode())
+        found.update(values.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
 def _secret() -> str:
     """What pseudonyms are made from on this machine; they agree between batches, and nobody else can make them."""
     path = paths.data_home() / "pseudonyms.key"
@@ -168,8 +178,14 @@ def _write_report(job: DenoiseJob, results: Sequence[SeriesResult], salt: str) -
         "skipped_files": skipped,
         "note": "Research use only; not for primary diagnosis.",
     }
-    with paths.atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    try:
+        with paths.atomic(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"The report {path} cannot be written: {error.strerror or error}.",
+            "The denoised series that are there are whole. See that the disk has room and you may write there.",
+        ) from error
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ class DicomSink:
             self._frames = Spool(self._staging.path / "frames.part", count, shape, values.dtype)
             if self._noise_staging:
                 self._noise_frames = Spool(self._noise_staging.path / "frames.part", count, shape, "i4")
-        place = self._order.index(self._source.series.frames[index])
+        place = bisect_left(self._order, self._source.series.frames[index])
         self._frames[place] = values
         if self._noise_frames is not None and removed is not None:
             self._noise_frames[place] = removed
