@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,10 @@ _COMPONENT = {"P": "PHASE", "PHASE": "PHASE", "PHASE MAP": "PHASE", "PHASE_MAP":
 _COMPONENT |= {"I": "IMAGINARY", "IMAGINARY": "IMAGINARY", "M": "MAGNITUDE", "MAGNITUDE": "MAGNITUDE"}
 _GE_COMPONENT = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
 
+# Most MR scanners do not mark localizers other than by name.
+_NAMED_LOCALIZER = re.compile(
+    r"(?<![a-z])(locali[sz]ers?|scouts?|surveys?|surview|topograms?|scanogram)(?![a-z])", re.I
+)
 _LOCALIZERS = frozenset(["LOCALIZER", "SCOUT", "TOPOGRAM", "SURVEY"])
 _MAPS = frozenset(("ADC", "EADC", "EXP_ADC", "FA", "RA", "COLFA", "MD", "TENSOR", "EIGENVECTOR", "VECTOR"))
 _MAPS |= {"DIFFUSION_ANISO", "RCBF", "RCBV", "CBF", "CBV", "MTT", "TTP", "TMAX", "PBP", "KTRANS", "K_TRANS", "KEP"}
@@ -57,6 +62,7 @@ class Facts:
     bits: int = 16
     allocated: int = 16
     lut: bool = False
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,11 @@ KINDS: tuple[Kind, ...] = (
         "77. 14.1 14.2",
         "XC GM ES OP OPT OCT IVOCT DMS",
     ),
-    _shown("Localizer", "Image Type LOCALIZER, SCOUT", lambda f: bool(_LOCALIZERS & f.types)),
+    _shown(
+        "Localizer",
+        "Image Type LOCALIZER, SCOUT; Series Description that names it localizer, scout, survey, topogram",
+        lambda f: bool(_LOCALIZERS & f.types) or bool(_NAMED_LOCALIZER.search(f.description)),
+    ),
     _shown("Velocity map", "Image Type VELOCITY", lambda f: _is_velocity(f)),
     _shown("Phase image", "Complex Image Component PHASE; MR Image Type P, PHASE", lambda f: f.component == "PHASE"),
     _shown(
@@ -278,6 +288,7 @@ def treatment(header: Header, frame: Frame) -> tuple[Treat, str]:
         bits=header.bits,
         allocated=whole(header, "BitsAllocated", 16),
         lut="ModalityLUTSequence" in header,
+        description=header.description,
     )
     kind = kind_of(facts)
     return kind.treat, kind.reason

@@ -91,6 +91,8 @@ def test_every_storage_class_of_the_standard_has_a_row_of_its_own() -> None:
     ("more", "name"),
     [
         ({"types": frozenset(["LOCALIZER"])}, "Localizer"),
+        ({"description": "3-plane LOCALIZER_BH"}, "Localizer"),
+        ({"description": "Survey", "types": frozenset(["M_FFE", "M"])}, "Localizer"),
         ({"types": frozenset(["DIFFUSION", "ADC"])}, "Derived map"),
         ({"types": frozenset(["DIFFUSION", "FA", "ND"])}, "Derived map"),
         ({"types": frozenset(["PERFUSION", "RELCBV"])}, "Derived map"),
@@ -146,6 +148,10 @@ def test_weighted_reformatted_and_subtracted_images_are_denoised(types: list[str
 @pytest.mark.parametrize("quantity", ["", "HU", "US", "HU_MOD", "HOUNDSFIELD UNIT"])
 def test_ct_in_hounsfield_units_is_denoised_however_that_is_said(quantity: str) -> None:
     assert kind_of(facts("2", modality="CT", quantity=quantity)).treat == "denoise"
+
+
+def test_radiotherapy_localization_is_no_localizer() -> None:
+    assert kind_of(facts("2", modality="CT", description="LOCALIZATION")).treat == "denoise"
 
 
 def test_a_missing_class_is_made_up_for_by_the_modality() -> None:
