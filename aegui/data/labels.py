@@ -47,7 +47,8 @@ def label_of(series: Series, index: int, labels: Mapping[str, str]) -> str | Non
     """The label of a slice: by series uid, by its file's path (or its end), or by a folder above it."""
     if series.uid in labels:
         return labels[series.uid]
-    file = series.files[index if len(series.files) > 1 else 0]
+    # A volume's further files are the values that its header names.
+    file = series.files[index if len(series.files) > 1 and series.form != "volume" else 0]
     for part in (file, *file.parents):
         for key, label in labels.items():
             path = Path(key)

@@ -57,14 +57,22 @@ def same_places(noisy: Series, clean: Series) -> tuple[tuple[int, int], ...]:
     return tuple((i, int(j)) for i, j in enumerate(nearest) if distance[i, j] <= TOLERANCE_MM)
 
 
+def _one_file(series: Series) -> bool:
+    """Whether all slices lie in one file, or in the files that one header names."""
+    return series.form == "volume" or len(series.files) == 1
+
+
 def _stem(series: Series, index: int) -> str:
-    return series.files[index if len(series.files) > 1 else 0].name.lower()
+    if _one_file(series):
+        # Of several volumes in a file, the first matches the first.
+        return f"{series.files[0].name} {series.part} {series.frames[:1]}".lower()
+    return series.files[index].name.lower()
 
 
 def _by_name(noisy: Series, clean: Series) -> tuple[tuple[int, int], ...]:
     if noisy.slices != clean.slices or not _same_shape(noisy, clean):
         return ()
-    if len(noisy.files) == 1 and len(clean.files) == 1:
+    if _one_file(noisy) or _one_file(clean):
         same = _stem(noisy, 0) == _stem(clean, 0)
         return tuple((i, i) for i in range(noisy.slices)) if same else ()
     names = {_stem(clean, j): j for j in range(len(clean.files))}

@@ -149,7 +149,7 @@ def encode(
     slope, intercept = scale
     real = stored.astype(np.float64) * slope + intercept
     # Voxels that pass through must not change where float32 is too short for the stored value.
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         keep = (pixels == real.astype(np.float32)) | ~np.isfinite(pixels)
     keep |= ~(valid if stored.ndim == 2 else valid[..., None])
     values = (np.where(keep, 0.0, pixels).astype(np.float64) - intercept) / slope
@@ -161,5 +161,5 @@ def encode(
         values = np.clip(rounded, low, high)
         if tally is not None:
             tally.clipped += int(np.count_nonzero((values != rounded) & ~keep))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(np.where(keep, stored, values.astype(stored.dtype)))

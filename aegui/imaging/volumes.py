@@ -196,7 +196,7 @@ def rewrite(series: Series, target: Path, new: New) -> None:
 
 def single(values: npt.NDArray[Any]) -> Pixels:
     """As 32-bit floats; what does not fit is infinite."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.float32)
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
+from aegui import imaging
 from aegui.data.labels import folder_labels, label_of, read_labels
 from aegui.data.pairs import match_pairs, require_pairs
 from aegui.data.split import GAP, split
 from aegui.errors import UserError
+from aegui.events import finish
 from aegui.imaging import Geometry, Series
 
 
@@ -117,3 +121,21 @@ def test_a_label_file_with_one_column_names_its_row(tmp_path: Path) -> None:
     file.write_text("a,lung\nb\n")
     with pytest.raises(UserError, match=r"Row 2 of labels\.csv"):
         read_labels(file)
+
+
+def test_the_volumes_of_one_file_pair_in_order_and_its_values_are_no_slices(tmp_path: Path) -> None:
+    import nibabel
+
+    for folder in ("noisy", "clean"):
+        (tmp_path / folder).mkdir()
+        values = np.random.default_rng(0).normal(0, 1, (20, 24, 3, 2)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / folder / "v.nii")
+        sitk.WriteImage(sitk.GetImageFromArray(values[..., 0]), str(tmp_path / folder / "w.mhd"))
+    noisy, clean = (finish(imaging.scan([tmp_path / folder])).series for folder in ("noisy", "clean"))
+    pairs = match_pairs(noisy, clean)
+    assert [(a.noisy.description, a.clean.description) for a in pairs] == [
+        (s.description, s.description) for s in noisy
+    ]
+    assert all(pair.method == "name" for pair in pairs)
+    header = next(series for series in noisy if series.files[0].suffix == ".mhd")
+    assert label_of(header, header.slices - 1, {"noisy": "N"}) == "N"
