@@ -16,6 +16,7 @@ from typing import Any
 
 import pydicom
 from pynetdicom import AE, build_context
+from pynetdicom.sop_class import Verification
 
 PROGRAM = shutil.which("Orthanc")
 TITLE = "AEGUITEST"
@@ -58,7 +59,8 @@ class Archive:
         kinds = {(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID) for meta in metas.values()}
         entity = AE(ae_title=TITLE)
         entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = 10
-        contexts = [build_context(*kind) for kind in sorted(kinds)]
+        # With the echo, an association stands even if no file may be sent.
+        contexts = [build_context(Verification), *(build_context(*kind) for kind in sorted(kinds))]
         link = entity.associate("127.0.0.1", self._dicom, contexts=contexts, ae_title="ORTHANC")
         assert link.is_established
         accepted = {(item.abstract_syntax, item.transfer_syntax[0]) for item in link.accepted_contexts}
