@@ -16,7 +16,7 @@ from aegui.errors import UserError
 from aegui.imaging.formats import arrays, metaimage, nifti, nrrd, tiff
 from aegui.imaging.formats.detached import companions
 from aegui.imaging.formats.layout import Layout, New, Stack
-from aegui.imaging.formats.raw import Broken, RawStack, Values
+from aegui.imaging.formats.raw import Broken, Raw, RawStack, Values
 from aegui.imaging.pixels import OUTSIDE_CT
 from aegui.imaging.series import Mask, Pixels, Series, Skipped
 from aegui.imaging.text import digest, made_uid
@@ -176,10 +176,41 @@ def open_stack(path: Path, part: str = "") -> Stack:
     """The slices of one array of a file."""
     suffix = suffix_of(path)
     if suffix in _HEADERS:
-        return RawStack(_HEADERS[suffix].layout(path)[1])
+        raw = _HEADERS[suffix].layout(path)[1]
+        return _borrowed(path, raw) if raw.packed and raw.size("v") > 1 else RawStack(raw)
     if suffix in tiff.SUFFIXES:
         return tiff.TiffStack(path, part)
     return arrays.stack(path, part)
+
+
+class _Borrowed:
+    """A stack that stays unpacked for the other volumes of its file: hundreds, often, of one measurement."""
+
+    def __init__(self, stack: RawStack) -> None:
+        self._stack = stack
+
+    def slice(self, index: int) -> Values:
+        """Slice `index`."""
+        return self._stack.slice(index)
+
+    def close(self) -> None:
+        """Another file of volumes will take its place."""
+
+
+_lender = threading.Lock()
+_lent: tuple[object, RawStack] | None = None
+
+
+def _borrowed(path: Path, raw: Raw) -> _Borrowed:
+    global _lent
+    state = path.stat()
+    key = (path, state.st_size, state.st_mtime_ns)
+    with _lender:
+        if _lent is None or _lent[0] != key:
+            if _lent is not None:
+                _lent[1].close()
+            _lent = (key, RawStack(raw))
+        return _Borrowed(_lent[1])
 
 
 def rewrite(series: Series, target: Path, new: New) -> None:

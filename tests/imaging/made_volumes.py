@@ -165,6 +165,7 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "nifti 2 big-endian gz": lambda f: nifti(f / "v.nii.gz", values_of(">u2"), two=True),
     "nifti slope": lambda f: nifti(f / "v.nii.gz", values_of("i2"), scl_slope=0.25, scl_inter=-1000.0),
     "nifti 2-D": lambda f: nifti(f / "v.nii", values_of("u2", (24, 20))),
+    "nifti rgb": lambda f: _nifti_rgb(f / "v.nii.gz"),
     "nifti one slice": lambda f: nifti(f / "v.nii", values_of("u2", (1, 24, 20))),
     **{f"nrrd {t}": (lambda f, t=t: itk(f / "v.nrrd", values_of(t))) for t in (*TYPES, "i8", "u8")},
     "nrrd gzip": lambda f: itk(f / "v.nrrd", values_of("i2"), packed=True),
@@ -211,6 +212,13 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "bmp": lambda f: _bmp(f / "a1.bmp"),
     "jpeg": lambda f: _jpeg(f / "a1.jpg"),
 }
+
+
+def _nifti_rgb(path: Path) -> Path:
+    colours = values_of("u1", (3, 24, 20, 3))
+    named = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(np.ascontiguousarray(colours).view(named)[..., 0].T, affine()), path)
+    return path
 
 
 def _npy(path: Path, values: np.ndarray[Any, Any]) -> Path:

@@ -19,6 +19,9 @@ _TYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 128: "u1", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
 }  # fmt: skip
 _RGB = 128
+_UNREAD = {1: "One-bit image: not a scan.", 2304: "Colours with transparency: not read."} | dict.fromkeys(
+    (32, 1792, 2048), "Complex numbers: not read."
+)
 _CODES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280}
 _METRES = {1: 1000.0, 3: 0.001}  # NIfTI's units of length in mm; 0 (unknown) is taken for mm, as everywhere
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI counts to the right, the anterior and the head
@@ -113,7 +116,7 @@ def layout(path: Path) -> tuple[Layout, Raw]:
         raise Broken(f"Damaged: it claims {dims[0]} dimensions.")
     code = head.one("datatype")
     if code not in _TYPES:
-        raise UserError(f"NIfTI data type {code}: not read.")
+        raise UserError(_UNREAD.get(code, f"NIfTI data type {code}: not read."))
     sizes = [int(n) for n in dims[1 : dims[0] + 1]]
     if min(sizes) <= 0:
         raise Broken("Holds no values.")
