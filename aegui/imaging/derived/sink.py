@@ -107,8 +107,7 @@ class DicomSink:
         """Rename the folders into place; returns that of the denoised series."""
         self._tally.close()
         if self._mosaic is not None:
-            stored = decode(self._source.file(0))
-            self._save_slice(0, stored, self._mosaic)
+            self._save_slice(0, self._mosaic, self._mosaic_noise)
         if self._frames is not None:
             self._save_frames(self._frames)
         for path in self._narrow if self._wide else ():
