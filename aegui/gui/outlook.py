@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal, Slot
 
+from aegui import paths
 from aegui.errors import UserError
 from aegui.events import Done, Event, Progress
 from aegui.gui.session import Session
@@ -27,6 +29,17 @@ _TOLD = {
 }
 
 
+def folder(session: Session) -> str:
+    """Where to write: where the user wrote to last, or beside the scans."""
+    last = session.settings.output_folder
+    if last or not session.paths:
+        return last or str(Path.home() / "denoised")
+    first = session.paths[0]
+    inside = first.is_relative_to(paths.cache_home()) or first.is_relative_to(paths.data_home())
+    place = Path.home() if inside else first.parent
+    return str(place / f"{first.stem if first.is_file() else first.name}_denoised")
+
+
 def example(series: Series | None, rules: OutputRules, model: str, strength: float) -> str:
     """What will be written, in words; with the names of the next series where it becomes a DICOM one."""
     told = f"{_TOLD[rules.format]} Originals are never changed."
@@ -35,7 +48,7 @@ def example(series: Series | None, rules: OutputRules, model: str, strength: flo
     from aegui.imaging import outlook
 
     names = outlook.names(series, rules, Provenance(model=model, strength=strength))
-    return f"{told} Next: “{names.description}”, series {names.number}." if names else told
+    return f"Next: “{names.description}”, series {names.number}. {told}" if names else told
 
 
 class TextSearch(QObject):

@@ -57,13 +57,13 @@ class Thumbnails(QObject):
     def release(self) -> None:
         """End the thread."""
         if self._lane is not None:
-            self._lane.ready.disconnect(self._on_ready)
-            self._lane.failed.disconnect(self._on_failed)
             self._lane.end()
         self._lane, self._wanted = None, []
 
     @Slot(int, object)
     def _on_ready(self, index: int, pixels: Any) -> None:
+        if self.sender() is not self._lane:  # sent before it was told to end
+            return
         uid = self._wanted[index]
         self._asked.add(uid)
         entry = self._model.find(uid)
@@ -72,7 +72,8 @@ class Thumbnails(QObject):
 
     @Slot(int, object)
     def _on_failed(self, index: int, _error: object) -> None:
-        self._asked.update(self._wanted if index < 0 else [self._wanted[index]])
+        if self.sender() is self._lane:
+            self._asked.update(self._wanted if index < 0 else [self._wanted[index]])
 
 
 def to_pixmap(pixels: np.ndarray) -> QPixmap:

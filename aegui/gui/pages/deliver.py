@@ -9,7 +9,6 @@ from PySide6.QtCore import Qt, QUrl, Slot
 from PySide6.QtGui import QAction, QDesktopServices, QDragEnterEvent, QDropEvent, QKeySequence
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
-from aegui import paths
 from aegui.errors import UserError
 from aegui.gui import dialogs, outlook, reports
 from aegui.gui.batch import Batch, Options
@@ -31,6 +30,8 @@ from aegui.gui.widgets.queue_view import QueueView
 from aegui.gui.widgets.states import dropped_paths
 from aegui.imaging import OutputRules
 from aegui.imaging.series import Series
+
+LOW = 640  # height of a page of a small window
 
 
 class DeliverPage(Page):
@@ -86,7 +87,7 @@ class DeliverPage(Page):
         self.left_out.listed.connect(self._list_left_out)
         self.batch.failed.connect(self._on_failed)
         self.batch.ended.connect(self._on_ended)
-        self.options.changed.connect(self._on_options)
+        self.options.changed.connect(self._on_edited)
         self.exports.report_asked.connect(self._ask_report)
         session.scans_changed.connect(self._on_scans)
         session.roles_changed.connect(self._on_scans)
@@ -195,14 +196,7 @@ class DeliverPage(Page):
     _again = False
 
     def _suggest_folder(self) -> None:
-        """Beside the scans, or where the user wrote to last."""
-        folder = self.session.settings.output_folder
-        if not folder and self.session.paths:
-            first = self.session.paths[0]
-            inside = first.is_relative_to(paths.cache_home()) or first.is_relative_to(paths.data_home())
-            place = Path.home() if inside else first.parent
-            folder = str(place / f"{first.stem if first.is_file() else first.name}_denoised")
-        self._suggested = folder or str(Path.home() / "denoised")
+        self._suggested = outlook.folder(self.session)
         self.options.folder.setText(self._suggested)
 
     # ---- what the user asks
@@ -213,19 +207,7 @@ class DeliverPage(Page):
         if self.session.attempt(self.session.ensure_model) is None:
             return
         try:
-            output = self.options.output()
-        except UserError as error:
-            self._say(error)
-            self.options.mark(self.options.folder)
-            return
-        try:
-            level = self.options.noise_level()
-        except UserError as error:
-            self._say(error)
-            self.options.mark(self.options.noise)
-            return
-        try:
-            rules = self.options.rules()
+            output, level, rules = self.options.read()
         except UserError as error:
             self._say(error)
             return
@@ -377,8 +359,11 @@ class DeliverPage(Page):
         dialogs.text_dialog(self.window(), "Files that are not in the queue", lines)
 
     @Slot()
-    def _on_options(self) -> None:
+    def _on_edited(self) -> None:
         self.session.set_output(self.options.known())
+        self._on_options()
+
+    def _on_options(self) -> None:
         self.options.mark(None)
         self.problem.hide()
         self._show_caution()
@@ -419,8 +404,9 @@ class DeliverPage(Page):
         self.empty.setVisible(not model.entries)
         self._show_example()
         self.bar.refresh()
-        # What is being written must not change under the writer.
+        # What is being written must not change under the writer; where there is little room it gives way to the queue.
         self.options.setEnabled(not running)
+        self.options.setVisible(not running or self.height() >= LOW)
         self.exports.chooser.setEnabled(not running)
         self.progress.refresh()
         self.changed.emit()

@@ -181,7 +181,8 @@ class RecipePage(Page):
 
     def _forecast(self) -> Forecast:
         recipe = self.session.recipe
-        kept = [s for s in self.session.noisy if s.uid not in self.session.holdout]
+        held = set(self.session.holdout)
+        kept = [s for s in self.session.noisy if s.uid not in held]
         slices = sum(s.slices for s in kept)
         train = max(1, round(slices * (1 - recipe.run.validation_fraction - recipe.run.holdout_fraction)))
         steps = recipe.run.steps_per_epoch or max(1, -(-train // recipe.run.batch_size))

@@ -258,7 +258,8 @@ class TrainPage(Page):
     def requirements(self) -> list[Requirement]:
         """What a run needs, and what of it is there."""
         session = self.session
-        series, noisy = len(session.series), [s for s in session.noisy if s.uid not in session.holdout]
+        kept_apart = set(session.holdout)
+        series, noisy = len(session.series), [s for s in session.noisy if s.uid not in kept_apart]
         studies = len({s.study_uid for s in session.series})
         found = [] if not noisy else workflow.check(runs.train_job(session))
         broken = [p for p in found if p.blocking]

@@ -97,7 +97,13 @@ class OutputDialog(Dialog):
 
     def fit(self) -> None:
         """As high as the rows usually need, or as the window allows; then they scroll."""
-        parent = self.parentWidget()
-        if parent is not None:
-            self._area.setFixedHeight(min(theme.scaled(ROWS), parent.height() - AROUND))
+        parent, sheet, outer = self.parentWidget(), self._area.parentWidget(), self.layout()
+        if parent is None or sheet is None or outer is None:
+            return
+        self._area.setFixedHeight(min(theme.scaled(ROWS), parent.height() - AROUND))
+        # Nested layouts keep what they have measured until Qt works off its events.
+        inner = sheet.layout()
+        if inner is not None:
+            inner.activate()
+        outer.invalidate()
         super().fit()

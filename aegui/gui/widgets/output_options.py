@@ -174,6 +174,20 @@ class OutputOptions(QFrame):
             raise UserError(f"“{text}” is not a noise level.", "Type an SD such as 20, or leave it empty for auto.")
         return value
 
+    def read(self) -> tuple[Path, float | None, OutputRules]:
+        """Folder, noise level and rules. UserError if one is wrong; its field is marked."""
+        self.mark(None)
+        wrong: QWidget | None = self.folder
+        try:
+            folder = self.output()
+            wrong = self.noise
+            level = self.noise_level()
+            wrong = None
+            return folder, level, self.rules()
+        except UserError:
+            self.mark(wrong)
+            raise
+
     def output(self) -> Path:
         """The folder, made if need be. UserError if it cannot be written."""
         text = self.folder.text().strip()

@@ -241,5 +241,5 @@ class QueueModel(QAbstractTableModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return self._text(entry, index.column())
         if role == Qt.ItemDataRole.ToolTipRole and (index.column() == SERIES or index.column() >= PROGRESS):
-            return entry.details if index.column() >= PROGRESS else self._text(entry, index.column())
+            return entry.details if index.column() >= PROGRESS else entry.name
         return None

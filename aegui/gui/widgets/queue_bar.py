@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
 
 from aegui.gui import theme
@@ -17,7 +18,7 @@ class QueueBar(QWidget):
     def __init__(self, batch: Batch) -> None:
         super().__init__()
         self._batch = batch
-        self.counts = ElidedLabel("", "ter")
+        self.counts = ElidedLabel("", "ter", Qt.TextElideMode.ElideRight)
         self.add = button("Add folder…", "ghost", "folder-plus")
         self.pause = button("Pause queue", icon="pause", clicked=batch.toggle_pause)
         self.stop = button("Stop", icon="square", clicked=batch.stop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QRect, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QRect, QRectF, QSize, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -60,10 +60,11 @@ class QueueDelegate(QStyledItemDelegate):
         painter.drawLine(area.bottomLeft(), area.bottomRight())
         inner = area.adjusted(8, 0, -8, 0)
         text = str(index.data())
-        if entry.status in SAID and index.column() >= PROGRESS:
-            # There is nothing to measure: the reason takes the room of those columns, each painting its part.
+        first = self._view.reason_from(entry)
+        if index.column() >= first:
+            # The reason takes the room of columns that have nothing to say; each paints its part of it.
             painter.setClipRect(area)
-            inner.setLeft(self._view.columnViewportPosition(self._view.first_measure()) + 8)
+            inner.setLeft(self._view.columnViewportPosition(first) + 8)
             inner.setRight(self._view.columnViewportPosition(REASON) + self._view.columnWidth(REASON) - 8)
             self._reason(painter, inner, entry)
             painter.restore()
@@ -75,8 +76,6 @@ class QueueDelegate(QStyledItemDelegate):
                 self._status(painter, inner, entry)
             case 3:
                 self._progress(painter, inner, entry)
-            case 6:
-                self._reason(painter, inner, entry)
             case 5:
                 self._words(painter, inner, text, "warn" if entry.flagged else "text3", 12)
             case column:
@@ -183,9 +182,9 @@ class QueueView(QTableView):
         self._settle.setInterval(SETTLE)
         self._settle.setSingleShot(True)
         self._settle.timeout.connect(self._tell_seen)
-        self.verticalScrollBar().valueChanged.connect(self._settle.start)
+        self.verticalScrollBar().valueChanged.connect(self._moved)
         for signal in (model.modelReset, model.rowsInserted, model.rowsRemoved):
-            signal.connect(self._settle.start)
+            signal.connect(self._moved)
         theme.changed().connect(self.viewport().update)
 
     def set_running(self, running: bool) -> None:
@@ -214,13 +213,19 @@ class QueueView(QTableView):
             return []
         return self._queue.entries[first : last + 1] if last >= 0 else self._queue.entries[first:]
 
+    @Slot()
+    def _moved(self) -> None:
+        self._settle.start()
+
     def _tell_seen(self) -> None:
         if self.isVisible():
             self.seen.emit(self.in_view())
 
-    def first_measure(self) -> int:
-        """The first of the columns that measure; narrow tables have no progress bars."""
-        return TIME if self.isColumnHidden(PROGRESS) else PROGRESS
+    def reason_from(self, entry: Entry) -> int:
+        """The column where an entry's reason begins: further left where nothing was measured or flagged."""
+        if entry.status in SAID:
+            return TIME if self.isColumnHidden(PROGRESS) else PROGRESS
+        return REASON if entry.flagged or entry.status in ("flagged", "running") else FLAGS
 
     def _hover(self, row: int) -> None:
         before, self.delegate.hovered = self.delegate.hovered, row
