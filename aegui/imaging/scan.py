@@ -27,6 +27,7 @@ _SLOW = 0.002  # seconds per file spent waiting for the drive
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
 _DETACHED = (".mhd", ".nhdr")  # volume headers with their values in other files
+_ZIPPED_TWICE = "A zip file within a zip file: unpack it and open the folder."
 _STOPPED = "Not read: the scan was stopped."
 
 
@@ -128,7 +129,9 @@ class _Scan:
                 elif isinstance(step, Skipped):
                     self._skipped.append(step)
                 else:
-                    yield from self._list(listing.below(step), [], file)
+                    inner: list[Path] = []
+                    yield from self._list(listing.below(step), inner, file)
+                    self._skipped += [Skipped(item, _ZIPPED_TWICE, damaged=True) for item in inner]
         except UserError as error:
             self._skipped.append(Skipped(file, error.message, damaged=True))
         except OSError as error:
@@ -277,15 +280,9 @@ def _inspect(file: Path, root: Path) -> Item | Skipped:
     if suffix in images.SUFFIXES:
         return images.inspect(file, root)
     if suffix == ".zip":
-        return _inner_zip(file, start)
+        return Skipped(file, "Damaged, or not a zip file.", damaged=True)
     if looks_like_dicom(start):
         return read_header(file)
     if suffix in (".dcm", ".ima", ".dicom"):
         return Skipped(file, "Not a DICOM file, whatever its name says.", damaged=True)
     return Skipped(file, "Not an image.")
-
-
-def _inner_zip(file: Path, start: bytes) -> Skipped:
-    if start[:4] in _ZIP:
-        return Skipped(file, "A zip file within a zip file: unpack it and open the folder.", damaged=True)
-    return Skipped(file, "Damaged, or not a zip file.", damaged=True)
