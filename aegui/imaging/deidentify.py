@@ -35,6 +35,9 @@ _COLUMNS = {
     "X_Z_D_TAGS": "X/Z/D",
     "X_Z_U_STAR_TAGS": "X/Z/U*",
 }
+# The table forgets them, but they say what it removes: birth and death in another calendar, weight over squared size,
+# free text of content items.
+_BEYOND = {0x00100033: "X", 0x00100034: "X", 0x00100035: "X", 0x00101022: "X", 0x0040A160: "D"}
 # "X unless Z or D is required to maintain IOD conformance": what the modules of PS3.3 require, by kind of object.
 _REQUIRED: Mapping[str, Mapping[str, str]] = {
     "any": {"AcquisitionContextSequence": "Z", "PatientSexNeutered": "Z", "InstructionPerformedDateTime": "D"},
@@ -74,15 +77,16 @@ _BURNED_IN_MODALITIES = {"US", "XA", "RF", "SC", "OT", "ES", "XC", "GM", "SM", "
 
 @lru_cache(maxsize=1)
 def table() -> Mapping[int, str]:
-    """Table E.1-1: tag → action. Repeating groups and private attributes are not in it: all of them are removed."""
+    """Table E.1-1 and a little more: tag → action. Without private attributes and repeating groups: all go."""
     from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c as fields
 
-    return {
+    listed = {
         tag[0] << 16 | tag[1]: action
         for column, action in _COLUMNS.items()
         for tag in getattr(fields, column)
         if len(tag) == 2
     }
+    return {**_BEYOND, **listed}
 
 
 class Deidentifier:
