@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from pydicom.dataset import Dataset
 
 from aegui.errors import UserError
 from aegui.imaging.elements import number
@@ -53,7 +54,7 @@ def window_for(series: Series, source: SliceSource | None = None) -> Window:
     try:
         middle = len(opened) // 2
         if isinstance(opened, DicomSource) and series.channels == 1:
-            header = opened.header(middle)
+            header = _voi(opened.header(middle), opened.frame(middle) or 0)
             width, level = number(header, "WindowWidth"), number(header, "WindowCenter")
             if width is not None and level is not None and width > 0:
                 return width, level
@@ -61,6 +62,15 @@ def window_for(series: Series, source: SliceSource | None = None) -> Window:
     finally:
         if source is None:
             opened.close()
+
+
+def _voi(header: Dataset, frame: int) -> Dataset:
+    """Where a window may stand: the functional groups of a frame in enhanced objects, else the header itself."""
+    each = header.get("PerFrameFunctionalGroupsSequence") or ()
+    for group in (*each[frame : frame + 1], *(header.get("SharedFunctionalGroupsSequence") or ())[:1]):
+        if items := group.get("FrameVOILUTSequence"):
+            return items[0]
+    return header
 
 
 def to_grey(pixels: Pixels, window: Window) -> npt.NDArray[np.uint8]:
@@ -91,7 +101,7 @@ def thumbnail(series: Series, size: int = 96) -> npt.NDArray[np.uint8]:
         source.close()
     if grey.ndim == 3:
         grey = np.asarray(Image.fromarray(grey).convert("L"))
-    elif series.acquisition.get("photometric") == "MONOCHROME1":
+    elif series.inverted:
         grey = np.asarray(255 - grey)
     height, width = grey.shape[0] * series.geometry.spacing[1], grey.shape[1] * series.geometry.spacing[2]
     scale = size / max(height, width)

@@ -220,6 +220,17 @@ def test_the_window_of_the_file_comes_before_the_automatic_one(tmp_path: Path) -
     assert -1024 < level < -900 and 100 < width < 125
 
 
+def test_enhanced_objects_keep_their_window_in_the_frame(tmp_path: Path) -> None:
+    item = dataset(NumberOfFrames=2, stored=np.zeros((24, 10)))
+    item.Rows = 12
+    item.PerFrameFunctionalGroupsSequence = [pydicom.Dataset(), pydicom.Dataset()]
+    for group, (width, level) in zip(item.PerFrameFunctionalGroupsSequence, [(80, 40), (1500, -600)], strict=True):
+        group.FrameVOILUTSequence = [pydicom.Dataset()]
+        group.FrameVOILUTSequence[0].WindowWidth, group.FrameVOILUTSequence[0].WindowCenter = width, level
+    save(item, tmp_path / "a")
+    assert window_for(only(tmp_path)) == (1500.0, -600.0)
+
+
 def test_automatic_windows_fit_the_slice() -> None:
     rng = np.random.default_rng(0)
     body_and_air = rng.normal(40, 30, (50, 50)) - 1000 * (rng.random((50, 50)) < 0.5)
