@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+import typer
 from rich.console import Console
 from rich.progress import Progress as Progressbars
 
 from aegui import recipes, sample
-from aegui.cli import arguments, run
+from aegui.cli import app, arguments, run
 from aegui.cli.show import _Bars, drive, plain
 from aegui.errors import Cancelled
 from aegui.events import (
@@ -34,6 +36,7 @@ from aegui.events import (
     Warned,
     finish,
 )
+from aegui.imaging import OutputRules
 
 QUICK = ["run.epochs=2", "run.steps_per_epoch=2", "run.batch_size=2", "run.patch_size=32", "run.validation_slices=2"]
 
@@ -49,6 +52,17 @@ def trained(scans: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     words = ["--model", "classic-small", "--init", "random", "--data", str(scans["low"]), "--device", "cpu"]
     assert run(["train", *words, "--set", *QUICK, "--out", str(out)]) == 0
     return out
+
+
+@pytest.fixture
+def odd(scans: dict[str, Path], tmp_path: Path) -> Path:
+    """A folder with a localizer alone."""
+    folder = Path(shutil.copytree(scans["low"] / "patient01", tmp_path / "odd"))
+    for file in folder.rglob("*.dcm"):
+        dataset = pydicom.dcmread(file)
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        dataset.save_as(file)
+    return folder
 
 
 def aegui(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -108,6 +122,8 @@ def test_scan_prints_every_series_and_every_skipped_file(
         assert "Simulated low dose" in series["description"]
     assert [Path(row["file"]).name for row in found["skipped"]] == ["notes.txt"]
     assert found["skipped"][0]["reason"]
+    assert found["skipped"][0]["damaged"] is False
+    assert found["pairs"] == []
     assert sum(series["files"] for series in found["series"]) + len(found["skipped"]) == 7
 
 
@@ -116,6 +132,23 @@ def test_scan_in_words(scans: dict[str, Path], capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert "2 slices of 256×256, 100 × 1.5 × 1.5 mm" in lines[0]
+
+
+def test_scan_says_what_is_only_shown_and_what_could_be_learnt_from(
+    scans: dict[str, Path], odd: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["scan", str(odd)]) == 0
+    said = capsys.readouterr().out
+    assert "    For viewing only, not denoised: " in said
+    assert run(["scan", str(scans["low"]), str(scans["full"])]) == 0
+    assert "Could be learnt from: " in capsys.readouterr().out
+    assert run(["scan", str(scans["low"]), str(scans["full"]), "--json"]) == 0
+    found = printed(capsys)
+    uids = {series["uid"] for series in found["series"]}
+    pairs = [pair for proposal in found["pairs"] for pair in proposal["pairs"]]
+    assert pairs
+    assert {pair[side] for pair in pairs for side in ("noisy", "clean")} <= uids
+    assert all(proposal["words"] and proposal["kind"] for proposal in found["pairs"])
 
 
 def test_models_and_recipes_list_the_default_first(capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,6 +247,84 @@ def test_denoise_writes_dicom_and_a_report(
         assert {ds.SeriesInstanceUID for ds in files}.isdisjoint({row["uid"]})
 
 
+def test_every_output_choice_is_an_option_with_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
+    command = typer.main.get_command(app).commands["denoise"]  # type: ignore[attr-defined]
+    options = {option.name: option for option in command.params}
+    for name, field in OutputRules.model_fields.items():
+        assert options[name].opts == [f"--{name.replace('_', '-')}"]
+        assert options[name].help == f"{field.description}."
+        assert options[name].default == field.default
+    assert run(["denoise", "--help"]) == 0
+    assert "--deterministic-uids" in capsys.readouterr().out
+
+
+def test_output_choices_reach_the_files(scans: dict[str, Path], tmp_path: Path) -> None:
+    words = ["--model", "classic-small", "--input", scans["low"] / "patient01", "--output", tmp_path]
+    words += ["--suffix", "_quiet", "--series-number", "+7", "--noise-series", "--private-tags", "drop"]
+    words += ["--set", "transfer_syntax=rle", "series_description={description} by {model}{suffix}"]
+    assert run(["denoise", *map(str, words)]) == 0
+    read = [pydicom.dcmread(file) for file in tmp_path.rglob("*.dcm")]
+    source = pydicom.dcmread(next((scans["low"] / "patient01").rglob("*.dcm")))
+    clean = [ds for ds in read if ds.SeriesDescription.endswith("by classic-small_quiet")]
+    assert (len(read), len(clean)) == (4, 2)
+    assert {ds.SeriesNumber for ds in clean} == {source.SeriesNumber + 7}
+    assert {ds.file_meta.TransferSyntaxUID for ds in clean} == {pydicom.uid.RLELossless}
+
+
+def test_the_same_uids_come_again_on_request(scans: dict[str, Path], tmp_path: Path) -> None:
+    def uids(name: str, *more: str) -> set[str]:
+        words = ["--model", "classic-small", "--input", str(scans["low"] / "patient01"), "--output"]
+        assert run(["denoise", *words, str(tmp_path / name), *more]) == 0
+        return {pydicom.dcmread(file).SOPInstanceUID for file in (tmp_path / name).rglob("*.dcm")}
+
+    assert uids("a", "--deterministic-uids") == uids("b", "--deterministic-uids")
+    assert uids("c").isdisjoint(uids("d"))
+
+
+def test_a_patient_is_not_named_after_de_identification(scans: dict[str, Path], tmp_path: Path) -> None:
+    words = ["--model", "classic-small", "--input", scans["low"] / "patient01", "--output", tmp_path, "--deidentify"]
+    before = pydicom.dcmread(next((scans["low"] / "patient01").rglob("*.dcm")))
+    assert run(["denoise", *map(str, words)]) == 0
+    for file in tmp_path.rglob("*.dcm"):
+        after = pydicom.dcmread(file)
+        assert after.PatientIdentityRemoved == "YES"
+        assert str(after.PatientName) != str(before.PatientName)
+        assert str(before.PatientName).encode() not in file.read_bytes()
+
+
+def test_what_is_for_viewing_only_is_denoised_when_it_is_included(
+    odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["denoise", "--model", "classic-small", "--input", str(odd), "--output", str(tmp_path / "out"), "--json"]
+    assert run(words) == 1
+    said = capsys.readouterr()
+    assert "--include all" in said.err
+    assert said.out == ""
+    assert run([*words, "--include", "all"]) == 0
+    (row,) = printed(capsys)["series"]
+    assert row["status"] in ("done", "flagged")
+    assert {"clipped", "reason", "output"} <= set(row)
+    assert run([*words, "--include", row["uid"]]) == 0
+    capsys.readouterr()
+    assert run([*words, "--include", "1.2.3"]) == 1
+    assert "There is no series 1.2.3" in capsys.readouterr().err
+
+
+def test_a_damaged_file_makes_the_exit_code_2_and_another_file_does_not(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(scans["low"] / "patient01", tmp_path / "scans"))
+    (folder / "notes.txt").write_text("hello")
+    words = ["denoise", "--model", "classic-small", "--input", str(folder), "--output", str(tmp_path / "out"), "--json"]
+    assert run(words) == 0
+    assert [row["damaged"] for row in printed(capsys)["skipped"]] == [False]
+    file = sorted(folder.rglob("*.dcm"))[0]
+    file.write_bytes(file.read_bytes()[:3000])
+    assert run(words) == 2
+    found = printed(capsys)
+    assert {Path(row["file"]).name: row["damaged"] for row in found["skipped"]} == {"notes.txt": False, file.name: True}
+
+
 def test_strength_zero_gives_the_input_back(scans: dict[str, Path], tmp_path: Path) -> None:
     source = scans["low"] / "patient01"
     words = ["--model", "classic-small", "--input", source, "--output", tmp_path, "--strength", "0"]
@@ -258,6 +369,10 @@ def test_a_checkpoint_can_be_added_and_used_by_its_id(tmp_path: Path, capsys: py
         (["scan", "/no/such/folder"], "/no/such/folder"),
         (["/no/such/folder"], "/no/such/folder"),
         (["fly"], "fly"),
+        (["denoise", "--input", "{low}", "--output", "o", "--format", "floppy"], "floppy"),
+        (["denoise", "--input", "{low}", "--output", "o", "--series-number", "many"], "+1000"),
+        (["denoise", "--input", "{low}", "--output", "o", "--set", "colour=red"], "colour"),
+        (["denoise", "--input", "{low}", "--output", "o", "--suffix", "_much_too_long_one"], "at most 16"),
         (["denoise", "--model", "nobody", "--input", "{low}", "--output", "o"], "nobody"),
         (["train", "--recipe", "nothing", "--data", "{low}", "--out", "o"], "nothing"),
     ],

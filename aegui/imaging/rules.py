@@ -91,7 +91,6 @@ class OutputRules(Spec):
         help="Remove who the patient is, by the Basic Profile of DICOM PS3.15 Annex E",
         advanced=True,
         brief="de-identified",
-        only="DICOM",
     )
 
     @field_validator("series_number")

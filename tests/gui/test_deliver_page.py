@@ -409,14 +409,7 @@ def test_choices_that_concern_nothing_are_off_and_say_why(page: DeliverPage, qtb
     page.options.set_rules(OutputRules(format="nifti"))
     dialog = more(page, qtbot)
     off = {name for (name,), editor in dialog.form.editors.items() if not editor.isEnabled()}
-    assert off == {
-        "series_description",
-        "series_number",
-        "transfer_syntax",
-        "private_tags",
-        "deterministic_uids",
-        "deidentify",
-    }
+    assert off == {"series_description", "series_number", "transfer_syntax", "private_tags", "deterministic_uids"}
     row = dialog.form.row("transfer_syntax")
     assert row.toolTip() == row.message.text.text() == "Only for DICOM; the output is NIfTI."
     dialog.reject()

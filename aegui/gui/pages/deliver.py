@@ -381,7 +381,7 @@ class DeliverPage(Page):
 
     def _cautions(self, rules: OutputRules) -> dict[str, str]:
         """What to mind about a field: what de-identification cannot reach."""
-        if not rules.deidentify or self.options.not_dicom():
+        if not rules.deidentify:
             return {}
         found = outlook.caution(self.search.found(self._to_write()))
         return {"deidentify": found} if found else {}
@@ -389,7 +389,7 @@ class DeliverPage(Page):
     @Slot()
     def _show_caution(self) -> None:
         rules = self.options.known()
-        if rules.deidentify and not self.options.not_dicom():
+        if rules.deidentify:
             self.search.look(self._to_write())
         text = " ".join(self._cautions(rules).values())
         self.caution.show_text("warn", text)
