@@ -90,6 +90,7 @@ class TopBar(QFrame):
     save_as_wanted = Signal()
     folder_wanted = Signal(object)
     help_wanted = Signal()
+    guide_wanted = Signal()
     keys_wanted = Signal()
     about_wanted = Signal()
     theme_wanted = Signal(str, int)
@@ -189,6 +190,7 @@ class TopBar(QFrame):
 
     def _fill_help(self, menu: QMenu) -> None:
         menu.addAction("Help for this page\tF1", self.help_wanted.emit)
+        menu.addAction("User guide", self.guide_wanted.emit)
         menu.addAction("Keyboard", self.keys_wanted.emit)
         menu.addAction("About and licences", self.about_wanted.emit)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtWidgets import QGridLayout, QTextBrowser, QWidget
 
 from aegui import __version__, paths
@@ -33,13 +35,14 @@ KEYS = (
 )
 
 
-def help_dialog(window: QWidget, page: Page) -> Dialog:
-    """What this page is for."""
+def help_dialog(window: QWidget, page: Page, guide: Callable[[], object]) -> Dialog:
+    """What this page is for. guide: opens the user guide."""
     dialog = Dialog(window, page.title, "circle-question-mark")
     for part in (page.help or "This page has no help text.").split("\n\n"):
         dialog.body.addWidget(label(part, "sec", wrap=True))
     dialog.body.addWidget(label(RESEARCH, "ter"))
-    dialog.add_answers([Answer("Close"), Answer("Keyboard", lambda: keyboard_dialog(window), "ghost")])
+    keys = Answer("Keyboard", lambda: keyboard_dialog(window), "ghost")
+    dialog.add_answers([Answer("Close"), Answer("User guide", guide), keys])
     dialog.open()
     return dialog
 

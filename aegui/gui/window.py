@@ -15,6 +15,7 @@ from aegui.errors import UserError
 from aegui.gui import dialogs, project, theme
 from aegui.gui.bars import STATUS, Head, StatusBar, TopBar
 from aegui.gui.focus_ring import FocusRing
+from aegui.gui.guide import GuideWindow
 from aegui.gui.help import about_dialog, help_dialog, keyboard_dialog
 from aegui.gui.pages.base import Page
 from aegui.gui.pages.deliver import DeliverPage
@@ -32,6 +33,8 @@ from aegui.gui.widgets.states import dropped_paths
 
 PAGES: tuple[type[Page], ...] = (ScansPage, RecipePage, TrainPage, ReviewPage, DeliverPage)
 SMALLEST = (1280, 720)
+# Of the guide, by the page on which help was asked for.
+CHAPTERS = {"scans": "2-what-is-read.md", "recipe": "5-pairs.md", "deliver": "4-what-is-written.md"}
 
 
 def _memory() -> QSettings:
@@ -55,6 +58,7 @@ class Window(QWidget):
         self.pages: list[Page] = [kind(self.session) for kind in PAGES]
         self._leaving = False
         self._dialog: dialogs.Dialog | None = None
+        self._guide: GuideWindow | None = None
 
         self.top = TopBar(self.session)
         self.rail = Rail([(page.title, page.icon) for page in self.pages])
@@ -101,6 +105,7 @@ class Window(QWidget):
         top.folder_wanted.connect(self._open_folder)
         top.theme_wanted.connect(self.set_look)
         top.help_wanted.connect(self.show_help)
+        top.guide_wanted.connect(self.show_guide)
         top.keys_wanted.connect(lambda: keyboard_dialog(self))
         top.about_wanted.connect(lambda: about_dialog(self))
 
@@ -207,7 +212,18 @@ class Window(QWidget):
     @Slot()
     def show_help(self) -> None:
         """Help for the shown page."""
-        help_dialog(self, self.page)
+        help_dialog(self, self.page, lambda: self.show_guide(CHAPTERS.get(self.page.key, "")))
+
+    @Slot()
+    def show_guide(self, chapter: str = "") -> None:
+        """The user guide, at a chapter."""
+        if self._guide is None:
+            self._guide = GuideWindow(self)
+        self._guide.show()
+        self._guide.raise_()
+        self._guide.activateWindow()
+        if chapter:
+            self._guide.show_chapter(chapter)
 
     @Slot(str, int)
     def set_look(self, which: str, text_size: int) -> None:

@@ -1,0 +1,67 @@
+"""The user guide's text. What the program knows as data stands in it as tables that are made from them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import cast
+
+from aegui import paths
+from aegui.imaging import OutputRules
+from aegui.imaging.kinds import KINDS
+
+DONE = {"denoise": "Denoised", "view": "View only", "list": "Listed"}
+
+
+def files() -> list[Path]:
+    """The chapters in their order."""
+    return sorted(paths.resource("guide").glob("*.md"))
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def kinds_table() -> str:
+    """What is denoised, shown and listed, in the order in which it is decided."""
+    return _table(("Kind", "Told by", "What is done"), ((k.name, k.told_by, DONE[k.treat]) for k in KINDS))
+
+
+def output_table() -> str:
+    """The choices about what is written."""
+    rows = []
+    for name, field in OutputRules.model_fields.items():
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        titles = cast("dict[str, str]", extra.get("titles") or {})
+        default = {True: "on", False: "off"}.get(field.default, str(field.default))
+        told = (f"{field.description}.", f"{', '.join(titles.values())}." if titles else "")
+        only = f" ({extra['only']} only)" if extra.get("only") else ""
+        first = titles.get(default, default)
+        rows.append((f"{field.title or name}{only}", " ".join(part for part in told if part), first))
+    return _table(("Choice", "What it does", "At first"), rows)
+
+
+_MADE = {"kinds": kinds_table, "output": output_table}
+
+
+def current(text: str) -> str:
+    """A chapter with its tables made anew."""
+    for name, make in _MADE.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        made = make()
+        text = pattern.sub(lambda found, made=made: f"{found[1]}{made}\n{found[2]}", text)  # type: ignore[misc]
+    return text
+
+
+def chapters() -> list[tuple[str, str]]:
+    """(file name, markdown) of every chapter, tables current, marks left out."""
+    return [(file.name, re.sub(r"<!-- .*? -->\n?", "", current(file.read_text(encoding="utf-8")))) for file in files()]
+
+
+if __name__ == "__main__":  # after a change of the data: python -m aegui.gui.guide_text
+    for file in files():
+        file.write_text(current(file.read_text(encoding="utf-8")), encoding="utf-8")
+        sys.stdout.write(f"{file.name}\n")
