@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
+from pydicom.charset import default_encoding, python_encoding
 from pydicom.dataset import Dataset
 
-from aegui.imaging.elements import text, whole
+from aegui.imaging.elements import text, texts, whole
 from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.text import safe_name
 
@@ -30,15 +32,15 @@ def series_number(dataset: Dataset, rules: OutputRules, *, noise: bool = False) 
 
 def series_description(dataset: Dataset, rules: OutputRules, origin: Provenance, *, noise: bool = False) -> str:
     """The template filled in, at most 64 characters; the description is cut, its suffix stays."""
-    suffix = rules.suffix + (NOISE_WORDS if noise else "")
-    template = rules.series_description
+    suffix = _spelled(rules.suffix, dataset) + (NOISE_WORDS if noise else "")
+    template = _spelled(rules.series_description, dataset)
     if noise and "{suffix}" not in template:
         template += "{suffix}"
         suffix = NOISE_WORDS
     values = {
         "description": _described(dataset, rules),
         "suffix": suffix,
-        "model": origin.model,
+        "model": _spelled(origin.model, dataset),
         "strength": f"{origin.strength:g}",
         "number": str(whole(dataset, "SeriesNumber")),
     }
@@ -57,12 +59,23 @@ def _filled(template: str, values: dict[str, str]) -> str:
     return _UNPRINTABLE.sub(" ", filled)
 
 
+def _spelled(words: str, dataset: Dataset) -> str:
+    """The user's words in the source's character set; without accents, or letters, that it has not."""
+    # The first set alone is sure to hold outside names of persons; "" is plain ASCII.
+    codec = python_encoding.get(next(iter(texts(dataset, "SpecificCharacterSet")), ""), "ascii")
+    try:
+        words.encode("ascii" if codec == default_encoding else codec)
+    except UnicodeEncodeError:
+        return unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode()
+    return words
+
+
 def _described(dataset: Dataset, rules: OutputRules) -> str:
     modality = text(dataset, "Modality") or "OT"
     if rules.deidentify:
         # Free text of the source may name the patient.
         return modality
-    found = (text(dataset, keyword) for keyword in ("SeriesDescription", "ProtocolName"))
+    found = (" ".join(texts(dataset, keyword)).strip() for keyword in ("SeriesDescription", "ProtocolName"))
     return next(filter(None, found), text(dataset, "BodyPartExamined").capitalize() or modality)
 
 
