@@ -102,10 +102,9 @@ class GuideWindow(QWidget):
 
     @Slot()
     def _go(self) -> None:
-        item = self.contents.currentItem()
-        if item is None:
+        if self.contents.currentRow() < 0:
             return
-        block = self.text.document().findBlockByNumber(item.data(_BLOCK))
+        block = self.text.document().findBlockByNumber(self.contents.currentItem().data(_BLOCK))
         top = self.text.document().documentLayout().blockBoundingRect(block).top()
         self.text.verticalScrollBar().setValue(max(0, round(top) - 12))
 
@@ -137,8 +136,8 @@ class GuideWindow(QWidget):
         cursor = QTextCursor(self.text.document())
         while wanted and not (cursor := self.text.document().find(wanted, cursor)).isNull():
             mark = QTextEdit.ExtraSelection()
-            mark.cursor = cursor  # type: ignore[attr-defined]
-            mark.format.setBackground(theme.colour("selected"))  # type: ignore[attr-defined]
+            mark.cursor = cursor
+            mark.format.setBackground(theme.colour("selected"))
             marks.append(mark)
         self.text.setExtraSelections(marks)
         if wanted:
