@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ _NOISE = "_noise"
 _EXACT = 1 << 24  # whole numbers up to here are exact in 32-bit floats
 _COLOURS = 3
 _TILT = 0.01  # degrees
+_LONGEST_STEM = 120  # bytes; file systems take 255 for all of a name
 Write = Callable[[Path, New], None]
 
 
@@ -134,8 +136,9 @@ class VolumeSink:
         if rules.noise_series:
             refuse_noise(series, first.dtype)
         path = series.files[0]
-        suffix = path.name[-len(volumes.suffix_of(path)) :]
-        stem = safe_name(output_name(series, rules)) if rules.deidentify else _stem(series, suffix)
+        ending = re.search(r"\.(nii\.gz|ome\.tiff?|[^.]+)$", path.name, re.IGNORECASE)
+        suffix = ending[0] if ending else ""
+        stem = safe_name(output_name(series, rules)) if rules.deidentify else _stem(series, suffix, rules.suffix)
         self._source = source
         self._clean = rules.deidentify
         self._dtype = first.dtype
@@ -178,14 +181,16 @@ class VolumeSink:
         self._file.abort()
 
 
-def _stem(series: Series, suffix: str) -> str:
-    """The source's own name, and which part of it this is."""
+def _stem(series: Series, suffix: str, ending: str) -> str:
+    """The source's own name, which part of it this is, and what the user adds to derived ones."""
     stem = series.files[0].name[: -len(suffix)]
+    while len(stem.encode()) > _LONGEST_STEM:
+        stem = stem[:-1]
     if series.part:
         stem += f"_{safe_name(series.part.removesuffix('.npy'), 60)}"
     if series.frames:
         stem += f"_{series.frames[0] // series.slices + 1:03d}"
-    return stem
+    return stem + re.sub(r"[^A-Za-z0-9._+-]+", "_", ending)
 
 
 class StackSink:

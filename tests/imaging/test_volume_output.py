@@ -174,7 +174,7 @@ NOISE_KINDS = ["nifti i2", "nifti slope", "nifti >i2", "nifti u4", "nrrd u2", "n
 
 def changed(source: SliceSource, folder: Path, **rules: Any) -> Path:
     """A denoiser of sorts: every value moves by up to 700, for some beyond what is stored."""
-    sink = open_sink(source, folder, OutputRules(noise_series=True, **rules), Provenance())
+    sink = open_sink(source, folder, OutputRules(noise_series=True, **({"suffix": ""} | rules)), Provenance())
     rng = np.random.default_rng(5)
     for index in range(len(source)):
         pixels = source.read(index)
@@ -206,7 +206,7 @@ def test_denoised_plus_noise_is_the_original_in_stored_numbers(tmp_path: Path, k
 @pytest.mark.parametrize("format", ["nifti", "nrrd", "tiff"])
 def test_the_noise_of_dicom_can_stand_beside_another_format(tmp_path: Path, format: str) -> None:
     source = oblique(tmp_path / "in")
-    out = changed(source, tmp_path / "out", format=format)
+    out = changed(source, tmp_path / "out", format=format, suffix="_DN")
     files = sorted(out.parent.iterdir())
     assert len(files) == 2 and all("_DN" in file.name for file in files)
     values = [independent(file)[0] for file in files]
@@ -284,6 +284,16 @@ def test_nifti_from_dicom_without_names_has_none_in_its_name(tmp_path: Path) -> 
     source = oblique(tmp_path / "in", SeriesDescription="Doe Jane")
     out = copied(source, tmp_path / "out", format="nifti", deidentify=True)
     assert out.name == f"{source.series.label}_CT_DN.nii.gz"
+
+
+def test_a_suffix_ends_the_name_and_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    ome(tmp_path / "in" / ("x" * 200 + ".ome.tif"), values_of("i2"))
+    out = through(opened(tmp_path / "in"), tmp_path / "a" / "b", suffix="/../../../up")
+    assert out == tmp_path / "a" / "b" / ("x" * 120 + "_.._.._.._up.ome.tif")
+    assert (
+        sorted(item.name for item in tmp_path.iterdir()) == ["a", "homes", "in"] or len(list(out.parent.iterdir())) == 1
+    )
 
 
 # --- nothing half written, nothing written over -----------------------------------------------------------------

@@ -20,7 +20,7 @@ def test_a_network_that_changes_nothing_changes_nothing(tmp_path: Path, kind: st
     before, facts = independent(path)
     source = opened(folder)
     series = source.series
-    out = through(source, tmp_path / "out", strength)
+    out = through(source, tmp_path / "out", strength, suffix="")
     target = out / _OTHER_NAME.get(kind, path.name) if out.is_dir() else out
     assert target.name == _OTHER_NAME.get(kind, path.name)
     after, same = independent(target)

@@ -107,7 +107,7 @@ def test_four_dimensions_become_a_series_for_each_volume(tmp_path: Path) -> None
     third = open_series(series[2])
     np.testing.assert_array_equal(np.stack([third.read(i) for i in range(3)]), values[2])
     out = through(third, tmp_path / "out")
-    assert out.name == "bold_003.nii.gz"
+    assert out.name == "bold_003_DN.nii.gz"
     image = nib.load(out)
     np.testing.assert_array_equal(np.asanyarray(image.dataobj).T, values[2])
     np.testing.assert_array_equal(image.affine, nib.load(series[0].files[0]).affine)
@@ -204,7 +204,7 @@ def test_each_array_of_an_archive_is_a_series(tmp_path: Path) -> None:
     assert any("flags" not in note and "bool" in note for note in first.warnings)
     np.testing.assert_array_equal(open_series(second).read(0), picture)
     out = through(open_series(first), tmp_path / "out")
-    assert out.name == "v_stack.npz" and members(out) == ["stack.npy"]
+    assert out.name == "v_stack_DN.npz" and members(out) == ["stack.npy"]
 
 
 def test_the_largest_level_of_a_pyramid_is_read(tmp_path: Path) -> None:
