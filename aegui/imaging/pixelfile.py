@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +15,8 @@ from pydicom.uid import UID
 from aegui import decoding
 from aegui.imaging import codestream
 from aegui.imaging.codestream import Stream
-from aegui.imaging.elements import BIG_ENDIAN, DEFLATED, Elements, read_elements, tag_of, text, whole
+from aegui.imaging.deflate import inflated
+from aegui.imaging.elements import BIG_ENDIAN, DEFLATED, Elements, read_elements, tag_of, text
 from aegui.imaging.layout import Layout, Stored, bytes_of, layout_of, stored_values, to_rgb, unpacked
 
 _COLOURS = ("Red", "Green", "Blue")
@@ -35,7 +35,6 @@ _PIXELS = 0x7FE00010
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _ITEM = b"\xfe\xff\x00\xe0"
 _UNDEFINED = 0xFFFFFFFF
-_MOST_INFLATED = 1 << 30  # bytes
 _RLE = "1.2.840.10008.1.2.5"
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 
@@ -64,7 +63,7 @@ class PixelFile:
                 little = _IMPLICIT if self.header.implicit else _EXPLICIT
                 syntax = little if self.header.little else BIG_ENDIAN
             if syntax == DEFLATED:
-                self._unpacked = _inflated(file, meta, self.header)
+                self._unpacked = inflated(file, self.header.end + _room(self.header))
                 self._size = len(self._unpacked)
             self._find(file if self._unpacked is None else BytesIO(self._unpacked), syntax)
 
@@ -232,17 +231,10 @@ def _is_ybr(layout: Layout, stream: Stream | None) -> bool:
     return named or stream.transform is True
 
 
-def _inflated(file: BinaryIO, meta: Elements, header: Elements) -> bytes:
-    """The data set of a deflated file, as far as its pixels can reach."""
+def _room(header: Elements) -> int:
+    """Bytes that the pixels of a deflated file can take, with what stands before them."""
     try:
         layout = layout_of(header, DEFLATED)
-        room = layout.frames * layout.frame_bits // 8
     except ValueError:
-        room = 0
-    start = 144 + whole(meta, "FileMetaInformationGroupLength")
-    file.seek(start)
-    limit = min(header.end + room + 1024, _MOST_INFLATED)
-    try:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), limit)
-    except zlib.error as error:
-        raise ValueError("its deflated data are damaged") from error
+        return 0
+    return layout.frames * layout.frame_bits // 8 + 1024
