@@ -109,7 +109,7 @@ def _repeats_of(name: str, volumes: Sequence[Sequence[Series]]) -> Proposal:
         for one, other in [*pairwise(members), (members[-1], members[-2])]:
             pairs.append(Pair(one, other, same_places(one, other), "geometry", True, why, "repeat"))
     count = len(volumes[0])
-    title = f"{count} repeats of one volume" if len(volumes) == 1 else f"Repeats of {len(volumes)} volumes"
+    title = f"{count} repeats found" if len(volumes) == 1 else f"{len(volumes)} repeated scans found"
     text = f"“{name or volumes[0][0].modality}”: {why}. {MOVED}"
     return Proposal("repeats", title, text, tuple(pairs), TARGETS["repeat"])
 

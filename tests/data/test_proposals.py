@@ -69,7 +69,7 @@ def only(found: list[Proposal]) -> Proposal:
 def test_repeats_of_one_protocol_are_one_proposal_in_which_each_is_an_input_once():
     members = [series(f"bold · Repeat {i} of 5", temporal=i, time=f"12000{i}", trigger=2000 * i) for i in range(1, 6)]
     found = only(propose(members[::-1]))
-    assert (found.kind, found.title) == ("repeats", "5 repeats of one volume")
+    assert (found.kind, found.title) == ("repeats", "5 repeats found")
     assert [pair.noisy for pair in found.pairs] == members
     assert [members.index(pair.clean) for pair in found.pairs] == [1, 2, 3, 4, 3]
     assert all(pair.kind == "repeat" and pair.slices == ((0, 0), (1, 1), (2, 2), (3, 3)) for pair in found.pairs)

@@ -47,7 +47,7 @@ def repeats(tmp_path: Path) -> Path:
 def test_repeats_are_offered_as_one_card_and_stay_noisy_inputs_when_used(opened, qtbot, repeats):
     window = opened(repeats)
     (card,) = window.scans.side.pairs.cards
-    assert card.title.text() == "3 repeats of one volume"
+    assert card.title.text() == "3 repeats found"
     assert "not how close the result is to the truth" in card.warning.accessibleName()
     qtbot.waitUntil(lambda: not card.crops[2].pixmap().isNull(), timeout=10_000)
     session = window.session
@@ -168,8 +168,10 @@ def test_a_view_only_series_can_be_insisted_on_after_a_question_and_taken_back(o
     assert session.insisted == {shown.uid}
     assert shown in session.to_denoise
     assert window.scans.tree.state_of([shown]) == "insisted"
+    assert window.scans.tree.warning_of([shown]) == ("Will be denoised: you asked for it", "warn")
     assert project.of(session).insisted == (shown.uid,)
     side.leave_out.click()
+    assert window.scans.tree.warning_of([shown]) == (shown.reason, "text3")
     assert session.insisted == frozenset()
     session.undo.undo()
     assert session.insisted == {shown.uid}

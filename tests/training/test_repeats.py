@@ -43,7 +43,7 @@ def job(tmp_path: Path) -> workflow.TrainJob:
                 write_slice(tmp_path / f"{patient}{repeat}{index}.dcm", header, index, pixels)
     found = finish(workflow.scan([tmp_path])).series
     (proposal,) = workflow.propose(found)
-    assert (proposal.kind, proposal.title) == ("repeats", "Repeats of 3 volumes")
+    assert (proposal.kind, proposal.title) == ("repeats", "3 repeated scans found")
     recipe = recipes.load("denoise").with_set(["run.epochs=1", "run.batch_size=4", "run.patch_size=32"])
     recipe = recipe.model_copy(update={"targets": PairedTargets()})
     return workflow.TrainJob(

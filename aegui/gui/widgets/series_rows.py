@@ -109,15 +109,12 @@ class RowPainter(QStyledItemDelegate):
         series, members = index.data(SERIES), index.data(VOLUMES)
         if series is not None:
             below = index.parent().data(VOLUMES) is not None
-            return volume_name(series) if below else series_name(series), meta_words(series), warning_words(series)
+            name = volume_name(series) if below else series_name(series)
+            return name, meta_words(series), self._tree.warning_of([series])[0]
         if members is None:
             return None
-        warned = [series for series in members if warning_words(series)]
-        warning = warning_words(warned[0]) if warned else ""
-        if warned and len(warned) < len(members):
-            warning = f"{len(warned)} of {len(members)}: {warning}"
         about = f"{members[0].modality} · {len(members)} volumes of {members[0].slices} sl"
-        return volumes_name(members), about, warning
+        return volumes_name(members), about, self._tree.warning_of(members)[0]
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         painter.save()
@@ -180,8 +177,8 @@ class RowPainter(QStyledItemDelegate):
         self._line(painter, words, lines[1], "text3")
         if lines[2]:
             words.translate(0, theme.scaled(18))
-            usable = any(member.treat == "denoise" for member in members)
-            role, icon = ("warn", "triangle-alert") if usable else ("text3", "circle-minus")
+            role = self._tree.warning_of(members)[1]
+            icon = "triangle-alert" if role == "warn" else "circle-minus"
             painter.drawPixmap(words.x(), words.center().y() - 5, theme.pixmap(icon, role, 12))
             self._line(painter, words.adjusted(18, 0, 0, 0), lines[2], role)
 

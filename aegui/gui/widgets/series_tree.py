@@ -96,6 +96,18 @@ class SeriesTree(QTreeView):
         states = {self._state(series) for series in members}
         return states.pop() if len(states) == 1 else "mixed"
 
+    def warning_of(self, members: Sequence[Series]) -> tuple[str, str]:
+        """(the line of a row that warns, its colour); empty if there is nothing to say."""
+        warned = [series for series in members if warning_words(series)]
+        if not warned:
+            return "", "warn"
+        if self.state_of(members) == "insisted":
+            return "Will be denoised: you asked for it", "warn"
+        words = warning_words(warned[0])
+        if len(warned) < len(members):
+            words = f"{len(warned)} of {len(members)}: {words}"
+        return words, "warn" if any(series.treat == "denoise" for series in members) else "text3"
+
     def _state(self, series: Series) -> str:
         if series.treat == "denoise":
             return self._roles.get(series.uid, "unused")
