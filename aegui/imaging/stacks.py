@@ -107,8 +107,8 @@ def _alike(exact: list[list[Placed]]) -> list[Group]:
         return [Group(exact[0])]
     first = exact[0][0].frame
     scale = [_SAME_DIRECTION] * (6 if first.orientation else 0) + [_SAME_SIZE] * (2 if first.spacing else 0)
-    heads_of = [items[0].frame for items in exact]
-    values = np.array([[*(frame.orientation or ()), *(frame.spacing or ())] for frame in heads_of]) / scale
+    frames = [items[0].frame for items in exact]
+    values = np.array([[*(frame.orientation or ()), *(frame.spacing or ())] for frame in frames]) / scale
     heads: list[int] = []
     joined: dict[int, list[Placed]] = {}
     for i, value in enumerate(values):
@@ -141,10 +141,9 @@ def parts(group: Group) -> list[Part]:
 
 def moments(volumes: Sequence[Placed]) -> list[Part]:
     """What tells volumes apart that lie at the same places, each told by its first slice."""
-    together = Group(list(volumes))
     place = {id(item): 0 for item in volumes}
     marks = {id(item): _marks(item) for item in volumes}
-    return [_sorted(part, place) for part in _split(together.slices, place, marks, _MARKS, Part([]), stay=False)]
+    return [_sorted(part, place) for part in _split(list(volumes), place, marks, _MARKS, Part([]), stay=False)]
 
 
 def _needed(group: Group, place: dict[int, int]) -> bool:
