@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
@@ -53,12 +55,18 @@ def _values(content: Dataset) -> list[int]:
     value = content.get("DimensionIndexValues")
     if value is None:
         return []
-    return [int(item) for item in value] if isinstance(value, MultiValue | list) else [int(value)]
+    return [int(item) for item in _many(value) or [value]]
 
 
 def _cut_vectors(dataset: Dataset, numbers: tuple[int, ...], total: int) -> None:
     """Vectors with one value per frame, to which Frame Increment Pointer points."""
     pointer = dataset.get("FrameIncrementPointer")
-    for tag in pointer if isinstance(pointer, MultiValue | list) else [] if pointer is None else [pointer]:
-        if tag in dataset and isinstance(dataset[tag].value, MultiValue) and len(dataset[tag].value) == total:
-            dataset[tag].value = [dataset[tag].value[number] for number in numbers]
+    for tag in _many(pointer) or ([] if pointer is None else [pointer]):
+        values = _many(dataset[tag].value) if tag in dataset else []
+        if len(values) == total:
+            dataset[tag].value = [values[number] for number in numbers]
+
+
+def _many(value: object) -> list[Any]:
+    """The values of an element that has several."""
+    return list(value) if isinstance(value, MultiValue | list) else []
