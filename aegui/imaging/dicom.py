@@ -87,8 +87,10 @@ def _build(members: list[Header]) -> list[Series]:
     notes: list[str] = []
     if missing:
         notes.append(f"{' and '.join(missing)} UID missing: made from the files")
-    if any(member.repaired for member in members):
+    if any(member.repaired and member.sop_uid for member in members):
         notes.append("SOP Instance UIDs taken from the file meta")
+    if not all(member.sop_uid for member in members):
+        notes.append("SOP Instance UIDs missing: made from the files")
     volumes = _classic([member for member in members if not _many(member)])
     volumes += _of_files([volume for member in members if _many(member) for volume in _framed(member)])
     return [_describe(volume, uid if i == 0 else f"{uid}#{i + 1}", study, notes) for i, volume in enumerate(volumes)]

@@ -195,6 +195,8 @@ class _Walker:
         begin = 132 if self._data[128:132] == b"DICM" else 0
         meta: dict[int, tuple[str, bytes]] = {}
         position = self._walk(begin, False, meta, None, 0x00030000)
+        if position > self._size:
+            raise EOFError("cut within its file meta")
         syntax = meta.get(0x00020010, ("", b""))[1].strip(b" \0").decode("latin-1")
         if syntax == BIG_ENDIAN:
             raise Odd
@@ -339,6 +341,8 @@ def looks_like_dicom(start: bytes) -> bool:
     if len(start) < 12 or start[:4] == b"\x00\x00\x00\x00":
         return False
     group, element = struct.unpack("<HH", start[:4])
+    if group == 0x0800 and start[4:6] in _VRS:  # big endian
+        return True
     if group not in (0x0002, 0x0008) or element > 0x0060:
         return False
     if start[4:6] in _VRS:

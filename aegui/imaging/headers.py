@@ -11,9 +11,10 @@ from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from aegui.imaging import kinds, media
+from aegui.imaging.deflate import unpacked
 from aegui.imaging.elements import BIG_ENDIAN, Elements, floats, number, read_elements, tag_of, text, texts, whole
 from aegui.imaging.frames import Frames, frames_of
 from aegui.imaging.series import Skipped, Vector
@@ -175,7 +176,10 @@ class Header:
 
 def read_dataset(path: Path, *, pixels: bool = True, tags: list[int] | None = None) -> Dataset:
     """The dataset, its file meta completed when the file has none."""
-    dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=tags, force=True)
+    deflated = unpacked(path)
+    dataset = pydicom.dcmread(deflated or path, stop_before_pixels=not pixels, specific_tags=tags, force=True)
+    if deflated:
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     _complete_meta(dataset)
     return dataset
 
@@ -220,8 +224,9 @@ def _to_header(path: Path, size: int, found: Elements, meta: Elements, problem: 
     if problem == "none":
         known = bool(sop_class or meta_class or modality)
         reason = kinds.without_pixels(sop_class or meta_class, modality)
-        # A picture's size without a picture: the file has lost it.
-        return Skipped(path, reason, damaged=known and whole(found, "Rows") > 0)
+        # A picture's size without a picture, or the class of a scan: the file has lost it.
+        lost = whole(found, "Rows") > 0 or kinds.is_scan(sop_class or meta_class, modality)
+        return Skipped(path, reason, damaged=known and lost)
     if problem:
         return Skipped(path, problem, damaged=True)
     spacing = floats(found, "PixelSpacing", 2)
@@ -306,7 +311,7 @@ def _pixel_problem(file: BinaryIO, found: Elements, syntax: str) -> str:
         if not there
     ]
     if lacking:
-        return f"Damaged: {' and '.join(lacking)} not given."
+        return f"Damaged: {', '.join(lacking)} not given."
     frames = max(1, whole(found, "NumberOfFrames", 1))
     expected = _native_bytes(found, rows * columns)
     if expected > _LARGEST_FRAME:

@@ -260,6 +260,11 @@ def contrast(component: str, image_type: tuple[str, ...], calculation: str = "")
     return kind.name if kind.treat == "view" else ""
 
 
+def is_scan(sop_class: str, modality: str) -> bool:
+    """Whether such objects are slices to denoise."""
+    return bool(sop_class or modality) and kind_of(Facts(sop_class=sop_class, modality=modality)).treat == "denoise"
+
+
 def without_pixels(sop_class: str, modality: str) -> str:
     """What to say of an object that holds no image."""
     if not sop_class and not modality:

@@ -40,28 +40,35 @@ class Listing:
         if not stat.S_ISDIR(state.st_mode):
             yield from self._file(str(path), path.parent, os.path.realpath(path), state)
             return
-        links: list[tuple[str, str]] = []
+        links: list[str] = []
         yield from self._walk(str(path), os.path.realpath(path), path, links)
         # Links come last: what lies in the folder itself is found under its own name.
         while links:
-            name, target = links.pop(0)
-            key = self._key(name)
-            if key is None or key in self._folders:
-                yield Skipped(Path(name), "A link to a folder that is scanned already.")
-            else:
-                yield from self._walk(name, target, path, links)
+            yield from self._link(links.pop(0), path, links)
 
-    def _walk(self, top: str, real: str, root: Path, links: list[tuple[str, str]]) -> Iterator[Entry | Skipped | None]:
+    def _link(self, name: str, root: Path, links: list[str]) -> Iterator[Entry | Skipped | None]:
+        try:
+            state = Path(name).stat()
+        except OSError as error:
+            yield Skipped(Path(name), _unreadable(error), damaged=True)
+            return
+        if not stat.S_ISDIR(state.st_mode):
+            yield from self._file(name, root, os.path.realpath(name), state)
+        elif _key(state) in self._folders:
+            yield Skipped(Path(name), "A link to a folder that is scanned already.")
+        else:
+            yield from self._walk(name, os.path.realpath(name), root, links)
+
+    def _walk(self, top: str, real: str, root: Path, links: list[str]) -> Iterator[Entry | Skipped | None]:
         waiting = [(top, real)]
         while waiting:
             yield None
             folder, real = waiting.pop()
-            key = self._key(folder)
-            if key is not None and key in self._folders:
-                continue
-            if key is not None:
-                self._folders.add(key)
             try:
+                key = _key(Path(folder).stat())
+                if key in self._folders:
+                    continue
+                self._folders.add(key)
                 with os.scandir(folder) as entries:
                     found = sorted(entries, key=lambda entry: entry.name)
             except OSError as error:
@@ -73,12 +80,13 @@ class Listing:
                 if entry.name.startswith(".") and entry.name.endswith(PARTIAL):
                     continue
                 try:
-                    link = entry.is_symlink()
-                    if entry.is_dir():
-                        place = os.path.realpath(entry.path) if link else f"{real}{os.sep}{entry.name}"
-                        (links if link else inner).append((entry.path, place))
+                    place = f"{real}{os.sep}{entry.name}"
+                    if entry.is_symlink():
+                        links.append(entry.path)
                         continue
-                    place = os.path.realpath(entry.path) if link else f"{real}{os.sep}{entry.name}"
+                    if entry.is_dir():
+                        inner.append((entry.path, place))
+                        continue
                     # On Windows an entry does not know its times as exactly as the file does.
                     state = entry.stat() if os.name == "posix" else Path(entry.path).stat()
                 except OSError as error:
@@ -96,12 +104,9 @@ class Listing:
             return
         yield Entry(path, root, (state.st_size, state.st_mtime_ns, state.st_ctime_ns))
 
-    def _key(self, folder: str) -> tuple[int, int] | None:
-        try:
-            state = Path(folder).stat()
-        except OSError:
-            return None
-        return state.st_dev, state.st_ino
+
+def _key(folder: os.stat_result) -> tuple[int, int]:
+    return folder.st_dev, folder.st_ino
 
 
 def _unreadable(error: OSError) -> str:

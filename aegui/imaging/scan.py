@@ -28,6 +28,7 @@ _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
 _DETACHED = (".mhd", ".nhdr")  # volume headers with their values in other files
 _ZIPPED_TWICE = "A zip file within a zip file: unpack it and open the folder."
+_NO_IMAGE = "Not an image."
 _STOPPED = "Not read: the scan was stopped."
 
 
@@ -274,7 +275,7 @@ def _inspect(file: Path, root: Path) -> Item | Skipped:
         return Skipped(file, "Empty file.", damaged=True)
     # The content decides: DICOM files carry any name, .png among them.
     if start[128:132] == b"DICM":
-        return read_header(file)
+        return _signed(read_header(file))
     if suffix in volumes.SUFFIXES:
         return volumes.describe(file, root)
     if suffix in images.SUFFIXES:
@@ -285,4 +286,11 @@ def _inspect(file: Path, root: Path) -> Item | Skipped:
         return read_header(file)
     if suffix in (".dcm", ".ima", ".dicom"):
         return Skipped(file, "Not a DICOM file, whatever its name says.", damaged=True)
-    return Skipped(file, "Not an image.")
+    return Skipped(file, _NO_IMAGE)
+
+
+def _signed(found: Header | Skipped) -> Header | Skipped:
+    """What bears DICOM's mark and no more than that is the beginning of a file."""
+    if isinstance(found, Skipped) and found.reason == _NO_IMAGE:
+        return Skipped(found.file, "Damaged DICOM file: it does not say what it holds.", damaged=True)
+    return found
