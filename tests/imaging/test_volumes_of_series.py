@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -343,7 +344,38 @@ def test_a_loop_of_frames_without_places_stays_as_it_is(tmp_path: Path) -> None:
     assert (series.slices, series.frames, series.treat) == (5, (0, 1, 2, 3, 4), "denoise")
 
 
+def test_real_enhanced_files_of_pydicom(tmp_path: Path) -> None:
+    folder = Path(pytest.importorskip("data_store").__file__).parent / "data"
+    for name in ("eCT_Supplemental.dcm", "emri_small.dcm"):
+        shutil.copy(folder / name, tmp_path / name)
+    perfusion, head = scanned(tmp_path).series
+    # Two frames of regional cerebral blood flow, the second 10 mm further along the normal, which points downwards.
+    assert (perfusion.frames, perfusion.geometry.spacing[0]) == ((1, 0), 10.0)
+    assert (perfusion.treat, perfusion.reason, perfusion.unit) == ("view", "Derived map: shown, not denoised.", "")
+    assert perfusion.acquisition["thickness"] == 10 and "stored" in perfusion.acquisition["real_world"]
+    # Ten frames without functional groups.
+    assert (head.slices, head.frames, head.treat) == (10, tuple(range(10)), "denoise")
+
+
 # ------------------------------------------------------------------------------------------ what is told, speed
+
+
+def test_the_dose_of_an_enhanced_ct_is_told(tmp_path: Path) -> None:
+    item = enhanced([{"z": 0.0}, {"z": 3.0}], sop_class=ENHANCED_CT)
+    exposure, kernel = Dataset(), Dataset()
+    exposure.ExposureInmAs, exposure.XRayTubeCurrentInmA, exposure.CTDIvol = 120.0, 200.0, 8.5
+    kernel.ConvolutionKernel = "Br40"
+    shared = item.SharedFunctionalGroupsSequence[0]
+    shared.CTExposureSequence, shared.CTReconstructionSequence = Sequence([exposure]), Sequence([kernel])
+    save(item, tmp_path / "a.dcm")
+    told = only(tmp_path).acquisition
+    assert (told["exposure"], told["tube_current"], told["ctdi"], told["kernel"]) == (120, 200, 8.5, "Br40")
+
+
+def test_micro_ampere_seconds_become_milli(tmp_path: Path) -> None:
+    save(dataset(ExposureInuAs=2500, FlipAngle=15, NumberOfAverages=2), tmp_path / "a.dcm")
+    told = only(tmp_path).acquisition
+    assert (told["exposure"], told["flip_angle"], told["averages"]) == (2.5, 15, 2)
 
 
 def test_suv_factors_and_the_value_map_are_told(tmp_path: Path) -> None:
