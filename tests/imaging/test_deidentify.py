@@ -18,7 +18,7 @@ from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, UID_dictionary
 
 from aegui.imaging.deidentify import METHOD, Deidentifier, burned_in, table
 from tests.imaging.made_files import WHEEL
@@ -214,3 +214,30 @@ def test_deidentified_files_have_no_error_that_their_source_has_not(tmp_path: Pa
         before = _errors(written(item, tmp_path / "before.dcm"))
         Deidentifier("salt").apply(item)
         assert not _errors(written(item, tmp_path / "after.dcm")) - before, name
+
+
+def _uids(item: Dataset) -> set[str]:
+    definitions = ("CodingSchemeUID", "SOPClassUID", "ReferencedSOPClassUID", "ContextUID")
+    elements = [element for element in everything(item) if element.VR == "UI" and not element.is_empty]
+    values = [element for element in elements if element.keyword not in definitions]
+    return {str(uid) for element in values for uid in ([element.value] if element.VM == 1 else element.value)}
+
+
+def test_real_files_keep_no_uid_of_their_own_no_private_attribute_and_nothing_of_the_table() -> None:
+    seen = 0
+    for path in sorted(WHEEL.rglob("*.dcm")):
+        try:
+            item = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            before = _uids(copy.deepcopy(item))
+        except Exception:  # noqa: BLE001 - broken on purpose; such files are never series
+            continue
+        Deidentifier("salt", "ANON-0041").apply(item)
+        own = before - set(UID_dictionary)
+        assert not _uids(item) & own, path.name
+        for element in everything(item):
+            action = table().get(int(element.tag), "")
+            assert not element.tag.is_private and action != "X", (path.name, element.tag)
+            allowed = ("", "ANON-0041", "REMOVED") if action in ("Z", "D", "Z/D") and element.VR == "PN" else None
+            assert allowed is None or str(element.value) in allowed, (path.name, element.tag)
+        seen += 1
+    assert seen > 60
