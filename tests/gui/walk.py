@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 if __package__ in (None, ""):
     sys.path.insert(0, str(REPOSITORY))
 
-from aegui import events, sample  # noqa: E402
+from aegui import events, imaging, sample  # noqa: E402
 from tests.gui.desk import Desk, missing, screen  # noqa: E402
 
 MOST_CLICKS = 4
@@ -208,6 +208,15 @@ def _deliver(user: Desk, folder: Path) -> None:
     user.keys("ctrl+a")
     user.type(str(folder / "denoised"))
     user.keys("Tab")
+    user.click("More options")
+    user.find("Series description")
+    user.click("Series number")
+    user.keys("ctrl+a")
+    user.type("901")
+    user.click("Keep the removed noise")
+    user.shot("5-deliver-options")
+    user.click("Done")
+    user.find("Series number 901 · noise kept")
     user.click("Denoise all")
     wait_for(folder / "denoised" / "report.json")
     user.find(like=r"^\d series denoised")
@@ -215,7 +224,8 @@ def _deliver(user: Desk, folder: Path) -> None:
     listed = report(folder / "denoised")
     assert listed
     assert {row["status"] for row in listed} <= {"done", "flagged"}, listed
-    assert len(list((folder / "denoised").rglob("*.dcm"))) == 4 * len(listed)
+    written = [series.slices for series in events.finish(imaging.scan([folder / "denoised"])).series]
+    assert written == [4] * 2 * len(listed)  # denoised, and what was removed
 
 
 def main() -> None:

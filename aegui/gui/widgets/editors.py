@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QValidator, QWheelEvent
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -365,12 +365,19 @@ class ChoiceEditor(Editor):
         self.changed.emit()
 
 
+class _Check(QCheckBox):
+    """A check box whose whole row is the target."""
+
+    def hitButton(self, position: QPoint) -> bool:
+        return self.rect().contains(position)
+
+
 class CheckEditor(Editor):
     """Yes or no, as a check box whose own words are the label."""
 
     def __init__(self, knob: Knob, parent: QWidget | None = None, *, box: QAbstractButton | None = None) -> None:
         super().__init__(knob, parent)
-        self.box = box or QCheckBox(knob.title)
+        self.box = box or _Check(knob.title)
         self.box.setToolTip(knob.help)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -238,8 +238,11 @@ class QueueModel(QAbstractTableModel):
         entry = self.entries[index.row()]
         if role == ROW:
             return entry
-        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
+        if role == Qt.ItemDataRole.DisplayRole:
             return self._text(entry, index.column())
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            key = f". Enter: {entry.action}" if entry.action and index.column() == REASON else ""
+            return f"{self._text(entry, index.column())}{key}"
         if role == Qt.ItemDataRole.ToolTipRole and (index.column() == SERIES or index.column() >= PROGRESS):
             return entry.details if index.column() >= PROGRESS else entry.name
         return None
