@@ -10,6 +10,7 @@ import shutil
 import struct
 import tempfile
 import threading
+import weakref
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -230,6 +231,7 @@ class RawStack:
                 with self._lock:
                     if self._whole is None:
                         self._whole = _unpack(self.raw)
+                        weakref.finalize(self, self._whole.close)
                     self._whole.seek(self.raw.skip + start)
                     block = self._whole.read(count)
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import weakref
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +215,7 @@ class TiffStack:
         self._lock = threading.Lock()
         self._parts: Parts | None = Parts(path)
         self._image = self._parts.images[self._number]
+        weakref.finalize(self, self._parts.tiff.close)
         roles = _roles(self._image)
         self._raw = Raw(
             ((path, self._image.dataoffset or 0),),
@@ -236,6 +238,7 @@ class TiffStack:
         with self._lock:
             if self._parts is None:
                 self._parts = Parts(self._path)
+                weakref.finalize(self, self._parts.tiff.close)
                 self._image = self._parts.images[self._number]
             page = self._image.pages[number]
             values = page_values(self._path, page)
