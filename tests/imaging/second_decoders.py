@@ -163,6 +163,8 @@ def _by_ffmpeg(dataset: Dataset, frame: int) -> Values:
         precision = (size & 0x7F) + 1
         values >>= (16 if len(found) == 2 * count else 8) - precision
         values -= (1 << precision - 1) if size & 0x80 else 0
+    elif suffix == "jls" and len(found) == 2 * count:
+        values >>= 16 - data[data.index(b"\xff\xf7") + 4]
     elif syntax in _JPEG and len(found) == 2 * count:
         values >>= 4
     return _stored(values.reshape(dataset.Rows, dataset.Columns), dataset)
