@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from aegui.imaging import Series
@@ -115,14 +116,6 @@ def moment(series: Series) -> tuple[str, float, float]:
     return str(series.acquisition.get("time", "")), value(series, "acquisition"), value(series, "temporal")
 
 
-def independent(a: Series, b: Series) -> bool:
-    """Whether two series of one protocol were measured apart from each other, and show the same state."""
-    if moment(a) == moment(b):
-        return False
-    # Trigger times run with the repeats; where only they differ, they are phases of a heartbeat.
-    return value(a, "trigger") == value(b, "trigger") or value(a, "temporal") != value(b, "temporal")
-
-
 def repeatable(series: Series) -> bool:
     """Whether another series of the same protocol would show the same signal."""
     if series.form != "dicom" or not series.geometry.positions or series.modality not in ("CT", "MR"):
@@ -157,19 +150,37 @@ def _volume(series: Series) -> str:
     return part[0] if part else ""
 
 
-def smoother(a: Series, b: Series) -> bool:
-    """Whether two CT series come from one acquisition, `a` being the thicker one, or of one kernel family softer."""
-    same = ("kvp", "exposure", "acquisition", "contrast")
-    if a.modality != "CT" or any(a.acquisition.get(key) != b.acquisition.get(key) for key in same):
-        return False
-    if _changing(a) != _changing(b) or mark(a)[1] != mark(b)[1]:
-        return False
-    thick = value(a, "thickness") - value(b, "thickness")
-    family, sharp = _sharpness(a)
-    other, sharper = _sharpness(b)
-    if thick and value(a, "thickness") and value(b, "thickness"):
-        return thick > 0
-    return bool(family) and family == other and sharp < sharper
+@dataclass(frozen=True)
+class Dose:
+    """measured: by each of DOSES, 0 if unknown. name, named: what the description says of it, see `mark`."""
+
+    measured: tuple[float, ...]
+    name: str = ""
+    named: float = 1.0
+
+
+def dose(series: Series) -> Dose:
+    """How much of it, by header and name. MR has no dose but its averages."""
+    measured = tuple(value(series, key) for key in DOSES)
+    return Dose(measured) if series.modality == "MR" else Dose(measured, *mark(series))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Series of equal key come from one acquisition; of these, the higher rank is the smoother."""
+
+    key: tuple[Any, ...]
+    rank: tuple[float, ...]
+
+
+def smoothness(series: Series) -> Place | None:
+    """Where a CT series stands among those of its acquisition: the thicker, then the softer of one kernel family."""
+    thick = value(series, "thickness")
+    family, sharp = _sharpness(series)
+    if series.modality != "CT" or not (thick or family):
+        return None
+    same = tuple(series.acquisition.get(key) for key in ("kvp", "exposure", "acquisition", "contrast"))
+    return Place((*same, _changing(series), mark(series)[1], bool(thick), family), (thick, -sharp))
 
 
 def _sharpness(series: Series) -> tuple[str, int]:
@@ -181,16 +192,9 @@ def _sharpness(series: Series) -> tuple[str, int]:
     return (found[1].upper(), int(found[2])) if found else ("", 0)
 
 
-def averaged(a: Series, b: Series) -> bool:
-    """Whether `a` is an average that contains `b`."""
-    same = [key for key in _PROTOCOL if key not in ("image_type", "echo", "sequence")]
-    if any(a.acquisition.get(key) != b.acquisition.get(key) for key in same):
-        return False
-    if _is_average(a) and not _is_average(b):
-        return True
-    return moment(a) == moment(b) and 0 < value(b, "averages") < value(a, "averages")
-
-
-def _is_average(series: Series) -> bool:
+def averaging(series: Series) -> Place | None:
+    """Where a series stands among the averages that contain it."""
+    same = tuple(series.acquisition.get(key) for key in _PROTOCOL if key not in ("image_type", "echo", "sequence"))
     words = _words(str(series.acquisition.get("image_type", "")).replace("\\", " ")) + _words(series.description)
-    return not _AVERAGE.isdisjoint(words)
+    average = not _AVERAGE.isdisjoint(words)
+    return Place((*same, _changing(series)), (float(average),))

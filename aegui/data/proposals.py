@@ -6,6 +6,7 @@ b-values, cardiac and contrast phases, and different objects are never each othe
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -87,18 +88,36 @@ def _repeats(series: Sequence[Series]) -> list[Proposal]:
     return [_repeats_of(name, found) for name, found in volumes.items()]
 
 
-def _of_one_place(group: Sequence[Series]) -> list[list[Series]]:
+class _Place:
     """Series at equal positions, each measured at another time, in the order of time."""
-    places: list[list[Series]] = []
+
+    def __init__(self, first: Series) -> None:
+        self.members = [first]
+        self._moments = {likeness.moment(first)}
+        self._triggers = {likeness.value(first, "temporal"): likeness.value(first, "trigger")}
+
+    def offer(self, one: Series) -> bool:
+        """Whether it lies here. Taken in only if it was measured apart from all others, at the same dose."""
+        first = self.members[0]
+        if one.slices != first.slices or math.dist(one.geometry.positions[0], first.geometry.positions[0]) > 1:
+            return False  # most are told apart by this alone, which is quick
+        if len(same_places(first, one)) != one.slices:
+            return False
+        moment, trigger = likeness.moment(one), likeness.value(one, "trigger")
+        # Trigger times run with the repeats; where only they differ, they are phases of a heartbeat.
+        alone = self._triggers.setdefault(likeness.value(one, "temporal"), trigger) == trigger
+        if moment not in self._moments and alone and _same_dose(first, one):
+            self._moments.add(moment)
+            self.members.append(one)
+        return True
+
+
+def _of_one_place(group: Sequence[Series]) -> list[list[Series]]:
+    places: list[_Place] = []
     for one in sorted(group, key=likeness.moment):
-        for place in places:
-            if len(same_places(place[0], one)) == one.slices == place[0].slices:
-                if all(likeness.independent(one, other) and _same_dose(one, other) for other in place):
-                    place.append(one)
-                break
-        else:
-            places.append([one])
-    return places
+        if not any(place.offer(one) for place in places):
+            places.append(_Place(one))
+    return [place.members for place in places]
 
 
 def _repeats_of(name: str, volumes: Sequence[Sequence[Series]]) -> Proposal:
@@ -140,57 +159,69 @@ def _doses(series: Sequence[Series]) -> list[Proposal]:
 
 def _by_measure(series: Sequence[Series]) -> list[tuple[Pair, float]]:
     """(pair, share of the dose) of series at the same positions, the rest of the protocol being equal."""
-    groups: dict[tuple[Any, ...], list[Series]] = defaultdict(list)
+    groups: dict[tuple[Any, ...], dict[likeness.Dose, list[Series]]] = defaultdict(lambda: defaultdict(list))
     for one in series:
         if one.form == "dicom" and one.geometry.positions:
-            groups[likeness.but_dose(one)].append(one)
+            groups[likeness.but_dose(one)][likeness.dose(one)].append(one)
     found: list[tuple[Pair, float]] = []
-    for group in groups.values():
-        for one in group:
-            best = max(
-                (other for other in group if _ratio(one, other) >= DOSE_RATIO and same_places(one, other)),
-                key=lambda other, one=one: (_ratio(one, other), len(same_places(one, other))),  # type: ignore[misc]
-                default=None,
-            )
-            # Only the most exposed series is clean; what lies between would be target and input at once.
-            if best is not None and all(_ratio(best, other) < DOSE_RATIO for other in group):
-                why = "same positions, more dose"
-                slices = same_places(one, best)
-                found.append((Pair(one, best, slices, "geometry", True, why), 1 / _ratio(one, best)))
+    for doses in groups.values():
+        # Only the most exposed series are clean; what lies between would be target and input at once.
+        highest = [d for d in doses if len(doses) > 1 and all(_ratio(d, other) < DOSE_RATIO for other in doses)]
+        for dose, members in doses.items():
+            enough = [one for high in highest if _ratio(dose, high) >= DOSE_RATIO for one in doses[high]]
+            for one in members if enough else ():
+                best, slices = _nearest(one, [other for other in enough if _apart(one, other)])
+                if best is not None:
+                    share = 1 / _ratio(dose, likeness.dose(best))
+                    found.append((Pair(one, best, slices, "geometry", True, "same positions, more dose"), share))
     return found
 
 
-def _ratio(low: Series, high: Series) -> float:
-    """How many times the dose of `low` the other one got; 1 if nothing says so."""
-    for measure in likeness.DOSES:
-        a, b = likeness.value(low, measure), likeness.value(high, measure)
+def _nearest(one: Series, partners: Sequence[Series]) -> tuple[Series | None, tuple[tuple[int, int], ...]]:
+    """The partner with the most slices at the same places."""
+    best: Series | None = None
+    slices: tuple[tuple[int, int], ...] = ()
+    for other in partners:
+        if len(found := same_places(one, other)) > len(slices):
+            best, slices = other, found
+    return best, slices
+
+
+def _ratio(low: likeness.Dose, high: likeness.Dose) -> float:
+    """How many times the dose of `low` the other one is; 1 if nothing says so."""
+    for a, b in zip(low.measured, high.measured, strict=True):
         if a > 0 and b > 0 and max(a, b) >= DOSE_RATIO * min(a, b):
-            # More averages in one go are the mean of these very parts: not independent.
-            return 1.0 if measure == "averages" and likeness.moment(low) == likeness.moment(high) else b / a
+            return b / a
     # Where a lower dose was simulated, the header may still tell of the full one.
-    (one, a), (other, b) = likeness.mark(low), likeness.mark(high)
-    return b / a if one == other and min(a, b) > 0 and low.modality != "MR" else 1.0
+    return high.named / low.named if low.name == high.name and min(low.named, high.named) > 0 else 1.0
 
 
 def _same_dose(a: Series, b: Series) -> bool:
-    return 1 / DOSE_RATIO < _ratio(a, b) < DOSE_RATIO
+    return 1 / DOSE_RATIO < _ratio(likeness.dose(a), likeness.dose(b)) < DOSE_RATIO
+
+
+def _apart(a: Series, b: Series) -> bool:
+    """More averages in one go are the mean of these very parts: not independent."""
+    return a.modality != "MR" or likeness.moment(a) != likeness.moment(b)
 
 
 def _by_mark(series: Sequence[Series]) -> list[tuple[Pair, float]]:
     """Volumes and images without positions: paths that differ in nothing but the word for the dose."""
-    groups: dict[tuple[Any, ...], list[Series]] = defaultdict(list)
+    groups: dict[tuple[Any, ...], list[tuple[float, Series]]] = defaultdict(list)
     for one in series:
-        if one.form != "dicom" and one.modality != "MR" and likeness.mark(one)[1] > 0:
-            grid = (one.form, one.rows, one.columns, one.slices, one.channels, one.geometry.spacing)
-            groups[(*grid, likeness.mark(one)[0])].append(one)
+        if one.form != "dicom" and one.modality != "MR":
+            name, share = likeness.mark(one)
+            groups[(one.form, one.rows, one.columns, one.slices, one.channels, one.geometry.spacing, name)].append(
+                (share, one)
+            )
     found: list[tuple[Pair, float]] = []
     for group in groups.values():
-        full = max(group, key=lambda one: likeness.mark(one)[1])
-        for one in group:
-            share = likeness.mark(one)[1] / likeness.mark(full)[1]
-            if share * DOSE_RATIO <= 1:
+        most, full = max(group, key=lambda item: item[0])
+        for share, one in group:
+            if share * DOSE_RATIO <= most:
                 slices = tuple((i, i) for i in range(one.slices))
-                found.append((Pair(one, full, slices, "name", False, "the names differ in the dose only"), share))
+                pair = Pair(one, full, slices, "name", False, "the names differ in the dose only")
+                found.append((pair, share / most))
     return found
 
 
@@ -199,28 +230,36 @@ def _by_mark(series: Sequence[Series]) -> list[tuple[Pair, float]]:
 
 def _shared(series: Sequence[Series]) -> list[Proposal]:
     """Two reconstructions of one acquisition; an average and its parts."""
-    groups: dict[tuple[Any, ...], list[Series]] = defaultdict(list)
-    for one in series:
-        if one.form == "dicom" and one.geometry.positions:
-            groups[(one.patient, one.study_uid, one.modality, one.rows, one.columns, one.channels)].append(one)
-    rules: tuple[tuple[Callable[[Series, Series], bool], str, str], ...] = (
-        (likeness.smoother, "Two reconstructions", "Same acquisition, other kernel or thickness"),
-        (likeness.averaged, "An average and its parts", "The average contains the noise of the parts"),
+    usable = [one for one in series if one.form == "dicom" and one.geometry.positions]
+    rules: tuple[tuple[Callable[[Series], likeness.Place | None], str, str], ...] = (
+        (likeness.smoothness, "Two reconstructions", "Same acquisition, other kernel or thickness"),
+        (likeness.averaging, "An average and its parts", "The average contains the noise of the parts"),
     )
     found: list[Proposal] = []
     for rule, title, why in rules:
-        pairs: dict[str, Pair] = {}
-        for group in groups.values():
-            for one in group:
-                partners = [other for other in group if other is not one and rule(other, one)]
-                best = max(partners, key=lambda other, one=one: len(same_places(one, other)), default=None)  # type: ignore[misc]
-                if best is not None and (slices := same_places(one, best)):
-                    pairs[one.uid] = Pair(one, best, slices, "geometry", True, "same acquisition", "shared-noise")
-        # The target of one pair is not the input of another: only the ends of a chain are of use.
-        kept = tuple(pair for pair in pairs.values() if pair.clean.uid not in pairs) or tuple(pairs.values())
-        if kept:
-            found.append(Proposal("shared-noise", title, f"{why}: {_names(kept)}.", kept, TARGETS["shared-noise"]))
+        pairs = _up_one(usable, rule)
+        if pairs:
+            found.append(Proposal("shared-noise", title, f"{why}: {_names(pairs)}.", pairs, TARGETS["shared-noise"]))
     return found
+
+
+def _up_one(series: Sequence[Series], rule: Callable[[Series], likeness.Place | None]) -> tuple[Pair, ...]:
+    """Every series with the smoothest one of its acquisition, which is nobody's input."""
+    groups: dict[tuple[Any, ...], list[tuple[tuple[float, ...], Series]]] = defaultdict(list)
+    for one in series:
+        if (place := rule(one)) is not None:
+            key = (one.patient, one.study_uid, one.modality, one.rows, one.columns, one.channels, *place.key)
+            groups[key].append((place.rank, one))
+    pairs: list[Pair] = []
+    for group in groups.values():
+        top = max(rank for rank, _ in group)
+        smoothest = [one for rank, one in group if rank == top]
+        for rank, one in group:
+            if rank < top:
+                best, slices = _nearest(one, smoothest)
+                if best is not None:
+                    pairs.append(Pair(one, best, slices, "geometry", True, "same acquisition", "shared-noise"))
+    return tuple(pairs)
 
 
 # ---------------------------------------------------------------- again, and in words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +244,10 @@ def test_real_scans(shared: Path, folder: str, kinds: list[str], pairs: int):
     found = propose(events.finish(imaging.scan([shared / folder])).series)
     assert [one.kind for one in found] == kinds
     assert sum(len(one.pairs) for one in found) == pairs
+
+
+def test_a_thousand_volumes_take_no_longer_than_a_second_or_two():
+    many = [series(slices=20, temporal=i, time=f"{120000 + i}", trigger=800 * i) for i in range(1000)]
+    began = time.perf_counter()
+    assert only(propose(many)).title == "1000 repeats found"
+    assert time.perf_counter() - began < 5
