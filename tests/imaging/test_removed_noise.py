@@ -134,7 +134,7 @@ def test_noise_of_colours_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
         assert "The removed noise is kept of grey images only" in trip.outcome
 
 
-def test_a_failed_rename_of_the_images_takes_the_noise_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_rename_of_the_noise_takes_the_images_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack(tmp_path / "in", [0.0, 2.0])
     source = opened(tmp_path / "in")
     sink = open_sink(source, tmp_path / "out", OutputRules(noise_series=True), Provenance())
@@ -143,7 +143,7 @@ def test_a_failed_rename_of_the_images_takes_the_noise_with_it(tmp_path: Path, m
     rename = Path.rename
 
     def fail(path: Path, target: Path) -> Path:
-        if not str(target).endswith("_noise"):
+        if str(target).endswith("_noise"):
             raise OSError(28, "No space left on device")
         return rename(path, target)
 

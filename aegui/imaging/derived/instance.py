@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
 from io import BufferedReader
-from typing import Any
 
-import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from aegui.imaging.derived import noise, pixeldata, provenance
 from aegui.imaging.derived.dataset import new_file_meta
+from aegui.imaging.derived.framestore import Frames
 from aegui.imaging.derived.identity import Identity
 from aegui.imaging.derived.naming import series_description, series_number
 from aegui.imaging.derived.provenance import DENOISED, REMOVED_NOISE, Reference
-from aegui.imaging.elements import text, whole
 from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.staging import Spool, Staging, writing
-
-Stored = npt.NDArray[Any]
-Frames = Sequence[Stored] | Spool
 
 
 class Writer:
@@ -42,22 +36,17 @@ class Writer:
         dataset: Dataset,
         source: Reference,
         frames: Frames,
-        syntax: str,
-        *,
-        plain: bool,
+        syntax: UID,
     ) -> str:
-        """Save a denoised instance under `name`; returns its UID. plain: do not compress."""
+        """Save a denoised instance under `name`; returns its UID. syntax: the one to write, if its frames are."""
         pixels = hashlib.sha256()
-        for frame in _each(frames):
+        for frame in frames:
             pixels.update(pixeldata.little(frame).tobytes())
         volume = source.frames if source.volume else ()
         uid = self._identity.instance(source.sop_uid, pixels.hexdigest(), volume)
-        signed = whole(dataset, "PixelRepresentation") == 1
-        palette = text(dataset, "PhotometricInterpretation").upper() == "PALETTE COLOR"
-        bits = 8 if palette else whole(dataset, "BitsStored", 16)
         provenance.set_image_type(dataset)
         self._describe(dataset, source, self._words, DENOISED)
-        self._save(staging, name, dataset, frames, syntax, uid, signed=signed, bits=bits, plain=plain)
+        self._save(staging, name, dataset, frames, syntax, uid)
         return uid
 
     def write_noise(
@@ -67,7 +56,7 @@ class Writer:
         dataset: Dataset,
         source: Reference,
         frames: Frames,
-        syntax: str,
+        syntax: UID,
         denoised: str,
     ) -> None:
         """Save what was removed from the instance whose denoised UID is given."""
@@ -76,8 +65,7 @@ class Writer:
         provenance.set_image_type(dataset, noise=True)
         words = f"Removed noise: original minus denoised, in stored values. {self._words}"
         self._describe(dataset, source, words, REMOVED_NOISE, noise=True)
-        bits = frames[0].dtype.itemsize * 8
-        self._save(staging, name, dataset, frames, syntax, uid, signed=True, bits=bits, plain=False)
+        self._save(staging, name, dataset, frames, syntax, uid)
 
     def _describe(self, dataset: Dataset, source: Reference, words: str, code: Code, *, noise: bool = False) -> None:
         """Where it comes from, and the series it belongs to."""
@@ -91,34 +79,24 @@ class Writer:
         provenance.set_derivation(dataset, words, code, source)
         provenance.add_equipment(dataset, words, self._origin)
 
-    def _save(
-        self,
-        staging: Staging,
-        name: str,
-        dataset: Dataset,
-        frames: Frames,
-        source_syntax: str,
-        uid: str,
-        *,
-        signed: bool,
-        bits: int,
-        plain: bool,
-    ) -> None:
+    def _save(self, staging: Staging, name: str, dataset: Dataset, frames: Frames, syntax: UID, uid: str) -> None:
+        was_implicit = dataset.original_encoding[0]
+        like = frames.values[0]
         dataset.SOPInstanceUID = UID(uid)
-        syntax = pixeldata.target_syntax(source_syntax, self._rules.transfer_syntax)
-        pixeldata.describe_pixels(dataset, frames[0], signed=signed, bits=bits)
-        pixeldata.follow_sign(dataset, signed)
-        pixeldata.set_extremes(dataset, _each(frames))
+        pixeldata.describe_pixels(dataset, like, bits=frames.bits)
+        pixeldata.follow_sign(dataset, like.dtype.kind == "i")
+        pixeldata.set_extremes(dataset, frames)
         reader: BufferedReader | None = None
-        if syntax.is_encapsulated and (plain or not pixeldata.set_compressed(dataset, _each(frames), syntax)):
+        if syntax.is_encapsulated and frames.codes is None:
             self._note(f"Written uncompressed: {syntax.name} cannot hold its pixels")
             syntax = ExplicitVRLittleEndian
-        if not syntax.is_encapsulated:
-            if isinstance(frames, Spool):
-                reader = pixeldata.set_native_file(dataset, frames[0], frames.path)
-            else:
-                pixeldata.set_native(dataset, frames)
-        if (source_syntax == ImplicitVRLittleEndian) != (syntax == ImplicitVRLittleEndian):
+        if frames.codes is not None:
+            pixeldata.set_compressed(dataset, frames.codes, syntax)
+        elif isinstance(frames.values, Spool):
+            reader = pixeldata.set_native_file(dataset, like, frames.values.path)
+        else:
+            pixeldata.set_native(dataset, frames.values)
+        if was_implicit != (syntax == ImplicitVRLittleEndian):
             pixeldata.make_readable(dataset)
         new_file_meta(dataset, syntax)
         try:
@@ -131,8 +109,3 @@ class Writer:
     def _note(self, words: str) -> None:
         if words not in self.notes:
             self.notes.append(words)
-
-
-def _each(frames: Frames) -> Iterator[Stored]:
-    for place in range(len(frames)):
-        yield frames[place]

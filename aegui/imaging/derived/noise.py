@@ -87,7 +87,7 @@ def widen(path: Path) -> None:
     values = dataset.pixel_array.astype("<i4")
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    describe_pixels(dataset, values, signed=True, bits=32)
+    describe_pixels(dataset, values, bits=32)
     set_extremes(dataset, [values])
     set_native(dataset, [values])
     dataset.save_as(path, enforce_file_format=True)

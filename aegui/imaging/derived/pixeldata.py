@@ -60,12 +60,12 @@ def target_syntax(source: str, wanted: str) -> UID:
     return UID(_CHOSEN[wanted])
 
 
-def describe_pixels(dataset: Dataset, values: Stored, *, signed: bool, bits: int) -> None:
+def describe_pixels(dataset: Dataset, values: Stored, *, bits: int) -> None:
     """Set the attributes of the Image Pixel module to what `values`, one frame, are."""
     dataset.BitsAllocated = values.dtype.itemsize * 8
     dataset.BitsStored = bits
     dataset.HighBit = bits - 1
-    dataset.PixelRepresentation = int(signed)
+    dataset.PixelRepresentation = int(values.dtype.kind == "i")
     if values.ndim == 3:
         dataset.SamplesPerPixel = 3
         dataset.PhotometricInterpretation = "RGB"
@@ -93,41 +93,23 @@ def set_extremes(dataset: Dataset, frames: Iterable[Stored]) -> None:
         dataset.add_new(keyword, "SS" if dataset.PixelRepresentation else "US", value)
 
 
-def set_compressed(dataset: Dataset, frames: Iterable[Stored], syntax: UID) -> bool:
-    """Encode without loss and set Pixel Data; False, with nothing changed, where decoding gives other values."""
-    encoded = []
-    for frame in frames:
-        code = _encoded(dataset, frame, syntax)
-        if code is None:
-            return False
-        encoded.append(code)
-    _drop_pixels(dataset)
-    has_offsets = sum(map(len, encoded)) < _FOUR_GIGABYTES
-    dataset.add_new("PixelData", "OB", encapsulate(encoded, has_bot=has_offsets))
-    dataset["PixelData"].is_undefined_length = True
-    if dataset.SamplesPerPixel == 3 and syntax == RLELossless:
-        dataset.PlanarConfiguration = 1
-    if dataset.SamplesPerPixel == 3 and syntax == JPEG2000Lossless:
-        dataset.PhotometricInterpretation = "YBR_RCT"
-    return True
-
-
-def _encoded(dataset: Dataset, frame: Stored, syntax: UID) -> bytes | None:
+def compressed(frame: Stored, bits: int, syntax: UID) -> bytes | None:
+    """A frame encoded without loss; None where decoding does not give it back."""
     how = {
         "rows": frame.shape[0],
         "columns": frame.shape[1],
         "number_of_frames": 1,
-        "samples_per_pixel": int(dataset.SamplesPerPixel),
-        "photometric_interpretation": text(dataset, "PhotometricInterpretation"),
-        "bits_allocated": int(dataset.BitsAllocated),
-        "bits_stored": int(dataset.BitsStored),
-        "pixel_representation": int(dataset.PixelRepresentation),
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "bits_allocated": frame.dtype.itemsize * 8,
+        "bits_stored": bits,
+        "pixel_representation": int(frame.dtype.kind == "i"),
         "pixel_keyword": "PixelData",
     }
     if frame.ndim == 3:
-        how["planar_configuration"] = 0
-        # With the reversible colour transform; decoders give RGB.
-        how["photometric_interpretation"] = "YBR_RCT" if syntax == JPEG2000Lossless else "RGB"
+        # With the reversible colour transform of JPEG 2000; decoders give RGB.
+        colours = "YBR_RCT" if syntax == JPEG2000Lossless else "RGB"
+        how |= {"samples_per_pixel": 3, "photometric_interpretation": colours, "planar_configuration": 0}
     try:
         code = get_encoder(syntax).encode(np.ascontiguousarray(frame), **how)
         if frame.ndim == 3 and syntax == RLELossless:
@@ -136,6 +118,18 @@ def _encoded(dataset: Dataset, frame: Stored, syntax: UID) -> bytes | None:
     except Exception:  # noqa: BLE001 - whatever an encoder cannot hold is written uncompressed
         return None
     return bytes(code) if np.array_equal(back, frame) else None
+
+
+def set_compressed(dataset: Dataset, codes: Sequence[bytes], syntax: UID) -> None:
+    """Set Pixel Data to frames that are compressed."""
+    _drop_pixels(dataset)
+    has_offsets = sum(map(len, codes)) < _FOUR_GIGABYTES
+    dataset.add_new("PixelData", "OB", encapsulate(list(codes), has_bot=has_offsets))
+    dataset["PixelData"].is_undefined_length = True
+    if dataset.SamplesPerPixel == 3 and syntax == RLELossless:
+        dataset.PlanarConfiguration = 1
+    if dataset.SamplesPerPixel == 3 and syntax == JPEG2000Lossless:
+        dataset.PhotometricInterpretation = "YBR_RCT"
 
 
 def set_native(dataset: Dataset, frames: Sequence[Stored]) -> None:

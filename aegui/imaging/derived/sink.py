@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from aegui.errors import UserError
 from aegui.imaging.deidentify import Deidentifier
 from aegui.imaging.derived import noise, pixeldata
 from aegui.imaging.derived.dataset import complete, strip
 from aegui.imaging.derived.frames import keep_frames
+from aegui.imaging.derived.framestore import Frames, FrameStore
 from aegui.imaging.derived.instance import Writer
 from aegui.imaging.derived.naming import FileNames
 from aegui.imaging.derived.provenance import Reference, keep_loss, was_lossy
@@ -26,7 +28,7 @@ from aegui.imaging.headers import read_dataset
 from aegui.imaging.pixels import DicomSource, decode, embedded_overlays, stored_range
 from aegui.imaging.rules import OutputRules, Provenance, output_name
 from aegui.imaging.series import Pixels
-from aegui.imaging.staging import Spool, Staging, Tally, encode
+from aegui.imaging.staging import Staging, Tally, encode
 from aegui.imaging.text import safe_name
 
 Stored = npt.NDArray[Any]
@@ -56,8 +58,8 @@ class DicomSink:
         self._noise_staging = Staging(folder, f"{name}_noise") if rules.noise_series else None
         # The frames of one file, in file order; tiles of a mosaic stay in the picture they are part of.
         self._order = sorted(series.frames) if self._in_one_file else []
-        self._frames: Spool | None = None
-        self._noise_frames: Spool | None = None
+        self._frames: FrameStore | None = None
+        self._noise_frames: FrameStore | None = None
         self._mosaic: Stored | None = None
         self._mosaic_noise: Stored | None = None
 
@@ -96,7 +98,7 @@ class DicomSink:
         item = self._source.slice(index)
         if item.stored.dtype.kind == "f":
             raise UserError("Pixels that are floating-point numbers are not written as DICOM.", "Choose NIfTI.")
-        limits = stored_range(item.bits, item.stored.dtype.kind == "i")
+        limits = stored_range(self._bits(index), item.stored.dtype.kind == "i")
         scale = (item.slope, item.intercept)
         if item.stored.ndim == 3:
             scale = (1.0 if item.bits <= 8 else 255 / limits[1], 0.0)  # colours are read as 0 to 255
@@ -112,19 +114,21 @@ class DicomSink:
             self._save_frames(self._frames)
         for path in self._narrow if self._wide else ():
             noise.widen(path)
-        beside = self._noise_staging.publish_folder() if self._noise_staging else None
-        try:
-            return self._staging.publish_folder()
-        except UserError:
-            if beside:
-                shutil.rmtree(beside, ignore_errors=True)
-            raise
+        final = self._staging.publish_folder()
+        if self._noise_staging:
+            self._noise_staging.name = f"{final.name}_noise"
+            try:
+                self._noise_staging.publish_folder()
+            except UserError:
+                shutil.rmtree(final, ignore_errors=True)
+                raise
+        return final
 
     def abort(self) -> None:
         """Remove what was written."""
-        for spool in (self._frames, self._noise_frames):
-            if spool is not None:
-                spool.close()
+        for store in (self._frames, self._noise_frames):
+            if store is not None:
+                store.close()
         self._staging.discard()
         if self._noise_staging:
             self._noise_staging.discard()
@@ -151,56 +155,57 @@ class DicomSink:
 
     def _put_frame(self, index: int, values: Stored, removed: Stored | None) -> None:
         if self._frames is None:
-            count, shape = len(self._order), values.shape
-            self._frames = Spool(self._staging.path / "frames.part", count, shape, values.dtype)
+            count, bits, syntax = len(self._order), self._bits(index), self._target(self._source.header(0))
+            path = self._staging.path / "frames.part"
+            self._frames = FrameStore(path, count, values, bits, ExplicitVRLittleEndian if self._overlays else syntax)
             if self._noise_staging:
-                self._noise_frames = Spool(self._noise_staging.path / "frames.part", count, shape, "i4")
+                path = self._noise_staging.path / "frames.part"
+                self._noise_frames = FrameStore(path, count, values, bits, syntax, removed=True)
         place = bisect_left(self._order, self._source.series.frames[index])
-        self._frames[place] = values
+        self._frames.put(place, values)
         if self._noise_frames is not None and removed is not None:
-            self._noise_frames[place] = removed
+            self._noise_frames.put(place, removed)
 
     def _save_slice(self, index: int, values: Stored, removed: Stored | None) -> None:
-        dataset, syntax = self._prepared(index)
-        source = self._adapted(dataset, index, syntax)
+        dataset = self._prepared(index)
+        syntax = self._target(dataset)
+        source = self._adapted(dataset, index)
         name = self._name(index)
         other = copy.deepcopy(dataset) if self._noise_staging else None
-        uid = self._writer.write(self._staging, name, dataset, source, [values], syntax, plain=bool(self._overlays))
+        frames = Frames.single(values, self._bits(index), ExplicitVRLittleEndian if self._overlays else syntax)
+        uid = self._writer.write(self._staging, name, dataset, source, frames, syntax)
         if other is None or removed is None or self._noise_staging is None:
             return
         narrow = noise.narrow(removed) and values.dtype.itemsize <= 2
-        written = removed.astype("<i2") if narrow else removed
-        self._writer.write_noise(self._noise_staging, name, other, source, [written], syntax, uid)
+        frames = Frames.single(removed.astype("<i2") if narrow else removed, 16 if narrow else 32, syntax)
+        self._writer.write_noise(self._noise_staging, name, other, source, frames, syntax, uid)
         (self._narrow if narrow else self._wide).add(self._noise_staging.path / name)
 
-    def _save_frames(self, frames: Spool) -> None:
-        dataset, syntax = self._prepared(0)
-        source = self._adapted(dataset, 0, syntax)
+    def _save_frames(self, frames: FrameStore) -> None:
+        dataset = self._prepared(0)
+        syntax = self._target(dataset)
+        source = self._adapted(dataset, 0)
         keep_frames(dataset, tuple(self._order))
         name = self._name(0)
         other = copy.deepcopy(dataset) if self._noise_staging else None
-        uid = self._writer.write(self._staging, name, dataset, source, frames, syntax, plain=bool(self._overlays))
+        uid = self._writer.write(self._staging, name, dataset, source, frames.frames(), syntax)
         frames.discard()
-        removed = self._noise_frames
-        if other is None or removed is None or self._noise_staging is None:
-            return
-        if all(noise.narrow(removed[place]) for place in range(len(removed))) and frames.dtype.itemsize <= 2:
-            removed = self._narrowed(removed, self._noise_staging.path / "narrow.part")
-        self._writer.write_noise(self._noise_staging, name, other, source, removed, syntax, uid)
-        removed.discard()
+        if other is not None and self._noise_frames is not None and self._noise_staging is not None:
+            noise_frames = self._noise_frames.frames()
+            self._writer.write_noise(self._noise_staging, name, other, source, noise_frames, syntax, uid)
+            self._noise_frames.discard()
 
-    @staticmethod
-    def _narrowed(wide: Spool, path: Path) -> Spool:
-        narrow = Spool(path, len(wide), wide[0].shape, "i2")
-        for place in range(len(wide)):
-            narrow[place] = wide[place].astype("<i2")
-        wide.discard()
-        return narrow
+    def _bits(self, index: int) -> int:
+        item = self._source.slice(index)
+        return min(item.bits, item.stored.dtype.itemsize * 8)  # a palette's colours are of 8 bits
+
+    def _target(self, dataset: Dataset) -> UID:
+        return pixeldata.target_syntax(str(dataset.file_meta.TransferSyntaxUID), self._rules.transfer_syntax)
 
     # --- the source's data set -------------------------------------------------------------------------------
 
-    def _prepared(self, index: int) -> tuple[Dataset, str]:
-        """The source's data set with its pixels, and its transfer syntax."""
+    def _prepared(self, index: int) -> Dataset:
+        """The source's data set with its pixels."""
         path = self._source.file(index)
         try:
             dataset = read_dataset(path)
@@ -209,13 +214,13 @@ class DicomSink:
                 dataset = read_dataset(path, pixels=False)
         except OSError as error:
             raise UserError(f"{path.name} cannot be read: {error.strerror or error}.", "Scan again.") from error
-        return dataset, str(dataset.file_meta.TransferSyntaxUID)
+        return dataset
 
-    def _adapted(self, dataset: Dataset, index: int, syntax: str) -> Reference:
+    def _adapted(self, dataset: Dataset, index: int) -> Reference:
         """Take out of the data set what is true of the source alone; returns what to call the source by."""
         series = self._source.series
-        compressed = dataset.file_meta.TransferSyntaxUID.is_encapsulated
-        encoded = len(dataset.get("PixelData") or b"") if was_lossy(dataset, syntax) and compressed else 0
+        syntax = dataset.file_meta.TransferSyntaxUID
+        encoded = len(dataset.get("PixelData") or b"") if was_lossy(dataset, syntax) and syntax.is_encapsulated else 0
         self._lossy |= was_lossy(dataset, syntax)
         complete(dataset, series, index)
         keep_loss(dataset, syntax, encoded)
