@@ -148,7 +148,9 @@ def test_volumes_of_one_series_are_one_row_that_gives_a_role_to_all(opened, qtbo
     assert len(tree.selected()) == 12
     qtbot.mouseClick(window.scans.side.rows["holdout"], Qt.MouseButton.LeftButton)
     assert set(window.session.roles.values()) == {"holdout"}
+    qtbot.waitUntil(lambda: len(tree.thumbs) == 1, timeout=10_000)
     window.scans.filter.setText("Repeat 7")
+    qtbot.waitUntil(lambda: len(tree.thumbs) == 12, timeout=10_000)
     assert tree.isExpanded(next(iter(tree.indexes())).parent())
     assert len(list(tree.indexes())) == 1
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication
+from pydicom.data import DATA_ROOT
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent, QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QPushButton
 
 from aegui.events import Done, Progress, Stop
@@ -184,6 +186,22 @@ def test_cancelling_a_scan_leaves_what_was_loaded_as_it_was(opened, qtbot, phant
     window.scans.scanning.cancel()
     qtbot.waitUntil(lambda: not window.session.lanes.busy("scan"), timeout=10_000)
     assert window.session.series[: len(before)] == before
+
+
+def test_a_zip_a_dicomdir_and_single_files_can_be_dropped_together(window, qtbot, phantom, tmp_path):
+    single = sorted(phantom["full"].rglob("*.dcm"))[0]
+    packed = Path(shutil.make_archive(str(tmp_path / "export"), "zip", phantom["other"]))
+    listing = Path(DATA_ROOT, "test_files", "dicomdirtests", "DICOMDIR")
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in (single, packed, listing)])
+    left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    window.dropEvent(QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, left, none))
+    loaded(window, qtbot)
+    names = {file.name for series in window.session.series for file in series.files}
+    assert single.name in names
+    assert len({series.modality for series in window.session.series}) > 1  # of the zip
+    named = [s for s in window.session.series if s.files[0].is_relative_to(listing.parent)]
+    assert len(named) > 3
 
 
 def test_a_stopped_scan_keeps_what_it_has_found_and_names_the_rest(phantom):

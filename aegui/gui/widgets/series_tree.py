@@ -72,6 +72,7 @@ class SeriesTree(QTreeView):
         self._lane: slices.SliceLane | None = None
         self._shown: tuple[Series, ...] = ()
         self._quiet = False
+        self._opened: set[str] = set()  # first uid of series whose volumes were shown
         self._items = QStandardItemModel(self)
         self._filter = _Filter()
         self._filter.setSourceModel(self._items)
@@ -89,6 +90,7 @@ class SeriesTree(QTreeView):
         self.selectionModel().currentChanged.connect(self._current)
         self.selectionModel().selectionChanged.connect(self._selection)
         self.clicked.connect(self._clicked)
+        self.expanded.connect(self._expanded)
         theme.changed().connect(self._restyle)
 
     def state_of(self, members: Sequence[Series]) -> str:
@@ -236,9 +238,23 @@ class SeriesTree(QTreeView):
             self.setExpanded(index, not self.isExpanded(index))
 
     # ---- thumbnails
+    def _to_be_seen(self) -> Iterator[Series]:
+        """Of many closed volumes only the first has a picture in the tree."""
+        for members in _together(self._shown):
+            opened = len(members) <= OPEN_UP_TO or members[0].uid in self._opened
+            yield from members if opened else members[:1]
+
+    @Slot(QModelIndex)
+    def _expanded(self, index: QModelIndex) -> None:
+        members = index.data(VOLUMES)
+        if members is not None and members[0].uid not in self._opened:
+            self._opened.add(members[0].uid)
+            if len(members) > OPEN_UP_TO:
+                self._load_thumbs()
+
     def _load_thumbs(self) -> None:
         self.release()
-        missing = [one for one in self._shown if one.uid not in self.thumbs]
+        missing = [one for one in self._to_be_seen() if one.uid not in self.thumbs]
         if not missing:
             return
         size = round(THUMB * self.devicePixelRatioF())
