@@ -1,0 +1,98 @@
+"""A batch of DICOM series: what its report and its files say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from aegui import paths, workflow
+from aegui.errors import UserError
+from aegui.events import finish
+from aegui.imaging import OutputRules
+from aegui.models import cards
+from tests.imaging.made_files import MR, WHEEL, dataset, save
+
+
+def _job(scans: Path, **changes: object) -> workflow.DenoiseJob:
+    series = finish(workflow.scan([scans])).series
+    base = workflow.DenoiseJob("general-small", series, scans.parent / "out", device="cpu")
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    (tmp_path / "scans").mkdir()
+    shutil.copy(WHEEL / "CT_small.dcm", tmp_path / "scans")
+    return tmp_path / "scans"
+
+
+def test_the_files_name_model_weights_strength_engine_and_precision(scans: Path) -> None:
+    report = finish(workflow.denoise(_job(scans, strength=0.5, noise_level=20.0)))
+    new = pydicom.dcmread(Path(report.series[0].output) / "CT_small.dcm")
+    card = next(card for card in cards() if card.id == "general-small")
+    ours = new.ContributingEquipmentSequence[-1]
+    assert card.sha256 in list(ours.SoftwareVersions) and "torch fp32" in list(ours.SoftwareVersions)
+    assert new.DerivationDescription.endswith("model general-small, strength 0.5, noise level 20")
+
+
+def test_a_re_run_with_deterministic_uids_gives_the_same_instances_and_the_same_noise(scans: Path) -> None:
+    rules = OutputRules(deterministic_uids=True, noise_series=True)
+    found = []
+    for again in ("one", "two"):
+        report = finish(workflow.denoise(_job(scans, rules=rules, output=scans.parent / again)))
+        files = sorted((scans.parent / again).rglob("*.dcm"))
+        assert report.series[0].status == "done" and len(files) == 2
+        found.append([(d.SeriesInstanceUID, d.SOPInstanceUID) for d in map(pydicom.dcmread, files)])
+    assert found[0] == found[1]
+    assert len({uid for pair in found[0] for uid in pair}) == 4
+
+
+def test_clipped_pixels_loss_and_insistence_are_in_the_row_and_the_report(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    stored = np.clip(rng.normal(4060, 60, (64, 64)), 0, 4095)
+    item = dataset(stored=stored, rows=64, columns=64, bits=12, signed=False, modality="MR", sop_class=MR)
+    item.ImageType = ["DERIVED", "PRIMARY", "PROJECTION IMAGE"]
+    item.LossyImageCompression, item.LossyImageCompressionRatio = "01", 10
+    save(item, tmp_path / "scans" / "a.dcm")
+    work = _job(tmp_path / "scans", model="classic-small", noise_level=60.0)
+    assert work.series[0].treat == "view"
+    report = finish(workflow.denoise(replace(work, include=frozenset({work.series[0].uid}))))
+    (row,) = report.series
+    assert row.status == "done"
+    assert "Denoised although it is not meant for it: Projection: shown, not denoised" in row.reason
+    assert "The source was compressed with loss" in row.reason
+    (told,) = json.loads(report.path.read_text())["series"]
+    assert told["clipped"] == row.clipped and told["reason"] == row.reason
+
+
+def test_a_report_that_cannot_be_written_is_told_in_words(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(paths, "atomic", full)
+    with pytest.raises(UserError, match=r"report .*report\.json cannot be written: No space left"):
+        finish(workflow.denoise(_job(scans)))
+
+
+def test_an_output_folder_that_vanishes_fails_its_series_and_leaves_nothing_of_it(scans: Path) -> None:
+    shutil.copy(WHEEL / "MR_small.dcm", scans)
+    work = _job(scans)
+    events = workflow.denoise(work)
+    rows = []
+    for event in events:
+        if type(event).__name__ == "SeriesStarted" and not rows:
+            sinking = True
+        if type(event).__name__ == "SeriesDone":
+            rows.append(event.result)
+        if type(event).__name__ == "SliceDone" and sinking:
+            shutil.rmtree(work.output)
+            sinking = False
+    assert [row.status for row in rows] == ["failed", "done"]
+    assert rows[0].reason.startswith("Cannot write to")
+    assert {path.name for path in work.output.iterdir()} == {Path(rows[1].output).name, "report.json"}
