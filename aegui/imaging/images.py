@@ -31,7 +31,7 @@ _CACHED = 4
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What scanning keeps of one image file. spacing: mm, (y, x)."""
+    """What scanning keeps of one image file. spacing: mm, (y, x). inverted: low values are bright."""
 
     file: Path
     root: Path
@@ -41,6 +41,7 @@ class Picture:
     bits: int
     spacing: tuple[float, float] | None = None
     problem: str = ""
+    inverted: bool = False
 
 
 def patient_stem(path: Path) -> str:
@@ -87,7 +88,8 @@ def _inspect_tiff(path: Path, root: Path) -> Picture | Series | tuple[Series, ..
     layout = layout.placed()
     spacing = None if layout.spacing[1:] == (1.0, 1.0) else layout.spacing[1:]
     rows, columns = layout.shape[2:]
-    return Picture(path, root, rows, columns, layout.channels, layout.dtype.itemsize * 8, spacing, layout.problem)
+    facts = (rows, columns, layout.channels, layout.dtype.itemsize * 8, spacing, layout.problem, layout.inverted)
+    return Picture(path, root, *facts)
 
 
 def gather(pictures: Sequence[Picture]) -> Iterator[tuple[list[Series], list[Skipped]]]:
@@ -96,7 +98,7 @@ def gather(pictures: Sequence[Picture]) -> Iterator[tuple[list[Series], list[Ski
     for item in pictures:
         stem = patient_stem(item.file)
         kind = ".jpg" if item.file.suffix.lower() == ".jpeg" else item.file.suffix.lower()
-        form = (item.rows, item.columns, item.channels, item.bits, item.spacing, item.problem)
+        form = (item.rows, item.columns, item.channels, item.bits, item.spacing, item.problem, item.inverted)
         groups[(item.file.parent, stem, kind, *form)].append(item)
     for members in groups.values():
         yield [_series(members)], []
@@ -115,7 +117,9 @@ def _series(members: list[Picture]) -> Series:
     hounsfield = first.file.suffix.lower() == ".npy" and first.channels == 1 and _looks_like_ct(members)
     notes = ("Taken for CT by its values",) if hounsfield else ()
     return Series(
-        uid=made_uid("images", *parts, first.problem, *(first.spacing or ())),
+        uid=made_uid(
+            "images", *parts, first.problem, *(first.spacing or ()), *(["inverted"] if first.inverted else [])
+        ),
         study_uid=made_uid("folder", folder),
         patient=key,
         label="",
@@ -130,6 +134,7 @@ def _series(members: list[Picture]) -> Series:
         geometry=Geometry((0.0, *(first.spacing or (1.0, 1.0)))),
         unit="HU" if hounsfield else "",
         channels=1 if grey else first.channels,
+        acquisition=volumes.INVERTED if first.inverted else {},
         bits=first.bits,
         warnings=(*notes, "One slice only") if len(members) == 1 else notes,
         treat="view" if first.problem else "denoise",

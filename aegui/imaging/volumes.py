@@ -31,6 +31,7 @@ _HEADERS: dict[str, ModuleType] = {
 }
 SUFFIXES = (*_HEADERS, ".npz")
 _CT_LIKE = -900  # a grey value this low in a whole-number volume is air in HU
+INVERTED = {"photometric": "MONOCHROME1"}  # how DICOM says that low values are bright
 _LARGE = 1 << 28  # bytes; values of larger packed files are not looked at while scanning
 
 __all__ = [
@@ -124,6 +125,7 @@ def _series(
         geometry=layout.geometry(),
         unit="HU" if hounsfield else "",
         channels=layout.channels,
+        acquisition=INVERTED if layout.inverted else {},
         bits=layout.dtype.itemsize * 8,
         warnings=tuple(notes),
         treat="view" if layout.problem else "denoise",
@@ -142,7 +144,7 @@ def _volume(first: Series, number: int, words: str) -> Series:
         first,
         description=f"{first.description} · {words}",
         frames=tuple(range(start, start + first.slices)),
-        acquisition={"temporal": number + 1} if words.startswith("Volume") else {},
+        acquisition={**first.acquisition, **({"temporal": number + 1} if words.startswith("Volume") else {})},
     )
 
 

@@ -215,6 +215,20 @@ def test_the_largest_level_of_a_pyramid_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(opened(tmp_path).read(0), large)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_tiff_whose_zero_is_white_keeps_its_values_and_says_so(tmp_path: Path, count: int) -> None:
+    values = values_of("u2", (count, 24, 20)) if count > 1 else values_of("u2", (24, 20))
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "v.tif", values, photometric="miniswhite", metadata=None)
+    source = opened(tmp_path / "in")
+    assert source.series.acquisition == {"photometric": "MONOCHROME1"}
+    np.testing.assert_array_equal(source.read(0), values.reshape(-1, 24, 20)[0])
+    out = through(source, tmp_path / "out")
+    with tifffile.TiffFile(out if out.is_file() else out / "v.tif") as tiff:
+        assert tiff.pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        np.testing.assert_array_equal(tiff.asarray(), values)
+
+
 # --- what pixels measure ---------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ class Layout:
     shape: (volumes, slices, rows, columns), volumes stored one after the other. affine: (column, row, slice) → LPS
     in mm, 4 × 4, None where only `spacing` (z, y, x) is known. scale: slope and intercept that make stored values
     real. words: what tells each volume from the others. problem: why it is shown and not denoised.
+    inverted: low values are bright, as MONOCHROME1 of DICOM.
     """
 
     shape: tuple[int, int, int, int]
@@ -33,6 +34,7 @@ class Layout:
     words: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     problem: str = ""
+    inverted: bool = False
 
     def placed(self) -> Layout:
         """Without numbers that cannot be a place or a distance, and saying so."""

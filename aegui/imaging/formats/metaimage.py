@@ -21,7 +21,11 @@ _NAMES = {code: name for name, code in _TYPES.items() if name not in ("MET_LONG"
 _LONGEST_HEADER = 1 << 20
 _ORIGIN = ("Offset", "Position", "Origin")
 _TURN = ("TransformMatrix", "Rotation", "Orientation")
-_TEXTS = ("Comment", "Name", "ID", "ParentID", "TransformType", "AcquisitionDate")
+# All that says where values lie and of what kind they are, and nothing of whom.
+_GEOMETRY = {*_ORIGIN, *_TURN, "ObjectType", "ObjectSubType", "NDims", "BinaryData", "BinaryDataByteOrderMSB",
+             "ElementByteOrderMSB", "CompressedData", "CenterOfRotation", "AnatomicalOrientation", "ElementSpacing",
+             "ElementSize", "DimSize", "ElementType", "ElementNumberOfChannels", "HeaderSize",
+             "ElementDataFile"}  # fmt: skip
 
 Fields = dict[str, str]
 
@@ -124,7 +128,7 @@ def rewrite(source: Path, target: Path, new: New) -> None:
     """The source's header around new values; one volume where the source held several."""
     fields, _ = read_header(source)
     found, raw = layout(source)
-    fields = {key: value for key, value in fields.items() if not (new.clean and key in _TEXTS)}
+    fields = {key: value for key, value in fields.items() if not new.clean or key in _GEOMETRY}
     count = len(raw.shape) - (found.channels == 3)
     if found.shape[0] > 1 and int(np.prod(new.shape[:3])) != int(np.prod(found.shape)):
         fields["NDims"] = "3"

@@ -40,6 +40,9 @@ _LISTS = ("list", "time", "none", "???", "stub", "scalar")
 _SPATIAL = ("domain", "space")
 _PER_AXIS = ("sizes", "spacings", "thicknesses", "axismins", "axismaxs", "centers", "centerings", "kinds", "labels",
              "units", "spacedirections")  # fmt: skip
+# All that says where values lie and of what kind they are, and nothing of whom.
+_GEOMETRY = {*_PER_AXIS, "type", "dimension", "space", "spacedimension", "spaceorigin", "spaceunits", "encoding",
+             "endian", "measurementframe", "min", "max"} - {"labels"}  # fmt: skip
 _LONGEST_HEADER = 1 << 22
 
 
@@ -177,15 +180,15 @@ def _vector(word: str) -> list[float]:
 
 
 def _place(head: Header, spatial: list[int]) -> tuple[Affine | None, tuple[float, float, float]]:
-    space = head.fields.get("space", "").lower()
+    space = _without_time(head.fields.get("space", "").lower())
     unit = next((_length(word) for word in head.words("spaceunits")), 1.0)
     words = head.words("spacedirections")
-    vectors = [_vector(words[i]) for i in spatial if i < len(words)]
+    vectors = [_vector(words[i])[:3] for i in spatial if i < len(words)]
     if vectors and len(vectors) == len(spatial) == 3 and all(len(vector) == 3 for vector in vectors):
         signs = np.array(_SPACES.get(space, (1, 1, 1)), float)
         affine = np.eye(4)
         affine[:3, :3] = (np.asarray(vectors) * signs * unit).T
-        origin = _vector(head.fields.get("spaceorigin", ""))
+        origin = _vector(head.fields.get("spaceorigin", ""))[:3]
         affine[:3, 3] = np.asarray(origin if len(origin) == 3 else [0.0] * 3) * signs * unit
         return affine, (0.0, 1.0, 1.0)
     steps = [1.0, 1.0, 0.0]
@@ -200,6 +203,11 @@ def _place(head: Header, spatial: list[int]) -> tuple[Affine | None, tuple[float
     return None, (steps[2], steps[1], steps[0])
 
 
+def _without_time(space: str) -> str:
+    """A space of three dimensions for one whose fourth is time."""
+    return space.removesuffix("-time") if "-" in space else space.removesuffix("t") if len(space) == 4 else space
+
+
 def _length(word: str) -> float:
     """A unit of length in mm; 1 where it is none."""
     return LENGTHS.get(word.strip('"').lower(), 1.0)
@@ -209,26 +217,22 @@ def rewrite(source: Path, target: Path, new: New) -> None:
     """The source's header around new values; one volume where the source held several."""
     head = read_header(source)
     found, raw = layout(source)
-    keep = range(len(head.sizes()))
+    keep = list(range(len(head.sizes())))
     if found.shape[0] > 1 and int(np.prod(new.shape[:3])) != int(np.prod(found.shape)):
-        keep = [i for i, role in enumerate(raw.roles[::-1]) if role != "v"]  # type: ignore[assignment]
-    lines = []
-    for line in head.lines:
+        keep = [i for i, role in enumerate(raw.roles[::-1]) if role != "v"]
+    lines = [head.lines[0]]
+    for line in head.lines[1:]:
         key, mark, value = line.partition(":")
         name = _name(key)
         if line.startswith("#") or not mark or value.startswith("="):
-            if not new.clean or line.startswith("NRRD"):
-                lines.append(line)
+            lines += [] if new.clean else [line]
             continue
-        if name in ("datafile", "lineskip", "byteskip") or (new.clean and name in ("content", "labels", "sampleunits")):
+        if name in ("datafile", "lineskip", "byteskip") or (new.clean and name not in _GEOMETRY):
             continue
         changed = value
-        if name == "dimension":
-            changed = f" {len(keep)}"
-        elif name in _PER_AXIS and len(keep) < len(head.sizes()):
-            words = head.words(name)
-            changed = " " + " ".join(words[i] for i in keep if i < len(words))
-        elif name == "type" and new.dtype != raw.dtype:
+        if len(keep) < len(head.sizes()):
+            changed = _reduced(head, name, value, keep)
+        if name == "type" and new.dtype != raw.dtype:
             changed = f" {_NAMES[new.dtype.str[1:]]}"
         elif name == "encoding" and raw.packed == "text":
             changed = " raw"
@@ -238,6 +242,22 @@ def rewrite(source: Path, target: Path, new: New) -> None:
         lines.append(f"endian: {'big' if new.dtype.str[0] == '>' else 'little'}")
     new = replace(new, slices=(raw.arranged(values) for values in new.slices))
     _write(target, lines, "" if raw.packed == "text" else raw.packed, new)
+
+
+def _reduced(head: Header, name: str, value: str, keep: list[int]) -> str:
+    """The text of a field for the axes that stay."""
+    words = head.words(name)
+    if name == "dimension":
+        return f" {len(keep)}"
+    if name in _PER_AXIS:
+        words = [words[i] for i in keep if i < len(words)]
+    if name in ("spacedirections", "spaceorigin"):
+        words = [f"({','.join(word.strip('()').split(',')[:3])})" if "(" in word else word for word in words]
+    if name == "spaceunits":
+        words = words[:3]
+    if name == "space":
+        words = [_without_time(value.strip())]
+    return " 3" if name == "spacedimension" else f" {' '.join(words)}"
 
 
 def create(target: Path, new: New, affine: Affine, unit: str) -> None:

@@ -131,6 +131,7 @@ def _layout(parts: Parts, number: int) -> Layout:
         words=_words(image, roles),
         notes=notes,
         problem=problem,
+        inverted=int(page.photometric) == _INVERTED,
     )
 
 
