@@ -292,6 +292,23 @@ def test_a_patient_is_not_named_after_de_identification(scans: dict[str, Path], 
         assert str(before.PatientName).encode() not in file.read_bytes()
 
 
+def test_de_identification_warns_of_text_in_pictures(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(scans["low"] / "patient01", tmp_path / "scans"))
+    words = ["denoise", "--model", "classic-small", "--input", str(folder), "--output", str(tmp_path / "out")]
+    assert run([*words, "--deidentify"]) == 0
+    assert "written into the picture" not in capsys.readouterr().err
+    for file in folder.rglob("*.dcm"):
+        dataset = pydicom.dcmread(file)
+        dataset.BurnedInAnnotation = "YES"
+        dataset.save_as(file)
+    assert run(words) == 0
+    assert "written into the picture" not in capsys.readouterr().err
+    assert run([*words, "--deidentify"]) == 0
+    assert "Warning: De-identification cleans headers, not pictures." in capsys.readouterr().err
+
+
 def test_what_is_for_viewing_only_is_denoised_when_it_is_included(
     odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

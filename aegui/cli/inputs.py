@@ -60,6 +60,16 @@ def included(result: ScanResult, wanted: Sequence[str]) -> frozenset[str]:
     return frozenset(uids)
 
 
+def warn_of_text(result: ScanResult, included: frozenset[str]) -> None:
+    """Say which series de-identification may leave a name in: in the picture itself."""
+    from aegui.imaging import outlook
+
+    chosen = [series for series in result.series if series.treat == "denoise" or series.uid in included]
+    words = outlook.caution([series for series in chosen if outlook.may_show_text(series)])
+    if words:
+        warn(words)
+
+
 def skipped_row(skipped: Skipped) -> dict[str, Any]:
     """A file that is in no series, as --json prints it."""
     return {"file": skipped.file, "reason": skipped.reason, "damaged": skipped.damaged}

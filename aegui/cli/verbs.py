@@ -317,6 +317,8 @@ def denoise(
     included = inputs.included(found, include or [])
     inputs.require_work(found, folders, included)
     inputs.usable(found, json)
+    if rules.deidentify:
+        inputs.warn_of_text(found, included)
     job = workflow.DenoiseJob(
         model=model or DEFAULT,
         series=found.series,  # those that are no images to denoise get a row of their own in the report

@@ -13,6 +13,7 @@ from aegui.errors import UserError
 from aegui.events import Done, Event, Progress
 from aegui.gui.session import Session
 from aegui.imaging import OutputRules, Provenance
+from aegui.imaging.outlook import may_show_text, names
 from aegui.imaging.series import Series
 
 LANE = "text"
@@ -45,10 +46,8 @@ def example(series: Series | None, rules: OutputRules, model: str, strength: flo
     told = f"{_TOLD[rules.format]} Originals are never changed."
     if series is None or series.form != "dicom" or rules.format not in ("same", "dicom"):
         return told
-    from aegui.imaging import outlook
-
-    names = outlook.names(series, rules, Provenance(model=model, strength=strength))
-    return f"Next: “{names.description}”, series {names.number}. {told}" if names else told
+    found = names(series, rules, Provenance(model=model, strength=strength))
+    return f"Next: “{found.description}”, series {found.number}. {told}" if found else told
 
 
 class TextSearch(QObject):
@@ -70,12 +69,10 @@ class TextSearch(QObject):
         fresh = self._waiting
 
         def work() -> Iterator[Event]:
-            from aegui.imaging import outlook
-
             found = {}
             for number, one in enumerate(fresh):
                 yield Progress(number, len(fresh), "Looking for text in pictures")
-                found[one.uid] = outlook.may_show_text(one)
+                found[one.uid] = may_show_text(one)
             yield Done(found)
 
         try:
@@ -95,15 +92,3 @@ class TextSearch(QObject):
         self._known |= found or {}
         self.changed.emit()
         self.look(self._waiting)
-
-
-def caution(found: Sequence[Series]) -> str:
-    """What to mind, in plain words."""
-    if not found:
-        return ""
-    name = found[0].description or found[0].label or found[0].modality
-    more = f" and {len(found) - 1} more queued series" if len(found) > 1 else ""
-    return (
-        f"De-identification cleans headers, not pictures. A name may be written into the picture of “{name}”{more}: "
-        f"look at {'them' if more else 'it'} before you pass {'them' if more else 'it'} on."
-    )

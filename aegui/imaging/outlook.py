@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -51,3 +52,15 @@ def may_show_text(series: Series) -> bool:
     """Whether text, such as a patient's name, may be part of the picture, out of reach of de-identification."""
     header = _read(series)
     return header is not None and burned_in(header)
+
+
+def caution(found: Sequence[Series]) -> str:
+    """What to mind, in plain words, of series that are to be de-identified and may show text."""
+    if not found:
+        return ""
+    name = found[0].description or found[0].label or found[0].modality
+    more = f" and {len(found) - 1} more series" if len(found) > 1 else ""
+    return (
+        f"De-identification cleans headers, not pictures. A name may be written into the picture of “{name}”{more}: "
+        f"look at {'them' if more else 'it'} before you pass {'them' if more else 'it'} on."
+    )

@@ -14,13 +14,14 @@ from PySide6.QtWidgets import QApplication, QPlainTextEdit, QPushButton
 from aegui import recipes, settings
 from aegui.analysis.report import USE
 from aegui.events import Done, SeriesDone, SeriesStarted, SliceDone
-from aegui.gui import exports, outlook, project, slices, theme, toasts
+from aegui.gui import exports, project, slices, theme, toasts
 from aegui.gui.dialogs import Dialog
 from aegui.gui.pages.deliver import DeliverPage
 from aegui.gui.session import Session
 from aegui.gui.widgets.output_dialog import OutputDialog
 from aegui.gui.widgets.queue import REASON, Entry, clock, ranges
 from aegui.imaging import OutputRules
+from aegui.imaging.outlook import caution
 from aegui.imaging.series import ScanResult, Series, Skipped
 from tests.gui import generated
 
@@ -462,8 +463,8 @@ def test_de_identification_warns_of_series_that_may_show_text(page: DeliverPage,
 
 def test_the_words_of_the_caution_count_the_series(page: DeliverPage) -> None:
     both = [one.series for one in page.batch.model.entries]
-    assert outlook.caution([]) == ""
-    assert "and 1 more queued series: look at them" in outlook.caution(both)
+    assert caution([]) == ""
+    assert "and 1 more series: look at them" in caution(both)
 
 
 # ---------------------------------------------------------------- what is left out
@@ -513,7 +514,7 @@ def test_files_that_are_in_no_series_are_counted_and_listed(page: DeliverPage, q
     assert not page.left_out.isVisible()
     known = (Skipped(tmp_path / "notes.txt", "Not an image."), Skipped(tmp_path / "half.dcm", "Truncated.", True))
     page.session.set_scan(ScanResult(page.session.series, known), page.session.paths)
-    assert page.left_out.words.text() == "1 file is damaged and left out · 1 other file holds no slices"
+    assert page.left_out.words.text() == "1 file is damaged and left out · 1 other file belongs to no series"
     page.left_out.show_files.click()
     (dialog,) = [one for one in page.window().findChildren(Dialog) if one.isVisible()]
     lines = dialog.findChildren(QPlainTextEdit)[0].toPlainText().splitlines()

@@ -29,6 +29,7 @@ from aegui.gui.widgets.queue_bar import QueueBar, QueueProgress
 from aegui.gui.widgets.queue_view import QueueView
 from aegui.gui.widgets.states import dropped_paths
 from aegui.imaging import OutputRules
+from aegui.imaging.outlook import caution
 from aegui.imaging.series import Series
 
 LOW = 640  # height of a page of a small window
@@ -383,7 +384,7 @@ class DeliverPage(Page):
         """What to mind about a field: what de-identification cannot reach."""
         if not rules.deidentify:
             return {}
-        found = outlook.caution(self.search.found(self._to_write()))
+        found = caution(self.search.found(self._to_write()))
         return {"deidentify": found} if found else {}
 
     @Slot()

@@ -29,7 +29,9 @@ class LeftOut(QFrame):
         if damaged:
             parts.append(f"{damaged} file{'s are' if damaged != 1 else ' is'} damaged and left out")
         if other:
-            parts.append(f"{other} {'other ' if damaged else ''}file{'s hold' if other != 1 else ' holds'} no slices")
+            parts.append(
+                f"{other} {'other ' if damaged else ''}file{'s belong' if other != 1 else ' belongs'} to no series"
+            )
         self.words.setText(" · ".join(parts))
         theme.set_property(self.words, t="warn" if damaged else "ter")
         theme.set_icon(self.icon, "triangle-alert" if damaged else "info", "warn" if damaged else "text3", 14)
