@@ -9,13 +9,13 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from aegui.imaging import geometry as geo
+from aegui.imaging import quiet
 from aegui.imaging.elements import floats, number, whole
 from aegui.imaging.series import Vector
 
 _HEADER = "SIEMENS MR HEADER"
 _CSA = "SIEMENS CSA HEADER"
-_MOST_TAGS = 1000  # of a CSA header; more means that it is none
-_MOST_ITEMS = 1 << 12
+_TAG = 84  # bytes of a tag without items
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def tiles_of(dataset: Dataset) -> Tiles | None:
     csa = csa_of(dataset)
     count = _private(dataset, 0x0019, _HEADER, 0x0A) or _first(csa, "NumberOfImagesInMosaic")
     rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
-    if not count or count < 1 or count > rows * columns:
+    if not count or not 1 <= count <= rows * columns:
         return None
     per_row = int(np.ceil(np.sqrt(count)))
     if rows % per_row or columns % per_row:
@@ -68,49 +68,26 @@ def _first_position(dataset: Dataset, axes: tuple[float, ...] | None, margin: tu
 def csa_of(dataset: Dataset) -> dict[str, tuple[float, ...]]:
     """The numbers of the CSA image header; empty where there is none or it is broken."""
     try:
-        data = dataset.private_block(0x0029, _CSA)[0x10].value
-        return parse_csa(bytes(data))
-    except (KeyError, TypeError, ValueError, struct.error):
+        return parse_csa(bytes(dataset.private_block(0x0029, _CSA)[0x10].value))
+    except Exception:  # noqa: BLE001 - nibabel fails in many ways on headers that are none
         return {}
 
 
 def parse_csa(data: bytes) -> dict[str, tuple[float, ...]]:
-    """Numbers by name, of a CSA header of either version. ValueError, struct.error if it is broken."""
-    second = data[:4] == b"SV10"
-    start = 8 if second else 0
-    count, _ = struct.unpack_from("<2I", data, start)
-    if not 0 < count <= _MOST_TAGS:
-        raise ValueError("no CSA header")
-    position = start + 8
-    found: dict[str, tuple[float, ...]] = {}
-    added = 0
-    for _ in range(count):
-        name, _vm, _vr, _, items, _ = struct.unpack_from("<64si4s3i", data, position)
-        position += 84
-        if not 0 <= items <= _MOST_ITEMS:
-            raise ValueError("no CSA header")
-        added = added or items
-        words = []
-        for _ in range(items):
-            lengths = struct.unpack_from("<4i", data, position)
-            position += 16
-            # The older version adds the number of items of the first element that has any to every length.
-            length = lengths[1] if second else lengths[0] - added
-            if length < 0 or position + length > len(data):
-                break
-            words.append(data[position : position + length].split(b"\0")[0].strip())
-            position += length + -length % 4
-        numbers = _numbers(words)
-        if numbers:
-            found[name.split(b"\0")[0].decode("latin-1")] = numbers
-    return found
-
-
-def _numbers(words: list[bytes]) -> tuple[float, ...]:
+    """Numbers by name, of a CSA header of either version. Any error if it is broken."""
+    read = quiet.csa().read
     try:
-        return tuple(float(word) for word in words if word)
-    except ValueError:
-        return ()
+        tags = read(data)["tags"]
+    except UnboundLocalError:
+        # nibabel issue 817: it asks the second tag of version 1 for what the first tells. With an empty tag in front,
+        # the first is the second.
+        count = struct.pack("<I", struct.unpack_from("<I", data)[0] + 1)
+        tags = read(count + data[4:8] + bytes(_TAG) + data[8:])["tags"]
+    return {
+        name: tuple(float(item) for item in tag["items"])
+        for name, tag in tags.items()
+        if tag["items"] and all(isinstance(item, int | float) for item in tag["items"])
+    }
 
 
 def _first(csa: dict[str, tuple[float, ...]], name: str) -> float | None:

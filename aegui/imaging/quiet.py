@@ -16,6 +16,7 @@ config.settings.writing_validation_mode = config.IGNORE
 for _name in ("pydicom", "tifffile", "PIL", "openjpeg"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=_name)
+warnings.filterwarnings("ignore", "The DICOM readers are highly experimental")  # when nibabel.nicom is imported
 
 
 def itk() -> Any:
@@ -24,3 +25,10 @@ def itk() -> Any:
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     return sitk
+
+
+def csa() -> Any:
+    """nibabel's reader of Siemens' private headers, imported at need: few files have them."""
+    from nibabel.nicom import csareader
+
+    return csareader

@@ -59,7 +59,7 @@ def csa(tags: Mapping[str, Sequence[float]], second: bool = True) -> bytes:
     out = b"SV10\4\3\2\1" if second else b""
     out += struct.pack("<2I", len(tags), 77)
     for number, (name, values) in enumerate(tags.items()):
-        items = 6 if number else 0
+        items = 6 if number or values else 0
         out += struct.pack("<64si4s3i", name.encode(), len(values), b"FD\0\0", 3, items, 77)
         for i in range(items):
             words = f"{values[i]:.8f}".encode() + b"\0" if i < len(values) else b""

@@ -84,6 +84,12 @@ def test_numbers_of_both_kinds_of_csa_header_are_read() -> None:
         assert parse_csa(csa(told, second)) == {"SliceNormalVector": (0.0, 0.5, -0.5), "B_value": (1000.0,)}
 
 
+def test_the_first_tag_of_a_csa_header_may_hold_items() -> None:
+    told = {"EchoLinePosition": [64.0], "SliceNormalVector": [0.0, 0.5, -0.5], "Last": []}
+    for second in (True, False):
+        assert parse_csa(csa(told, second)) == {"EchoLinePosition": (64.0,), "SliceNormalVector": (0.0, 0.5, -0.5)}
+
+
 def test_a_broken_csa_header_leaves_the_normal_of_the_plane(tmp_path: Path) -> None:
     item = mosaic(4, [0.0, 0.0, 30.0], [0, 0, -1])
     item[0x0029, 0x1010].value = b"SV10" + b"\xff" * 60
