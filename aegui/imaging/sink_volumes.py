@@ -297,10 +297,10 @@ class StackSink:
         if self._format == "nifti":
             nifti.create(target, new, self._affine, self._words)
         elif self._format == "nrrd":
-            nrrd.create(target, new, self._affine, self._unit)
+            nrrd.create(target, new, self._affine, self._unit, self._words)
         else:
             z, y, x = series.geometry.spacing
-            tiff.create(target, new, (z if geo.regular(series.geometry) else 0.0, y, x))
+            tiff.create(target, new, (z if geo.regular(series.geometry) else 0.0, y, x), self._words)
 
     def abort(self) -> None:
         """Remove what was written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -163,6 +164,16 @@ def test_every_source_can_become_every_format_or_says_why_not(tmp_path: Path, ki
     if format != "tiff":
         np.testing.assert_allclose(after.series.geometry.spacing[1:], source.series.geometry.spacing[1:], rtol=1e-6)
     after.close()
+
+
+@pytest.mark.parametrize("format", ["nifti", "nrrd", "tiff"])
+def test_what_we_made_is_known_again_and_is_nothing_to_learn_from(tmp_path: Path, format: str) -> None:
+    source = oblique(tmp_path / "in")
+    out = copied(source, tmp_path / "out", format=format)
+    assert b"Denoised by aegui, model test-model, strength 0.5" in (
+        gzip.decompress(out.read_bytes()) if format == "nifti" else out.read_bytes()
+    )
+    assert only(tmp_path / "out").derived_here and not source.series.derived_here
 
 
 # --- the removed noise -----------------------------------------------------------------------------------------

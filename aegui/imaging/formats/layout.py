@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from aegui.imaging.formats.raw import Values
-from aegui.imaging.series import Geometry, Vector
+from aegui.imaging.series import DERIVED_HERE, Geometry, Vector
 
 Affine = npt.NDArray[np.float64]
+_OURS = "Denoised by aegui"  # as Provenance.words begins
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class Layout:
 
 def _vector(values: npt.NDArray[np.float64]) -> Vector:
     return float(values[0]), float(values[1]), float(values[2])
+
+
+def derived_note(text: str) -> tuple[str, ...]:
+    """The note of a file whose own words say that this program made it."""
+    return (DERIVED_HERE,) if _OURS in text else ()
 
 
 def affine_of(shape: Geometry, thickness: float = 0.0) -> Affine:

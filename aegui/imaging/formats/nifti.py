@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from aegui.errors import UserError
-from aegui.imaging.formats.layout import Affine, Layout, New
+from aegui.imaging.formats.layout import Affine, Layout, New, derived_note
 from aegui.imaging.formats.raw import Broken, Packing, Raw, packer
 
 _TYPES = {
@@ -138,7 +138,7 @@ def layout(path: Path) -> tuple[Layout, Raw]:
         spacing,
         (slope, intercept),
         _words(path, volumes),
-        notes,
+        (*notes, *derived_note(head.one("descrip").decode("latin-1"))),
     )
     return found, raw
 

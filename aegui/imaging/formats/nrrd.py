@@ -10,7 +10,7 @@ import numpy as np
 
 from aegui.errors import UserError
 from aegui.imaging.formats.detached import companions
-from aegui.imaging.formats.layout import Affine, Layout, New
+from aegui.imaging.formats.layout import Affine, Layout, New, derived_note
 from aegui.imaging.formats.raw import Broken, Packing, Raw, packer
 from aegui.imaging.formats.resolution import LENGTHS
 
@@ -137,6 +137,7 @@ def layout(path: Path) -> tuple[Layout, Raw]:
         affine,
         spacing,
         words=_words(head, volumes),
+        notes=derived_note("\n".join(head.lines)),
     )
     return found, raw
 
@@ -260,13 +261,14 @@ def _reduced(head: Header, name: str, value: str, keep: list[int]) -> str:
     return " 3" if name == "spacedimension" else f" {' '.join(words)}"
 
 
-def create(target: Path, new: New, affine: Affine, unit: str) -> None:
-    """A new file, gzipped. affine: (column, row, slice) → LPS, mm. unit: of the values."""
+def create(target: Path, new: New, affine: Affine, unit: str, words: str) -> None:
+    """A new file, gzipped. affine: (column, row, slice) → LPS, mm. unit: of the values. words: how it was made."""
     colour = len(new.shape) == 4
     sizes = [*new.shape[3:], new.shape[2], new.shape[1], new.shape[0]]
     vectors = ["none"] * colour + [_bracket(affine[:3, i]) for i in range(3)]
     lines = [
         "NRRD0005",
+        f"# {' '.join(words.split())}",
         f"type: {_NAMES[new.dtype.str[1:]]}",
         f"dimension: {len(sizes)}",
         "space: left-posterior-superior",

@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image
 
 from aegui.errors import UserError
-from aegui.imaging.formats.layout import Layout, New
+from aegui.imaging.formats.layout import Layout, New, derived_note
 from aegui.imaging.formats.raw import LARGEST_SLICE, Broken, Raw, RawStack, Values
 from aegui.imaging.formats.resolution import LENGTHS, MM_PER_INCH, plausible
 from aegui.imaging.series import Vector
@@ -121,7 +121,8 @@ def _layout(parts: Parts, number: int) -> Layout:
             raise Broken("Truncated: the file is shorter than its header says.")
     if image.dataoffset is not None and image.dataoffset + image.nbytes > parts.tiff.filehandle.size:
         raise Broken("Truncated: the file is shorter than its header says.")
-    notes = ("Smaller copies of the image in the file are not kept",) if len(image.levels) > 1 else ()
+    notes: tuple[str, ...] = ("Smaller copies of the image in the file are not kept",) if len(image.levels) > 1 else ()
+    notes += derived_note(parts.tiff.ome_metadata or "")
     problem = "Palette colours: shown, not denoised." if int(page.photometric) == _PALETTE else ""
     return Layout(
         (sizes["v"], sizes["z"], sizes["y"], sizes["x"]),
@@ -345,12 +346,12 @@ def _fresh(found: Layout, new: New) -> dict[str, Any]:
     return described
 
 
-def create(target: Path, new: New, spacing: Vector) -> None:
-    """A new OME-TIFF stack. spacing: mm, (z, y, x), 0 where unknown."""
+def create(target: Path, new: New, spacing: Vector, words: str) -> None:
+    """A new OME-TIFF stack. spacing: mm, (z, y, x), 0 where unknown. words: how it was made."""
     found = Layout((1, *new.shape[:3]), new.dtype, spacing=spacing)  # type: ignore[arg-type]
     options: dict[str, Any] = {
         "photometric": "rgb" if len(new.shape) == 4 else "minisblack",
-        "metadata": _fresh(found, new),
+        "metadata": _fresh(found, new) | {"Description": words},
         "software": False,
         "compression": "zlib",
         "predictor": new.dtype.kind != "f" and new.dtype.itemsize <= 4,
