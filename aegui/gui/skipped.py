@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from PySide6.QtWidgets import QWidget
 
@@ -26,18 +28,29 @@ def _kind(reason: str) -> str:
     return reason.rstrip(".")
 
 
+def _common(files: Sequence[Path]) -> Path | None:
+    """The folder that all lie in, unless it is the whole disk or there is but one file."""
+    try:
+        folder = Path(os.path.commonpath([file.parent for file in files]))
+    except ValueError:  # none, or on several drives
+        return None
+    return folder if len(files) > 1 and folder != Path(folder.anchor) else None
+
+
 def skipped_lines(skipped: Iterable[Skipped]) -> list[str]:
     """A heading per reason, its files below; what should have been slices comes first."""
+    known = tuple(skipped)
+    common = _common([one.file for one in known])
     groups: dict[tuple[bool, str], list[Skipped]] = defaultdict(list)
-    for one in skipped:
+    for one in known:
         groups[(not one.damaged, _kind(one.reason))].append(one)
-    lines: list[str] = []
+    lines: list[str] = ["", f"In {common}"] if common else []
     for (harmless, kind), members in sorted(groups.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1])):
         count = f"{len(members)} file{'s' if len(members) != 1 else ''}"
         lines += ["", f"{kind} · {count}{'' if harmless else ' · should have been slices'}"]
         for one in members:
             more = "" if one.reason.rstrip(".") == kind else f"  ({one.reason.rstrip('.')})"
-            lines.append(f"    {one.file}{more}")
+            lines.append(f"    {one.file.relative_to(common) if common else one.file}{more}")
     return lines[1:]
 
 

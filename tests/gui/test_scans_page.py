@@ -220,21 +220,23 @@ def test_skipped_files_are_grouped_by_reason_with_the_damaged_first():
     lines = skipped_lines(
         [
             Skipped(Path("/a/notes.txt"), "Not an image."),
-            Skipped(Path("/a/more.txt"), "Not an image."),
+            Skipped(Path("/a/b/more.txt"), "Not an image."),
             Skipped(Path("/a/2.dcm"), "Copy of 1.dcm."),
             Skipped(Path("/a/cut.dcm"), "Truncated: 31 % of its pixel data are there.", damaged=True),
         ]
     )
     assert lines == [
+        "In /a",
+        "",
         "Truncated · 1 file · should have been slices",
-        "    /a/cut.dcm  (Truncated: 31 % of its pixel data are there)",
+        "    cut.dcm  (Truncated: 31 % of its pixel data are there)",
         "",
         "Not an image · 2 files",
-        "    /a/notes.txt",
-        "    /a/more.txt",
+        "    notes.txt",
+        "    b/more.txt",
         "",
         "Copy of another file · 1 file",
-        "    /a/2.dcm  (Copy of 1.dcm)",
+        "    2.dcm  (Copy of 1.dcm)",
     ]
 
 

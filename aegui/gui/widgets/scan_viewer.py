@@ -293,7 +293,7 @@ class ScanViewer(QWidget):
         self.count.setText(f"{index + 1} / {self.series.slices}")
         self.main.top_right = self._position_words(index)
         thickness, kernel = (self.series.acquisition.get(key) for key in ("thickness", "kernel"))
-        words = (f"{thickness} mm" if thickness else "", str(kernel or "").replace("\\", " "))
+        words = (f"{thickness:.3g} mm" if thickness else "", str(kernel or "").replace("\\", " "))
         self.main.bottom_right = ("  ".join(part for part in words if part),)
         pixels = self._have(index)
         if pixels is not None:

@@ -113,7 +113,8 @@ class RowPainter(QStyledItemDelegate):
             return name, meta_words(series), self._tree.warning_of([series])[0]
         if members is None:
             return None
-        about = f"{members[0].modality} · {len(members)} volumes of {members[0].slices} sl"
+        counts = {member.slices for member in members}
+        about = f"{members[0].modality} · {len(members)} volumes{f' of {counts.pop()} sl' if len(counts) == 1 else ''}"
         return volumes_name(members), about, self._tree.warning_of(members)[0]
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
