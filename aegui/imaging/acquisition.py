@@ -40,7 +40,6 @@ _WORDS = {
 }
 _LISTS = {"image_type": "ImageType", "gradient": "DiffusionGradientOrientation", "kernel": "ConvolutionKernel"}
 _TRACER = {"activity": "RadionuclideTotalDose", "half_life": "RadionuclideHalfLife"}
-_SPACES = re.compile(r"\s+")
 _SEQUENCE_B = re.compile(r"(?:^|[^a-z])b(\d{1,5})(?:[^a-z\d]|$)")
 _GE_OFFSET = 10**9  # added to b-values by some releases
 
@@ -61,7 +60,7 @@ def acquisition(full: Source) -> dict[str, Any]:
     if (weighting := b_value(full)) is not None:
         found["b_value"] = plain(weighting)
     for name, keyword in _WORDS.items():
-        words = _SPACES.sub(" ", text(full, keyword))
+        words = " ".join(text(full, keyword).split())
         if words:
             found[name] = words
     for name, keyword in _LISTS.items():

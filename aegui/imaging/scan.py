@@ -20,7 +20,7 @@ from aegui.imaging.listing import Entry, Listing
 from aegui.imaging.series import ScanResult, Series, Skipped
 from aegui.imaging.text import by_name, natural, shown
 
-_EVERY = 0.15  # seconds between signs of life
+_EVERY = 0.1  # seconds between signs of life
 _THREADS = 8
 _CHUNK = 32  # files handed to a thread at a time
 _SLOW = 0.002  # seconds per file spent waiting for the drive
@@ -47,6 +47,8 @@ class _Scan:
         self._entries: list[Entry] = []
         self._items: list[tuple[Entry, Item]] = []
         self._owned: dict[Path, Path] = {}
+        self._sorted = 0
+        self._halt = threading.Event()
 
     def run(self, paths: Sequence[Path]) -> Events:
         yield from self._collect(paths)
@@ -155,15 +157,13 @@ class _Scan:
         before = total - len(waiting)
         known, left_out = len(self._items), len(self._skipped)
         chunks = (waiting[start : start + _CHUNK] for start in range(0, len(waiting), _CHUNK))
-        halt = threading.Event()
         pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="scan")
         running: set[Future[float]] = set()
         width = 1
         try:
             while not self._stopped:
                 running |= {
-                    pool.submit(self._inspect_some, chunk, halt)
-                    for chunk in islice(chunks, max(0, width - len(running)))
+                    pool.submit(self._inspect_some, chunk) for chunk in islice(chunks, max(0, width - len(running)))
                 }
                 if not running:
                     break
@@ -173,18 +173,18 @@ class _Scan:
                 done = len(self._items) - known + len(self._skipped) - left_out
                 yield from self._pulse(Progress(before + done, total, "Scanning"))
         finally:
-            halt.set()
+            self._halt.set()
             pool.shutdown(wait=True, cancel_futures=True)
         if self._stopped:
             seen = {entry.path for entry, _ in self._items} | {str(item.file) for item in self._skipped}
             self._skipped += [Skipped(Path(entry.path), _STOPPED) for entry in waiting if entry.path not in seen]
         yield from self._tell(Progress(total, total, "Scanning"))
 
-    def _inspect_some(self, entries: Sequence[Entry], halt: threading.Event) -> float:
+    def _inspect_some(self, entries: Sequence[Entry]) -> float:
         """Inspect these; returns how many seconds each kept us waiting."""
         wall, busy = time.perf_counter(), time.thread_time()
         for entry in entries:
-            if halt.is_set():
+            if self._halt.is_set():
                 break
             item = _inspect(Path(entry.path), entry.root)
             if item == ():
@@ -196,6 +196,25 @@ class _Scan:
         return (time.perf_counter() - wall - (time.thread_time() - busy)) / len(entries)
 
     def _finish(self) -> Events:
+        total = len(self._items)
+        yield from self._pulse(Progress(0, total, "Sorting"))
+        self._halt.clear()
+        # In a thread, because a series of thousands of slices is one long step.
+        pool = ThreadPoolExecutor(1, thread_name_prefix="sort")
+        try:
+            sorting = pool.submit(self._sort)
+            while not wait([sorting], _EVERY).done:
+                yield from self._tell(Progress(self._sorted, total, "Sorting"))
+            series = sorting.result()
+        finally:
+            self._halt.set()
+            pool.shutdown(wait=True)
+        for item in series:
+            yield from self._tell(Found(item))
+        yield Done(ScanResult(tuple(series), tuple(self._skipped)))
+
+    def _sort(self) -> list[Series]:
+        """Everything that was found, as series in order and with a label."""
         headers: list[Header] = []
         pictures: list[images.Picture] = []
         series: list[Series] = []
@@ -212,22 +231,19 @@ class _Scan:
                 series += parts
                 roots.update((part.files[0], entry.root) for part in parts)
         self._items = []
-        total, sorted_in = len(headers) + len(pictures), 0
         for found, doubles in chain(dicom.gather(headers), images.gather(pictures)):
+            if self._halt.is_set():
+                return []
             series += found
             self._skipped += doubles
-            sorted_in += sum(len(item.files) for item in found)
-            yield from self._pulse(Progress(sorted_in, total, "Sorting"))
+            self._sorted += sum(len(item.files) for item in found)
         used = {file for item in series for file in item.files}
         for data, header in self._owned.items():
             if data not in used:
                 self._skipped.append(Skipped(data, f"Belongs to {shown(header.name)}, which was skipped."))
         series.sort(key=lambda item: (by_name(item.files[0]), natural(item.uid)))
-        labelled = _labelled(series, roots)
-        for item in labelled:
-            yield from self._tell(Found(item))
         self._skipped.sort(key=lambda item: by_name(item.file))
-        yield Done(ScanResult(tuple(labelled), tuple(self._skipped)))
+        return _labelled(series, roots)
 
 
 def _labelled(series: list[Series], roots: Mapping[Path, Path]) -> list[Series]:
