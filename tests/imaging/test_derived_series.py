@@ -374,7 +374,8 @@ def test_a_vanished_output_folder_is_told_in_words_and_nothing_is_left(tmp_path:
 
 
 @pytest.mark.skipif(os.name == "nt" or not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_during_a_multi_frame_file_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", ["frames.part", "a"])
+def test_a_full_disk_during_a_multi_frame_file_leaves_nothing(at: str, tmp_path: Path) -> None:
     values = np.zeros((3, 12, 10), int)
     item = dataset(
         stored=values,
@@ -389,10 +390,10 @@ def test_a_full_disk_during_a_multi_frame_file_leaves_nothing(tmp_path: Path) ->
     source = opened(tmp_path / "in")
     sink = open_sink(source, tmp_path / "out", OutputRules(), ORIGIN)
     (partial,) = (tmp_path / "out").iterdir()
-    (partial / "a").symlink_to("/dev/full")
-    for index in range(3):
-        sink.write(index, source.read(index))
+    (partial / at).symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"Cannot write to .*No space left"):
+        for index in range(3):
+            sink.write(index, source.read(index))
         sink.finish()
     sink.abort()
     assert list((tmp_path / "out").iterdir()) == []

@@ -25,6 +25,7 @@ REMOVED_NOISE = Code("NOISE", _SCHEME, "Noise removed by a neural network")
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _LEGACY = {f"{_STORAGE}{kind}" for kind in ("2.2", "4.4", "128.1")}
+_ENHANCED_US = f"{_STORAGE}6.2"
 # Enhanced CT, MR and PET, whose Image Type has four values (PS3.3 C.8.16.1).
 _FOUR_VALUES = _LEGACY | {f"{_STORAGE}{kind}" for kind in ("2.1", "4.1", "4.3", "130")}
 # How an enhanced MR image was acquired: demanded of originals, and by the common checker allowed for them alone.
@@ -169,6 +170,8 @@ def set_derivation(dataset: Dataset, words: str, code: Code, source: Reference) 
             item.DerivationImageSequence = Sequence([*(item.get("DerivationImageSequence") or ()), step])
         if source.legal:
             _add_evidence(dataset, source)
+        if source.legal and text(dataset, "SOPClassUID") == _ENHANCED_US:
+            dataset.SourceImageSequence = Sequence([_source(source, source.frames)])  # its module asks for it too
     _identify_scheme(dataset)
 
 
