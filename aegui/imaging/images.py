@@ -67,7 +67,7 @@ def inspect(path: Path, root: Path) -> Picture | Series | tuple[Series, ...] | S
         return Skipped(path, error.message, isinstance(error, Broken))
     except OSError as error:
         if error.errno is not None:
-            return Skipped(path, f"Cannot be read: {error.strerror or error}.")
+            return Skipped(path, f"Cannot be read: {error.strerror or error}.", damaged=True)
         return Skipped(path, f"Damaged, or not a {kind} image.", damaged=True)
     except Exception:  # noqa: BLE001 - any broken file is listed, the rest goes on
         return Skipped(path, f"Damaged, or not a {kind} image.", damaged=True)

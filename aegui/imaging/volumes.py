@@ -69,7 +69,7 @@ def describe(path: Path, root: Path) -> Series | tuple[Series, ...] | Skipped:
         return Skipped(path, "It is no longer there.")
     except OSError as error:
         if error.errno is not None:
-            return Skipped(path, f"Cannot be read: {error.strerror or error}.")
+            return Skipped(path, f"Cannot be read: {error.strerror or error}.", damaged=True)
         return Skipped(path, "Damaged or not a volume: it cannot be read.", damaged=True)
     except Exception:  # noqa: BLE001 - any broken file is listed, the rest goes on
         return Skipped(path, "Damaged or not a volume: it cannot be read.", damaged=True)

@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 
 from aegui.imaging import elements, headers
 from aegui.imaging.elements import Elements, read_elements, tag_of, text, texts
-from tests.imaging.made_files import WHEEL, dataset, save
+from tests.imaging.made_files import CT, MR, WHEEL, dataset, save, scanned
 
 KEYWORDS = [keyword for keyword in (*headers._FIELDS, *headers.KEPT) if not keyword.endswith("Sequence")]
 
@@ -109,3 +109,23 @@ def test_a_deflated_bomb_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pyte
     found = walker.read()[1]
     assert text(found, "Rows") == "4000"
     assert len(walker._data) < 1 << 20 < found.size
+
+
+def test_everything_that_is_asked_of_a_header_was_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: set[str] = set()
+    get = headers.Header.get
+
+    def noted(self: headers.Header, keyword: str) -> object:
+        asked.add(keyword)
+        return get(self, keyword)
+
+    monkeypatch.setattr(headers.Header, "get", noted)
+    for i, (modality, sop_class) in enumerate((("CT", CT), ("MR", MR), ("PT", "1.2.840.10008.5.1.4.1.1.128"))):
+        for z in (0.0, 0.0, 2.0, 2.0):
+            number = len(list(tmp_path.iterdir()))
+            item = dataset(series=f"1.2.{i}", number=number, z=z, modality=modality, sop_class=sop_class)
+            save(item, tmp_path / str(number))
+    scanned(tmp_path)
+    kept = {*headers.KEPT, "ImageType", "PhotometricInterpretation", "Modality", "PixelSpacing"}
+    assert len(asked) > 30
+    assert asked <= kept
