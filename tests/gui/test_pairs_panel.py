@@ -60,6 +60,11 @@ def test_repeats_are_offered_as_one_card_and_stay_noisy_inputs_when_used(opened,
     recipe = next(page for page in window.pages if page.key == "recipe")
     problems = workflow.check(recipe.job())
     assert not [problem for problem in problems if problem.blocking]
+    review = next(page for page in window.pages if page.key == "review")
+    window.show_page_named("review")
+    qtbot.waitUntil(lambda: review.views.reference.title == "Another repeat", timeout=20_000)
+    assert review.bar.reference.toolTip().startswith("Another repeat: Head run")
+    window.show_page_named("scans")
     session.undo.undo()
     assert session.pairs == ()
     assert not isinstance(session.recipe.targets, PairedTargets)

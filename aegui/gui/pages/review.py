@@ -234,6 +234,7 @@ class ReviewPage(Page):
         reason = f"{what}: {pair.clean.description}" if pair else "No clean series is paired with this one"
         on = self.bar.reference.isChecked() and pair is not None
         self.bar.show_reference(pair is not None, reason, on)
+        self.views.reference.title = "Another repeat" if pair and pair.kind == "repeat" else "Reference"
         self.views.reference.subtitle = (pair.clean.description,) if pair else ()
         self.views.set_reference(on)
         if pair is not None and self.slices.series is not None:

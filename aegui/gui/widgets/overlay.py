@@ -41,7 +41,8 @@ def _corner(painter: QPainter, view: Viewport, lines: Sequence[str], right: bool
         x = view.width() - INSET - extra - room if right else INSET
         strong = title and index == 0
         painter.setFont(theme.font(12, 600 if strong else 400))
-        shown = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, int(room))
+        # In the middle: of volumes of one series, the end of the name tells which it is.
+        shown = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, int(room))
         halo_text(painter, QRectF(x, y, room, high), flags, shown, TITLE if strong else INK)
 
 

@@ -56,16 +56,11 @@ class PairCard(QFrame):
         self.use = button(USE.get(proposal.kind, "Use as noisy → clean"), size="s", clicked=self._use)
         self.ignore = button("Ignore", "link", tip="Leave these pairs out of the list", clicked=self._ignore)
         self.undo = button("Undo", "link", clicked=self._undo)
-        self.setLayout(
-            column(
-                row(icon_label("link-2", 16, "ok"), (self.title, 1), self.count),
-                self.why,
-                pictures,
-                self.warning,
-                row(self.state, self.use, STRETCH, self.ignore, self.undo),
-                margins=(12, 12, 12, 12),
-            )
-        )
+        head = row(icon_label("link-2", 16, "ok"), (self.title, 1), self.count)
+        acts = row(self.state, self.use, STRETCH, self.ignore, self.undo)
+        # A warning is read first; what is only to be known must not push the buttons off a small screen.
+        last = (acts, self.warning) if proposal.kind == "repeats" else (self.warning, acts)
+        self.setLayout(column(head, self.why, pictures, *last, margins=(12, 12, 12, 12)))
         self.setAccessibleName(proposal.title)
         self.show_used(False)
         self._lane: slices.SliceLane | None = None
