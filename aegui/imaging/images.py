@@ -195,6 +195,11 @@ class ImageSource:
     def __len__(self) -> int:
         return self.series.slices
 
+    @property
+    def partial(self) -> bool:
+        """Whether only the upper bits of the files are read."""
+        return self.series.reason.endswith(picture.HALF_READ)
+
     def stored(self, index: int) -> npt.NDArray[Any]:
         """Slice `index` in the file's own type."""
         if not 0 <= index < len(self):

@@ -18,7 +18,7 @@ from aegui.imaging.formats.layout import New
 from aegui.imaging.images import ImageSource
 from aegui.imaging.rules import OutputRules, output_name
 from aegui.imaging.series import Pixels, SliceSource
-from aegui.imaging.sink_volumes import refuse_noise
+from aegui.imaging.sink_volumes import refuse_noise, refuse_unread
 from aegui.imaging.staging import Staging, Tally, encode, writing
 from aegui.imaging.text import safe_name
 from aegui.imaging.volumes import VolumeSource
@@ -44,8 +44,7 @@ class ImageSink:
                     "Save as NIfTI, NRRD or TIFF, or leave the noise series out.",
                 )
             refuse_noise(series, source.stored(0).dtype)
-        if series.bits == 8 and series.reason and "16-bit" in series.reason:
-            raise UserError(f"{series.description}: only 8 of its 16 bits are read, so it is not written.")
+        refuse_unread(source)
         self._source = source
         self._clean = rules.deidentify
         self._tally = Tally(len(source))
@@ -129,6 +128,7 @@ class PngSink:
                 f"The removed noise of {series.description} cannot be kept: PNG holds no negative values.",
                 "Save as NIfTI, NRRD or TIFF, or leave the noise series out.",
             )
+        refuse_unread(source)
         self._source = source
         self._tally = Tally(len(source))
         self._eight = _is_eight(source)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+import threading
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from PIL import Image
 from aegui.errors import UserError
 from aegui.imaging import ScanResult, open_series
 from tests.imaging.made_files import only, opened, scanned
-from tests.imaging.made_volumes import KINDS, imagej, itk, nifti, npz, values_of
+from tests.imaging.made_volumes import KINDS, imagej, itk, nifti, npz, through, values_of
 
 
 def read_all(result: ScanResult) -> list[str]:
@@ -259,11 +261,70 @@ def test_pictures_that_are_no_slices_say_what_they_are(tmp_path: Path) -> None:
     }
 
 
-def test_palettes_and_deep_colours_can_be_seen_but_are_not_denoised(tmp_path: Path) -> None:
-    Image.fromarray(values_of("u1", (24, 20, 3))).convert("P").save(tmp_path / "palette.png")
-    series = only(tmp_path)
-    assert (series.treat, series.reason) == ("view", "Palette colours: shown, not denoised.")
-    assert read_all(scanned(tmp_path)) == []
+def _deep_png(path: Path, colours: int) -> None:
+    """A PNG of 16 bits per sample. colours: 2 for RGB, 4 for grey with transparency."""
+    samples = values_of("u2", (24, 20, 3 if colours == 2 else 2)).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in samples)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 20, 24, 16, colours, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+    )
+
+
+@pytest.mark.parametrize("kind", ["palette.png", "palette.tif", "deep.png", "deep grey.png"])
+def test_palettes_and_deep_colours_can_be_seen_and_are_written_only_where_nothing_is_lost(
+    tmp_path: Path, kind: str
+) -> None:
+    (folder := tmp_path / "in").mkdir()
+    if kind == "palette.png":
+        Image.fromarray(values_of("u1", (24, 20, 3))).convert("P").save(folder / kind)
+    elif kind == "palette.tif":
+        table = np.arange(768, dtype=np.uint16).reshape(3, 256)
+        tifffile.imwrite(folder / kind, values_of("u1", (24, 20)), photometric="palette", colormap=table)
+    else:
+        _deep_png(folder / kind, 2 if kind == "deep.png" else 4)
+    series = only(folder)
+    assert series.treat == "view" and series.reason.endswith("not denoised.")
+    source = open_series(series)
+    assert source.read(0).shape == ((24, 20, 3) if series.channels == 3 else (24, 20))
+    insisted = open_series(replace(series, treat="denoise"))
+    if kind == "palette.png":
+        with Image.open(through(insisted, tmp_path / "out") / kind) as image:
+            assert image.mode == "RGB"
+            np.testing.assert_array_equal(np.asarray(image), source.read(0))
+        return
+    for format in ("same", "png", "tiff", "nrrd"):
+        with pytest.raises(UserError, match=r"palette|8 of its 16 bits"):
+            through(insisted, tmp_path / "out", format=format)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["nifti gz", "nrrd i2", "tiff deflate", "tiff u2", "npz packed"])
+def test_two_threads_read_one_volume_alike(tmp_path: Path, kind: str) -> None:
+    KINDS[kind](tmp_path)
+    source = opened(tmp_path)
+    expected = [source.read(i) for i in range(3)]
+    wrong: list[int] = []
+
+    def read(seed: int) -> None:
+        order = [int(i) for i in np.random.default_rng(seed).integers(0, 3, 80)]
+        wrong.extend(i for i in order if not np.array_equal(source.read(i), expected[i]) or not source.valid(i).any())
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    source.close()
+    assert wrong == []
 
 
 def test_a_jpeg_that_viewers_turn_is_read_as_it_is_stored(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from aegui.imaging.formats.raw import Values
 from aegui.imaging.series import DERIVED_HERE, Geometry, Vector
 
 Affine = npt.NDArray[np.float64]
+PALETTE = "Palette colours: shown, not denoised."
 _OURS = "Denoised by aegui"  # as Provenance.words begins
 
 

@@ -10,12 +10,14 @@ from PIL import Image, PngImagePlugin
 
 from aegui.errors import UserError
 from aegui.imaging.formats import png
+from aegui.imaging.formats.layout import PALETTE
 from aegui.imaging.formats.raw import LARGEST_SLICE, Broken, Values
 from aegui.imaging.formats.resolution import from_dpi
 
 LOSSY = (".jpg", ".jpeg")
 _MODES = {"L": (1, 8), "LA": (1, 8), "RGB": (3, 8), "RGBA": (3, 8), "I;16": (1, 16), "I;16B": (1, 16), "F": (1, 32)}
 _DEEP = 16
+HALF_READ = ": shown in 8 bits, not denoised."  # end of the reason
 
 
 class Facts(NamedTuple):
@@ -49,14 +51,14 @@ def inspect(path: Path) -> Facts:
     if mode == "1":
         raise UserError("One-bit image: not a scan.")
     if mode == "P":
-        return Facts(height, width, 3, 8, from_dpi(dpi), "Palette colours: shown, not denoised.")
+        return Facts(height, width, 3, 8, from_dpi(dpi), PALETTE)
     if mode not in _MODES:
         raise UserError(f"{mode} image: not read.")
     channels, bits = _MODES[mode]
     problem = ""
     if depth == _DEEP and bits == 8:
         # Pillow reads the upper 8 bits of these.
-        problem = f"16-bit {'colour' if channels == 3 else 'grey with transparency'} PNG: shown, not denoised."
+        problem = f"16-bit {'colour' if channels == 3 else 'grey with transparency'} PNG{HALF_READ}"
     return Facts(height, width, channels, bits, from_dpi(dpi), problem)
 
 

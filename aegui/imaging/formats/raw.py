@@ -236,7 +236,10 @@ class RawStack:
                     block = self._whole.read(count)
             else:
                 block = self._read_plain(start, count)
-        except (EOFError, OSError, ValueError, zlib.error) as error:
+        except OSError as error:
+            why = error.strerror or "the file may be cut off or damaged"
+            raise UserError(f"{name} cannot be read: {why}.", "Copy it again, or make room on the disk.") from error
+        except (EOFError, ValueError, zlib.error) as error:
             raise UserError(f"{name} cannot be read.", "The file may be cut off or damaged. Copy it again.") from error
         if len(block) < count:
             raise UserError(f"{name} is cut off.", "Copy the file again.")

@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image
 
 from aegui.errors import UserError
-from aegui.imaging.formats.layout import Layout, New, derived_note
+from aegui.imaging.formats.layout import PALETTE, Layout, New, derived_note
 from aegui.imaging.formats.raw import LARGEST_SLICE, Broken, Raw, RawStack, Values
 from aegui.imaging.formats.resolution import LENGTHS, MM_PER_INCH, plausible
 from aegui.imaging.series import Vector
@@ -123,7 +123,7 @@ def _layout(parts: Parts, number: int) -> Layout:
         raise Broken("Truncated: the file is shorter than its header says.")
     notes: tuple[str, ...] = ("Smaller copies of the image in the file are not kept",) if len(image.levels) > 1 else ()
     notes += derived_note(parts.tiff.ome_metadata or "")
-    problem = "Palette colours: shown, not denoised." if int(page.photometric) == _PALETTE else ""
+    problem = PALETTE if int(page.photometric) == _PALETTE else ""
     return Layout(
         (sizes["v"], sizes["z"], sizes["y"], sizes["x"]),
         dtype,
