@@ -317,7 +317,11 @@ def _pixel_problem(file: BinaryIO, found: Elements, syntax: str) -> str:
     if expected > _LARGEST_FRAME:
         return f"Its header claims {columns} × {rows} pixels, more than can be read."
     if length == 0xFFFFFFFF:
-        return _fragment_problem(file, begin, size, 1 if syntax.startswith(_VIDEO) else frames)
+        if not syntax.startswith(_VIDEO):
+            return _fragment_problem(file, begin, size, frames)
+        if frames > size:
+            return f"Its header claims {frames} frames, more than it has bytes."
+        return _fragment_problem(file, begin, size, 1)
     expected *= frames
     if begin + length > size or length < expected:
         return f"Truncated: {_percent(min(size - begin, length), max(length, expected))} of its pixel data are there."

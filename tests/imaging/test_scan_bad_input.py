@@ -74,6 +74,14 @@ def test_a_header_that_claims_more_than_any_memory_holds_is_refused_without_taki
     tracemalloc.stop()
 
 
+def test_a_video_that_claims_more_frames_than_it_has_bytes_is_refused(tmp_path: Path) -> None:
+    item = dataset(NumberOfFrames=900_000_000, syntax="1.2.840.10008.1.2.4.100")
+    item.PixelData = encapsulate([b"\0" * 64])
+    item["PixelData"].is_undefined_length = True
+    skipped = fate(save(item, tmp_path / "a.dcm"))
+    assert skipped.reason == "Its header claims 900000000 frames, more than it has bytes."
+
+
 def test_a_multi_frame_file_with_fewer_frames_than_it_claims_is_truncated(tmp_path: Path) -> None:
     item = dataset(NumberOfFrames=10000, syntax="1.2.840.10008.1.2.5")
     item.PixelData = encapsulate([b"\0" * 64, b"\0" * 64])
