@@ -171,6 +171,13 @@ def test_what_is_true_of_the_source_alone_is_gone(tmp_path: Path) -> None:
     assert not [element for element in bare if element.tag.is_private]
 
 
+def test_text_in_another_character_set_than_declared_keeps_its_bytes(tmp_path: Path) -> None:
+    path = save(dataset(InstitutionName="Klinik XY", SpecificCharacterSet="ISO_IR 192"), tmp_path / "in" / "a")
+    path.write_bytes(path.read_bytes().replace(b"Klinik XY", b"K\xfcinik \xff\xfe"))
+    out = copied(opened(tmp_path / "in"), tmp_path / "out")
+    assert b"K\xfcinik \xff\xfe" in (out / "a").read_bytes()
+
+
 def test_us_or_ss_follows_pixel_representation_also_in_nested_items(tmp_path: Path) -> None:
     item = dataset()
     item.add_new("PixelPaddingValue", "US", 63536)

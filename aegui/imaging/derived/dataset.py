@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
@@ -85,14 +89,20 @@ def _unsign(dataset: Dataset) -> None:
     for keyword in _SIGNATURES:
         if keyword in dataset:
             delattr(dataset, keyword)
+    for element in elements_of(dataset, {"SQ"}):
+        for item in element.value:
+            _unsign(item)
+
+
+def elements_of(dataset: Dataset, vrs: Container[str]) -> Iterator[DataElement]:
+    """The elements of these value representations. The others stay undecoded, and so are written byte for byte."""
     for tag in list(dataset.keys()):
-        try:
-            element = dataset[tag]
-        except Exception:  # noqa: BLE001 - a broken element holds no item
-            continue
-        if element.VR == "SQ":
-            for item in element.value:
-                _unsign(item)
+        raw = dataset.get_item(tag)
+        if raw.VR in vrs or (raw.VR in (None, "UN") and dictionary_has_tag(tag) and dictionary_VR(tag) in vrs):
+            try:
+                yield dataset[tag]
+            except Exception:  # noqa: BLE001 - a broken element stays as it is
+                continue
 
 
 def new_file_meta(dataset: Dataset, syntax: UID) -> None:

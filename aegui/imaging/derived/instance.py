@@ -96,8 +96,7 @@ class Writer:
             reader = pixeldata.set_native_file(dataset, like, frames.values.path)
         else:
             pixeldata.set_native(dataset, frames.values)
-        if was_implicit != (syntax == ImplicitVRLittleEndian):
-            pixeldata.make_readable(dataset)
+        pixeldata.make_readable(dataset, all_of_it=was_implicit != (syntax == ImplicitVRLittleEndian))
         new_file_meta(dataset, syntax)
         try:
             with writing(staging.folder):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.datadict import dictionary_VR
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
@@ -24,6 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from aegui.imaging.derived.dataset import elements_of
 from aegui.imaging.elements import text, whole
 
 Stored = npt.NDArray[Any]
@@ -172,19 +173,22 @@ def with_overlay_bits(values: Stored, words: Stored, bits: Sequence[int]) -> Sto
     return np.asarray(mixed.astype(f"<u{size}").view(f"<{values.dtype.kind}{size}"))
 
 
-def make_readable(dataset: Dataset) -> None:
-    """Give elements that cannot be decoded the VR UN, so that they pass into another encoding as they are."""
+def make_readable(dataset: Dataset, *, all_of_it: bool = True) -> None:
+    """Decode elements, so that they can be written in another encoding; what cannot be gets the VR UN.
+
+    all_of_it: else only those that came without a VR, which some files mix into an explicit encoding.
+    """
     for tag in list(dataset.keys()):
         raw = dataset.get_item(tag)
-        try:
-            element = dataset[tag]
-        except Exception:  # noqa: BLE001 - the bytes of a broken element are worth keeping, whatever is wrong
-            if isinstance(raw, RawDataElement):
+        if isinstance(raw, RawDataElement) and (all_of_it or raw.VR is None):
+            try:
+                dataset[tag]
+            except Exception:  # noqa: BLE001 - the bytes of a broken element are worth keeping, whatever is wrong
                 dataset[tag] = DataElement(tag, "UN", raw.value or b"")
-            continue
-        if element.VR == "SQ":
+        element = dataset.get_item(tag)
+        if element.VR == "SQ" and not isinstance(element, RawDataElement):
             for item in element.value:
-                make_readable(item)
+                make_readable(item, all_of_it=all_of_it)
 
 
 def to_little_endian(dataset: Dataset) -> None:
@@ -204,21 +208,18 @@ def follow_sign(dataset: Dataset, signed: bool) -> None:
     """US or SS as Pixel Representation says, the stored 16 bits unchanged; also in nested items."""
     if "PixelRepresentation" in dataset:
         signed = whole(dataset, "PixelRepresentation") == 1
-    for tag in [tag for tag in dataset.keys() if not tag.is_private]:  # noqa: SIM118 - iterating decodes all
-        try:
-            element = dataset[tag]
-            kind = dictionary_VR(tag) if element.VR in ("US", "SS") else ""
-        except Exception:  # noqa: BLE001 - broken elements stay as they are
-            continue
-        if element.VR == "SQ" and element.keyword != "VOILUTSequence":
+    for element in elements_of(dataset, ("SQ", "US", "SS", *_SIGNED_OR_NOT)):
+        if element.VR == "SQ":
             # A VOI LUT is applied after the rescale, whose sign is another one.
-            for item in element.value:
+            for item in element.value if element.keyword != "VOILUTSequence" else ():
                 follow_sign(item, signed)
-        elif kind in _SIGNED_OR_NOT and ("SS" if signed else "US") != element.VR:
+        elif dictionary_has_tag(element.tag) and dictionary_VR(element.tag) in _SIGNED_OR_NOT:
             _relabel(dataset, element, signed)
 
 
 def _relabel(dataset: Dataset, element: DataElement, signed: bool) -> None:
+    if element.VR not in ("US", "SS") or ("SS" if signed else "US") == element.VR:
+        return
     value = element.value
     many = isinstance(value, Sequence) and not isinstance(value, str | bytes)
     words = [int(item) & 0xFFFF for item in (value if many else [value])] if value not in (None, "") else []
