@@ -8,8 +8,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from pydicom.pixels import apply_color_lut
 from pydicom.uid import UID
 
 from aegui import decoding
@@ -18,6 +16,7 @@ from aegui.imaging.codestream import Stream
 from aegui.imaging.deflate import inflated
 from aegui.imaging.elements import BIG_ENDIAN, DEFLATED, Elements, read_elements, tag_of, text
 from aegui.imaging.layout import Layout, Stored, bytes_of, layout_of, stored_values, to_rgb, unpacked
+from aegui.imaging.palette import through_palette
 
 _COLOURS = ("Red", "Green", "Blue")
 _KEYWORDS = (
@@ -80,7 +79,7 @@ class PixelFile:
         values = stored_values(words, layout)
         if layout.samples == 3 and _is_ybr(layout, stream):
             return to_rgb(values, layout.stored)
-        return self._through_palette(values) if layout.photometric == "PALETTE COLOR" else values
+        return through_palette(values, self.header.dataset()) if layout.photometric == "PALETTE COLOR" else values
 
     def _find(self, file: BinaryIO, syntax: str) -> None:
         """Find the pixel data element, and where in it the frames are."""
@@ -212,13 +211,6 @@ class PixelFile:
             raise ValueError("its compressed data hold another number of pixels than its header says")
         colour = (layout.samples,) if layout.samples > 1 else ()
         return values.reshape(layout.rows, layout.columns, *colour), stream
-
-    def _through_palette(self, values: Stored) -> Stored:
-        colours: Stored = apply_color_lut(values, self.header.dataset())
-        # Tables of 16 bits often hold 8.
-        if colours.dtype == np.uint16:
-            colours = colours >> (8 if colours.max() > 255 else 0)
-        return colours.astype(np.uint8)
 
 
 def _is_ybr(layout: Layout, stream: Stream | None) -> bool:

@@ -263,6 +263,19 @@ def test_a_deflated_header_reads_like_the_plain_one(tmp_path: Path) -> None:
     assert ours == theirs and ours.file_meta == theirs.file_meta
 
 
+@pytest.mark.parametrize(
+    "segments",
+    [[0, 1, 7] + [1, 65535, 9] * 5000, [0, 1, 7, *([1, 65535, 9] * 9), 2, 12, 3, 0]],
+    ids=["too long", "leads to itself"],
+)
+def test_a_palette_that_would_not_end_is_refused(tmp_path: Path, segments: list[int]) -> None:
+    item = dataset(bits=8, signed=False, PhotometricInterpretation="PALETTE COLOR")
+    for colour in ("Red", "Green", "Blue"):
+        setattr(item, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        setattr(item, f"Segmented{colour}PaletteColorLookupTableData", np.array(segments, "<u2").tobytes())
+    assert "its palette is damaged" in quick(save(item, tmp_path / "a.dcm"))
+
+
 def test_video_is_refused_by_its_name(tmp_path: Path) -> None:
     item = pydicom.dcmread(WHEEL / "MR_small_jp2klossless.dcm")
     item.PixelData = encapsulate([b"\0\0\1\xb3" + bytes(100)])
