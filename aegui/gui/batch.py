@@ -133,11 +133,11 @@ class Batch(QObject):
                 entry.reset()
         self._judge()
 
-    def retry(self, entry: Entry) -> None:
-        """Queue a failed series again."""
-        entry.reset()
+    def retry(self, entries: Iterable[Entry]) -> None:
+        """Queue failed series again."""
+        for entry in entries:
+            entry.reset()
         self._judge()
-        self.changed.emit()
         if not self.running and self._options is not None:
             self.start(self._options)
 

@@ -121,6 +121,20 @@ def test_retry_runs_a_repaired_series_alone(page: DeliverPage, qtbot: Any, tmp_p
     assert len(started) == 1
 
 
+def test_several_failed_series_are_retried_in_one_go(page: DeliverPage, qtbot: Any) -> None:
+    entries = page.batch.model.entries
+    whole = [cut_short(one.series) for one in entries]
+    page.start()
+    finished(qtbot, page)
+    assert [one.status for one in entries] == ["failed", "failed"]
+    for one, content in zip(entries, whole, strict=True):
+        one.series.files[1].write_bytes(content)
+    page.view.selectAll()
+    qtbot.keyClick(page.view, Qt.Key.Key_Return)
+    finished(qtbot, page)
+    assert {one.status for one in entries} <= {"done", "flagged"}
+
+
 def test_another_modality_than_the_models_is_skipped_unless_included(
     page: DeliverPage, qtbot: Any, tmp_path: Path
 ) -> None:

@@ -236,7 +236,7 @@ class DeliverPage(Page):
                 self._again = self.batch.running
                 for entry in entries:
                     self.thumbs.forget(entry.series.uid)
-                    self.batch.retry(entry)
+                self.batch.retry(entries)
             case queue.INCLUDE:
                 self._include(entries)
             case queue.EXCLUDE:
