@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent, Qt
+from PySide6.QtGui import QContextMenuEvent
+from PySide6.QtWidgets import QMenu
 
 from aegui import workflow
 from aegui.gui import project
@@ -182,6 +184,35 @@ def test_a_view_only_series_can_be_insisted_on_after_a_question_and_taken_back(o
     assert session.insisted == frozenset()
     session.undo.undo()
     assert session.insisted == {shown.uid}
+
+
+def test_the_menu_of_a_view_only_row_offers_to_denoise_it_and_other_rows_have_none(opened, shared, monkeypatch):
+    monkeypatch.setattr(QMenu, "popup", lambda *_: None)  # off screen it cannot take the keyboard
+    window = opened(shared / "geometry_cases")
+    tree = window.scans.tree
+    asked = []
+    tree.insist_wanted.disconnect()
+    tree.insist_wanted.connect(asked.append)
+
+    def menu() -> QMenu | None:
+        place = tree.visualRect(tree.currentIndex()).center()
+        tree.contextMenuEvent(QContextMenuEvent(QContextMenuEvent.Reason.Mouse, place, tree.mapToGlobal(place)))
+        return tree.findChild(QMenu)
+
+    tree.select(next(one for one in window.session.series if one.treat == "denoise").uid)
+    assert menu() is None
+    tree.select(next(one for one in window.session.series if one.treat == "view").uid)
+    made = menu()
+    assert [action.text() for action in made.actions()] == ["Denoise anyway…"]
+    made.actions()[0].trigger()
+    assert asked == [True]
+
+
+def test_a_folder_opened_again_keeps_what_review_may_look_at(opened, phantom):
+    window = opened(phantom["low"], phantom["full"])
+    assert len(window.session.found_pairs) == 2
+    window = opened(phantom["low"], phantom["full"])
+    assert len(window.session.found_pairs) == 2
 
 
 def test_warnings_beyond_the_first_are_counted_in_the_row_and_listed_in_the_tip(opened, shared):

@@ -63,8 +63,9 @@ class ScansPage(Page):
         "Drop a folder, or open one. Every file is sorted into studies and series; files that are no images are "
         "counted and listed as such.\n\n"
         "Select series on the left and give them a role on the right: noisy input, clean target, hold-out "
-        "(kept for Review, never trained on) or not used. When a noisy and a clean series show the same anatomy, "
-        "a pair is proposed; it is used only after you confirm it.\n\n"
+        "(kept for Review, never trained on) or not used. Repeats of one scan and scans at two doses are proposed as "
+        "pairs to learn from; they are used only after you say so. Series that are view only can be denoised all the "
+        "same: select one, or right-click it.\n\n"
         "Names and dates of birth are not shown. Files stay on this computer and are never changed."
     )
 

@@ -53,10 +53,9 @@ class PairsPanel(QWidget):
         session = self._session
         picked = self._hand_picked()
         state = (session.series, tuple(series.uid for series in picked))
-        if state == self._looked_at:
-            return
-        self._looked_at = state
-        self._found = workflow.propose(session.series, picked)
+        if state != self._looked_at:
+            self._looked_at = state
+            self._found = workflow.propose(session.series, picked)
         # For looking at only: Review shows them beside the result.
         session.found_pairs = tuple(p for one in self._found if one.kind in ("clean", "dose") for p in one.pairs)
 
