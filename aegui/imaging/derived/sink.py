@@ -55,7 +55,11 @@ class DicomSink:
         self._narrow: set[Path] = set()
         name = safe_name(output_name(series, rules, self._pseudonym(header)))
         self._staging = Staging(folder, name)
-        self._noise_staging = Staging(folder, f"{name}_noise") if rules.noise_series else None
+        try:
+            self._noise_staging = Staging(folder, f"{name}_noise") if rules.noise_series else None
+        except UserError:
+            self._staging.discard()
+            raise
         # The frames of one file, in file order; tiles of a mosaic stay in the picture they are part of.
         self._order = sorted(series.frames) if self._in_one_file else []
         self._frames: FrameStore | None = None
