@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 from aegui.errors import UserError
@@ -22,8 +22,8 @@ from aegui.imaging.text import by_name, natural, shown
 
 _EVERY = 0.1  # seconds between signs of life
 _THREADS = 8
-_CHUNK = 32  # files handed to a thread at a time
-_SLOW = 0.002  # seconds per file spent waiting for the drive
+_CHUNK, _LARGEST_CHUNK = 32, 256  # files handed to a thread at a time
+_SLOW = 0.004  # seconds per file spent waiting for the drive
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
 _DETACHED = (".mhd", ".nhdr")  # volume headers with their values in other files
@@ -156,20 +156,21 @@ class _Scan:
         """
         before = total - len(waiting)
         known, left_out = len(self._items), len(self._skipped)
-        chunks = (waiting[start : start + _CHUNK] for start in range(0, len(waiting), _CHUNK))
         pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="scan")
         running: set[Future[float]] = set()
-        width = 1
+        position, size, width = 0, _CHUNK, 1
         try:
             while not self._stopped:
-                running |= {
-                    pool.submit(self._inspect_some, chunk) for chunk in islice(chunks, max(0, width - len(running)))
-                }
+                while len(running) < width and position < len(waiting):
+                    running.add(pool.submit(self._inspect_some, waiting[position : position + size]))
+                    position += size
                 if not running:
                     break
                 ended, running = wait(running, _EVERY, FIRST_COMPLETED)
                 if ended:
-                    width = _THREADS if max(future.result() for future in ended) > _SLOW else 1
+                    slow = max(future.result() for future in ended) > _SLOW
+                    # On a busy computer every handing over costs time, so that a fast drive gets large chunks.
+                    size, width = (_CHUNK, _THREADS) if slow else (min(2 * size, _LARGEST_CHUNK), 1)
                 done = len(self._items) - known + len(self._skipped) - left_out
                 yield from self._pulse(Progress(before + done, total, "Scanning"))
         finally:
