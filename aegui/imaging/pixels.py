@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -114,7 +115,7 @@ def _outside_circle(rows: int, columns: int) -> Mask:
 
 def corner_padding(values: npt.NDArray[Any]) -> Mask:
     """True in the corners outside the inscribed ellipse, if they all hold one and the same lowest value."""
-    if not values[0, 0] == values[0, -1] == values[-1, 0] == values[-1, -1]:
+    if not values[0, 0] == values[0, -1] == values[-1, 0] == values[-1, -1] == values.min():
         return np.zeros(values.shape, bool)
     outside = _outside_circle(*values.shape[:2])
     corners = values[outside]
@@ -241,7 +242,10 @@ class DicomSource:
             low, high = item.padding
             mask &= (item.stored < low) | (item.stored > high)
         if self.series.modality == "CT":
-            mask &= item.stored.astype(np.float64) * item.slope + item.intercept > OUTSIDE_CT
+            if item.slope == 1.0 and item.stored.dtype.kind in "iu":
+                mask &= item.stored > math.floor(OUTSIDE_CT - item.intercept)  # the same, without real numbers
+            else:
+                mask &= item.stored.astype(np.float64) * item.slope + item.intercept > OUTSIDE_CT
             mask &= ~corner_padding(item.stored)
         if item.stored.dtype.kind == "f":
             mask &= np.isfinite(item.stored)
