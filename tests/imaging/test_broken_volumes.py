@@ -128,6 +128,23 @@ def test_sizes_that_the_file_does_not_hold_are_refused_without_making_room_for_t
     assert peak < 20e6
 
 
+@pytest.mark.parametrize("kind", ["nifti", "nrrd", "mha"])
+@pytest.mark.parametrize("count", [10**6, 10**15])
+def test_more_volumes_than_there_can_be_are_refused_without_naming_each(tmp_path: Path, kind: str, count: int) -> None:
+    if kind == "nifti":
+        path = nifti(tmp_path / "v.nii", values_of("i2"), two=True)
+        data = path.read_bytes()
+        path.write_bytes(data[:16] + struct.pack("<8q", 4, 20, 24, 3, count, 1, 1, 1) + data[80:])
+    elif kind == "nrrd":
+        text = f"NRRD0004\ntype: short\ndimension: 4\nsizes: 20 24 3 {count}\nencoding: raw\nendian: little\n\n"
+        (tmp_path / "v.nrrd").write_bytes(text.encode() + values_of("i2").tobytes())
+    else:
+        text = f"NDims = 4\nDimSize = 20 24 3 {count}\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+        (tmp_path / "v.mha").write_bytes(text.encode() + values_of("i2").tobytes())
+    (skipped,) = scanned(tmp_path).skipped
+    assert skipped.damaged and f"{count} volumes" in skipped.reason
+
+
 @pytest.mark.parametrize("kind", ["tiff", "png", "bmp"])
 def test_pictures_that_claim_absurd_sizes_are_refused(tmp_path: Path, kind: str) -> None:
     if kind == "tiff":

@@ -56,6 +56,35 @@ def test_nifti_lies_where_its_sform_or_else_its_qform_says_in_any_unit(
     np.testing.assert_allclose(index_to_patient(tmp_path), LPS @ affine(), atol=2e-5)
 
 
+def test_a_qform_of_rounded_numbers_without_a_sign_is_read(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(values_of("i2").T, None)
+    image.header.set_zooms((0.5, 0.75, 2.0))
+    # Half a turn about an axis in the plane, to three digits; nibabel itself refuses such numbers.
+    image.header["qform_code"], image.header["pixdim"][0] = 1, 0
+    image.header["quatern_b"], image.header["quatern_c"] = 0.708, 0.708
+    nib.save(image, tmp_path / "v.nii")
+    data = bytearray((tmp_path / "v.nii").read_bytes())
+    data[76:80] = bytes(4)
+    (tmp_path / "v.nii").write_bytes(bytes(data))
+    half_turn = np.array([[0, 0.75, 0, 0], [0.5, 0, 0, 0], [0, 0, -2.0, 0], [0, 0, 0, 1]])
+    np.testing.assert_allclose(index_to_patient(tmp_path), LPS @ half_turn, atol=1e-6)
+
+
+@pytest.mark.parametrize("two", [False, True])
+@pytest.mark.parametrize("dtype", ["<i2", ">i2"])
+def test_a_nifti_header_leaves_byte_by_byte_as_it_came(tmp_path: Path, two: bool, dtype: str) -> None:
+    (tmp_path / "in").mkdir()
+    path = nifti(tmp_path / "in" / "v.nii", values_of(dtype), two=two, toffset=1.5, aux_file=b"a\0b", slice_code=3)
+    data = path.read_bytes()
+    size = 540 if two else 348
+    extension = b"\1\0\0\0" + np.array([32, 6], f"{dtype[0]}i4").tobytes() + b"a comment".ljust(24, b"\0")
+    offset = np.array(size + 36, f"{dtype[0]}{'i8' if two else 'f4'}").tobytes()
+    at = 168 if two else 108
+    data = data[:at] + offset + data[at + len(offset) : size] + extension + data[size + 4 :]
+    path.write_bytes(data)
+    assert through(opened(tmp_path / "in"), tmp_path / "out").read_bytes() == data
+
+
 def test_nifti_without_a_place_has_its_spacing_only_and_two_places_are_told(tmp_path: Path) -> None:
     image = nib.Nifti1Image(values_of("i2").T, None)
     image.header.set_zooms((0.5, 0.75, 2.0))

@@ -9,11 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from aegui.imaging.formats.raw import Values
+from aegui.imaging.formats.raw import Broken, Values
 from aegui.imaging.series import DERIVED_HERE, Geometry, Vector
 
 Affine = npt.NDArray[np.float64]
 PALETTE = "Palette colours: shown, not denoised."
+_MOST_VOLUMES = 100_000
 _OURS = "Denoised by aegui"  # as Provenance.words begins
 
 
@@ -76,6 +77,13 @@ class Layout:
 
 def _vector(values: npt.NDArray[np.float64]) -> Vector:
     return float(values[0]), float(values[1]), float(values[2])
+
+
+def volume_words(count: int, word: str = "Volume") -> tuple[str, ...]:
+    """What tells the volumes of a file apart that says no more of them; Broken where there cannot be so many."""
+    if count > _MOST_VOLUMES:
+        raise Broken(f"Its header claims {count} volumes, which cannot be.")
+    return tuple(f"{word} {i + 1} of {count}" for i in range(count)) if count > 1 else ()
 
 
 def derived_note(text: str) -> tuple[str, ...]:

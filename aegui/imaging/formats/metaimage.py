@@ -9,7 +9,7 @@ import numpy as np
 
 from aegui.errors import UserError
 from aegui.imaging.formats.detached import companions
-from aegui.imaging.formats.layout import Affine, Layout, New
+from aegui.imaging.formats.layout import Affine, Layout, New, volume_words
 from aegui.imaging.formats.raw import Broken, Packing, Raw, packer
 
 _TYPES = {
@@ -104,9 +104,10 @@ def layout(path: Path) -> tuple[Layout, Raw]:
         raise Broken("Truncated: the file is shorter than its header says.")
     affine, spacing = _place(fields, sizes)
     volumes = raw.size("v")
-    words = tuple(f"Volume {i + 1} of {volumes}" for i in range(volumes)) if volumes > 1 else ()
     depth = sizes[2] if len(sizes) > 2 else 1
-    return Layout((volumes, depth, sizes[1], sizes[0]), raw.dtype, channels, affine, spacing, words=words), raw
+    return Layout(
+        (volumes, depth, sizes[1], sizes[0]), raw.dtype, channels, affine, spacing, words=volume_words(volumes)
+    ), raw
 
 
 def _place(fields: Fields, sizes: list[int]) -> tuple[Affine | None, tuple[float, float, float]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from aegui.errors import UserError
 from aegui.imaging.formats.detached import companions
-from aegui.imaging.formats.layout import Affine, Layout, New, derived_note
+from aegui.imaging.formats.layout import Affine, Layout, New, derived_note, volume_words
 from aegui.imaging.formats.raw import Broken, Packing, Raw, packer
 from aegui.imaging.formats.resolution import LENGTHS
 
@@ -143,11 +143,9 @@ def layout(path: Path) -> tuple[Layout, Raw]:
 
 
 def _words(head: Header, volumes: int) -> tuple[str, ...]:
-    if volumes < 2:
-        return ()
     # A list of diffusion directions is no list of repeats.
     word = "b-value, volume" if any(line.startswith("DWMRI_") for line in head.lines) else "Volume"
-    return tuple(f"{word} {i + 1} of {volumes}" for i in range(volumes))
+    return volume_words(volumes, word)
 
 
 def _roles(head: Header, sizes: list[int], code: str) -> str:
