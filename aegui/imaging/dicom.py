@@ -11,13 +11,15 @@ from typing import Any
 from aegui.imaging import geometry as geo
 from aegui.imaging import kinds, stacks
 from aegui.imaging.acquisition import acquisition, b_value, plain, unit_of
-from aegui.imaging.elements import Source, floats, number, text, texts
+from aegui.imaging.elements import Source, floats, number, text, texts, whole
 from aegui.imaging.frames import Frame, Value, rescale_of
 from aegui.imaging.headers import Header
 from aegui.imaging.series import DERIVED_HERE, Series, Skipped
 from aegui.imaging.stacks import Group, Part, Placed
 from aegui.imaging.text import by_name, digest, made_uid
 
+_PLANE, _TISSUE, _CENTIMETRES = 1, 1, 3  # codes of an ultrasound region
+_CORNERS = ("MinX0", "MinY0", "MaxX1", "MaxY1")
 _SLICED = ("CT", "MR", "PT")  # modalities whose slices are expected to say where they lie
 
 
@@ -228,7 +230,7 @@ def _describe(volume: _Volume, uid: str, study: str, notes: Sequence[str]) -> Se
     positions = [item.frame.position for item in slices if item.frame.position is not None]
     if len(positions) < len(slices) or frame.orientation is None or volume.loose:
         positions = []
-    spacing = frame.spacing or first.spacing or other_spacing(middle)
+    spacing = frame.spacing or first.spacing or other_spacing(middle) or _region_spacing(middle)
     between = several.between if several else number(middle, "SpacingBetweenSlices")
     shape = geo.geometry(positions, frame.orientation, spacing, None if positions else between)
     warnings = [*notes, *volume.notes, *_warnings(volume, bool(positions))]
@@ -324,3 +326,23 @@ def other_spacing(dataset: Source) -> tuple[float, float] | None:
         if pair and min(pair) > 0:
             return (pair[0], pair[1])
     return None
+
+
+def _region_spacing(header: Header) -> tuple[float, float] | None:
+    """Pixel size of an ultrasound picture, if one region of tissue in centimetres fills half of it or more."""
+    regions = [
+        region
+        for region in header.get("SequenceOfUltrasoundRegions") or ()
+        if whole(region, "RegionSpatialFormat") == _PLANE and whole(region, "RegionDataType") == _TISSUE
+    ]
+    if len(regions) != 1:
+        return None
+    (region,) = regions
+    left, top, right, bottom = (whole(region, f"RegionLocation{corner}") for corner in _CORNERS)
+    if not (0 <= left < right <= header.columns and 0 <= top < bottom <= header.rows):
+        return None  # the picture was cut out or made smaller afterwards
+    filled = (right - left + 1) * (bottom - top + 1) / (header.rows * header.columns)
+    units = {whole(region, f"PhysicalUnits{axis}Direction") for axis in "XY"}
+    # The sign tells which way the numbers grow.
+    height, width = (abs(number(region, f"PhysicalDelta{axis}") or 0.0) * 10 for axis in "YX")
+    return (height, width) if units == {_CENTIMETRES} and filled >= 0.5 and min(height, width) > 0 else None

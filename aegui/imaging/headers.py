@@ -82,6 +82,7 @@ KEPT = (
     "SpacingBetweenSlices",
     "ImagerPixelSpacing",
     "NominalScannedPixelSpacing",
+    "SequenceOfUltrasoundRegions",
     "RepetitionTime",
     "MagneticFieldStrength",
     "NumberOfAverages",
@@ -109,7 +110,7 @@ KEPT = (
     "ContributingEquipmentSequence",
 )
 _PLACE = {keyword: place for place, keyword in enumerate(KEPT)}
-_SEQUENCES = tuple(keyword for keyword in KEPT if keyword.endswith("Sequence"))
+_SEQUENCES = tuple(keyword for keyword in KEPT if keyword.endswith("Sequence") or keyword.startswith("SequenceOf"))
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _TAGS = frozenset(tag_of(keyword) for keyword in (*_FIELDS, *KEPT, *_GROUPS))
 _LONGEST = 64  # numbers or characters of an element within a sequence; longer ones are tables and prose
