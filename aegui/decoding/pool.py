@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import shutil
 import subprocess
@@ -16,12 +17,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from aegui.decoding import worker
 
 _MOST = min(2, os.cpu_count() or 1)
 _START = 60.0  # seconds that a worker, and a codec's first import, may take on a slow or busy machine
 _SECONDS = 4.0  # per frame of up to _NORMAL samples; more for larger ones
+_PATIENCE = 4  # times as long, where others keep the processors busy and the codec hardly had its turn
 _NORMAL = 4_000_000
 _MEMORY = 512 << 20  # bytes a codec may need besides what grows with the frame
 _PER_SAMPLE = 32  # bytes
@@ -63,15 +66,20 @@ class _Worker:
         return np.frombuffer(pixels, answer["dtype"]).reshape(answer["shape"])
 
     def _exchange(self, words: dict[str, Any], data: bytes, seconds: float) -> tuple[dict[str, Any], bytearray]:
-        late = threading.Event()
+        late, answered = threading.Event(), threading.Event()
+        spent = self._spent()
 
-        def end() -> None:
+        def watch() -> None:
+            for _ in range(_PATIENCE):
+                if answered.wait(seconds):
+                    return
+                if self._spent() - spent > seconds / 2:
+                    break
             late.set()
             self.process.kill()
 
         # Pipes cannot be waited for with a limit on every system; killing the child ends the wait everywhere.
-        alarm = threading.Timer(seconds, end)
-        alarm.daemon = True
+        alarm = threading.Thread(target=watch, name="decoding limit", daemon=True)
         alarm.start()
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -85,10 +93,19 @@ class _Worker:
             self.end()
             raise
         finally:
-            alarm.cancel()
+            answered.set()
+            alarm.join()
         if "error" in answer:
             raise DecodingError(answer["error"])
         return answer, pixels
+
+    def _spent(self) -> float:
+        """Seconds of processor time it has used; without end where it is gone."""
+        try:
+            used = psutil.Process(self.process.pid).cpu_times()
+        except psutil.Error:
+            return math.inf
+        return float(used.user + used.system)
 
     def end(self) -> None:
         """Kill it and see it gone."""

@@ -86,6 +86,25 @@ def test_a_decoder_that_hangs_is_ended(replaced: Callable[[str], None], monkeypa
     assert workers() == []
 
 
+def test_a_decoder_that_others_keep_from_its_work_is_waited_for(
+    replaced: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced("{'openjpeg': lambda data, header, real=module.openjpeg: (time.sleep(0.6), real(data, header))[1]}")
+    monkeypatch.setattr(pool, "_SECONDS", 0.4)
+    np.testing.assert_array_equal(decode(J2K), TRUTH)
+
+
+def test_a_decoder_that_works_without_end_is_ended_at_once(
+    replaced: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced("{'openjpeg': lambda data, header: [None for _ in iter(int, 1)]}")
+    monkeypatch.setattr(pool, "_SECONDS", 1.0)
+    start = time.monotonic()
+    with pytest.raises(UserError, match="takes too long"):
+        decode(J2K)
+    assert time.monotonic() - start < 3.5
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_a_decoder_that_wants_all_memory_gets_none_of_it(replaced: Callable[[str], None]) -> None:
     replaced("{name: lambda data, header: bytearray(3 << 30) for name in ('openjpeg', 'pillow', 'gdcm')}")
