@@ -1,4 +1,4 @@
-"""The viewer of Scans: tools, window presets, one or three planes, and a probe strip. Slices come from a thread."""
+"""The viewer of Scans: its bar, one or three planes, and a probe strip. Slices come from a thread."""
 
 from __future__ import annotations
 
@@ -6,29 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PySide6.QtCore import QPointF, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QButtonGroup, QComboBox, QPushButton, QSizePolicy, QSlider, QWidget
+from PySide6.QtWidgets import QSizePolicy, QSlider, QWidget
 
 from aegui import imaging
 from aegui.errors import UserError
 from aegui.gui import planes, slices
 from aegui.gui.widgets import overlay
-from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, chip, column, frame, holder, icon_label, label, row
-from aegui.gui.widgets.basic import rule as line
-from aegui.gui.widgets.painted import Segmented
-from aegui.gui.widgets.states import clear
+from aegui.gui.widgets.basic import ElidedLabel, column, frame, holder, icon_label, label, row
 from aegui.gui.widgets.tools import Ruler, probe_words
 from aegui.gui.widgets.view_link import AUTO, ViewLink
+from aegui.gui.widgets.viewer_bar import ViewerBar
 from aegui.gui.widgets.viewport import Cross, Viewport, grey, inverted
 from aegui.imaging.series import Series
 
-TOOLS = (
-    ("window", "contrast", "Window and level (left drag)"),
-    ("pan", "move", "Move the picture (left drag)"),
-    ("point", "pipette", "Probe: click sets the crosshair"),
-    ("ruler", "ruler", "Measure a distance"),
-)
 NARROW = 700  # px: chips become a menu below
 REFRESH = 150  # ms between redraws of the other planes while the stack fills
 
@@ -68,29 +60,8 @@ class ScanViewer(QWidget):
 
     # ---- building
     def _build(self) -> None:
-        self.tools = QButtonGroup(self)
-        tools = row(gap=2)
-        for index, (_key, icon, tip) in enumerate(TOOLS):
-            made = button(icon=icon, kind="icon", tip=tip)
-            made.setCheckable(True)
-            self.tools.addButton(made, index)
-            tools.addWidget(made)
-        self.tools.button(0).setChecked(True)
-        tools.addWidget(button(icon="rotate-ccw", kind="icon", tip="Whole picture (R)", clicked=self.reset))
-        self.chips = QButtonGroup(self)
-        self.chips.setExclusive(False)
-        self._chip_row = row(gap=4)
-        self._chips = holder(self._chip_row)
-        self._chips.setMinimumWidth(1)  # they give way to the menu, and must not keep the window wide
-        self.menu = QComboBox()
-        self.menu.setAccessibleName("Window preset")
-        self.menu.setMinimumWidth(208)
-        self.layouts = Segmented(["", ""], ["layout-grid", "square"], ["Three planes", "One plane"])
-        bar = frame(
-            row(tools, line(True), self._chips, self.menu, STRETCH, self.layouts, margins=(12, 0, 12, 0), gap=10),
-            panel="bar",
-        )
-        bar.setFixedHeight(48)
+        self.bar = ViewerBar()
+        self.tools, self.preset_button = self.bar.tools, self.bar.preset_button
         self._side = holder(column(*((view, 1) for view in self.sides), gap=2))
         self._side.setMinimumWidth(120)
         views = frame(row((self.main, 68), (self._side, 32), gap=2), panel="black")
@@ -119,14 +90,14 @@ class ScanViewer(QWidget):
             panel="foot",
         )
         strip.setFixedHeight(40)
-        self.setLayout(column(bar, (views, 1), strip, gap=0))
-        self._fill_presets()
+        self.setLayout(column(self.bar, (views, 1), strip, gap=0))
+        self.bar.show_presets(self.link.presets, self.link.preset)
 
     def _connect(self) -> None:
-        self.tools.idClicked.connect(self._choose_tool)
-        self.chips.idClicked.connect(self._preset_chosen)
-        self.menu.activated.connect(lambda index: self._preset_chosen(self.link.presets[index].key))
-        self.layouts.changed.connect(self._layout_chosen)
+        self.bar.tool_asked.connect(self._choose_tool)
+        self.bar.preset_asked.connect(self._choose_preset)
+        self.bar.planes_asked.connect(self._choose_planes)
+        self.bar.reset_asked.connect(self.reset)
         self.slider.valueChanged.connect(self.link.set_slice)
         self.link.slice_changed.connect(self._on_slice)
         self.link.window_changed.connect(self._on_window)
@@ -142,20 +113,6 @@ class ScanViewer(QWidget):
         for index, view in enumerate(self.sides):
             view.slice_wanted.connect(lambda at, n=index: self._side_slice(n, at))
         self.main.set_active(True)
-
-    def _fill_presets(self) -> None:
-        for old in self.chips.buttons():
-            self.chips.removeButton(old)
-        clear(self._chip_row)
-        self.menu.clear()
-        for preset in self.link.presets:
-            if preset.key <= 5:
-                made = chip(preset.short, size="s", tip=preset.words)
-                made.setAccessibleName(f"Window preset {preset.words}")
-                self.chips.addButton(made, preset.key)
-                self._chip_row.addWidget(made)
-            self.menu.addItem(preset.words)
-        self._mark_preset()
 
     # ---- showing a series
     def show_series(self, series: Series | None) -> None:
@@ -192,7 +149,7 @@ class ScanViewer(QWidget):
         self.link.open(series.slices, series.modality)
         for link in self.side_links:
             link.open(series.slices, series.modality)
-        self._fill_presets()
+        self.bar.show_presets(self.link.presets, self.link.preset)
         self._arrange()
         self._on_slice(self.link.slice)
 
@@ -340,33 +297,27 @@ class ScanViewer(QWidget):
         for link in (self.link, *self.side_links):
             link.set_window(source.width, source.level, source.preset)
         self._syncing = False
-        self._mark_preset()
-
-    def _mark_preset(self) -> None:
-        for made in self.chips.buttons():
-            made.setChecked(self.chips.id(made) == self.link.preset)
-        keys = [preset.key for preset in self.link.presets]
-        self.menu.setCurrentIndex(keys.index(self.link.preset) if self.link.preset in keys else -1)
-        self.menu.setPlaceholderText("Own window")
+        self.bar.mark_preset(self.link.preset)
 
     @Slot(int)
-    def _preset_chosen(self, key: int) -> None:
+    def _choose_preset(self, key: int) -> None:
         self.link.apply_preset(key)
-        self._mark_preset()
+        self.bar.mark_preset(self.link.preset)  # also where nothing changed: the click has toggled the chip
 
-    @Slot(int)
-    def _choose_tool(self, index: int) -> None:
-        self._tool = TOOLS[index][0]
-        self.ruler.set_on(self._tool == "ruler")
+    @Slot(str)
+    def _choose_tool(self, tool: str) -> None:
+        self._tool = tool
+        self.ruler.set_on(tool == "ruler")
         for view in (self.main, *self.sides):
-            view.tool = "point" if self._tool in ("point", "ruler") else self._tool
+            view.tool = "point" if tool in ("point", "ruler") else tool
 
-    @Slot(int)
-    def _layout_chosen(self, index: int) -> None:
-        self._three = index == 0
+    @Slot(bool)
+    def _choose_planes(self, three: bool) -> None:
+        self._three = three
         self._arrange()
         self._show_sides()
 
+    @Slot()
     def reset(self) -> None:
         """The whole picture, in every plane."""
         self.ruler.clear()
@@ -375,12 +326,11 @@ class ScanViewer(QWidget):
 
     def _arrange(self) -> None:
         many = len(self._cuts) > 1
-        self._side.setVisible(many and self._three)
+        three = many and self._three
+        self._side.setVisible(three)
         reason = planes.why_not(self.series) if self.series is not None and self.series.treat != "list" else ""
-        self.layouts.button(0).setEnabled(many)
-        self.layouts.button(0).setToolTip("Three planes" if many else reason)
-        self.layouts.set_current(0 if many and self._three else 1)
-        self._fit_chips()
+        self.bar.show_planes(three, many, reason)
+        self._fit()
 
     @Slot()
     def _activated(self) -> None:
@@ -405,14 +355,14 @@ class ScanViewer(QWidget):
         """(slice, row, column) under a point of a view."""
         if view.pixels is None or self.series is None:
             return None
-        column, line_ = round(x), round(y)
-        if not (0 <= line_ < view.pixels.shape[0] and 0 <= column < view.pixels.shape[1]):
+        across, down = round(x), round(y)
+        if not (0 <= down < view.pixels.shape[0] and 0 <= across < view.pixels.shape[1]):
             return None
         if view is self.main:
-            return self.link.slice, line_, column
+            return self.link.slice, down, across
         cut = self._cuts[1 + self.sides.index(view)]
-        z = cut.vertical(line_, self.series.slices)
-        return (z, self._centre[1], column) if cut.axis == 1 else (z, column, self._centre[2])
+        z = cut.vertical(down, self.series.slices)
+        return (z, self._centre[1], across) if cut.axis == 1 else (z, across, self._centre[2])
 
     @Slot(float, float)
     def _hovered(self, x: float, y: float) -> None:
@@ -434,22 +384,11 @@ class ScanViewer(QWidget):
         self.value.setText(words[0])
         self.around.setText(words[1])
 
-    def centre_on(self, point: QPointF) -> None:
-        """Set the crosshair to a voxel (column, row) of the main plane."""
-        self._centre[1:] = [round(point.y()), round(point.x())]
-        self._show_sides()
-
-    def _fit_chips(self) -> None:
+    def _fit(self) -> None:
         narrow = self.width() < NARROW and len(self.link.presets) > 1
-        self._chips.setVisible(not narrow)
-        self.menu.setVisible(narrow)
+        self.bar.set_narrow(narrow)
         self.slider.setFixedWidth(96 if narrow else 176)
 
-    def preset_button(self, key: int) -> QPushButton | None:
-        """The chip of a preset."""
-        found = self.chips.button(key)
-        return found if isinstance(found, QPushButton) else None
-
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self._fit_chips()
+        self._fit()
         super().resizeEvent(event)
