@@ -37,7 +37,7 @@ def test_the_files_name_model_weights_strength_engine_and_precision(scans: Path)
     new = pydicom.dcmread(Path(report.series[0].output) / "CT_small.dcm")
     card = next(card for card in cards() if card.id == "general-small")
     ours = new.ContributingEquipmentSequence[-1]
-    assert card.sha256 in list(ours.SoftwareVersions) and "torch fp32" in list(ours.SoftwareVersions)
+    assert {card.sha256, "torch fp32", f"model {card.id} {card.version}"} <= set(ours.SoftwareVersions) and card.version
     assert new.DerivationDescription.endswith("model general-small, strength 0.5, noise level 20")
 
 

@@ -46,6 +46,7 @@ class Card(Spec):
     schema_version: int = knob(1, title="Schema", help="Version of this file's form", ge=1, le=1)
     id: str = knob(title="Id", help="Short name")
     title: str = knob(title="Title", help="Name on the card")
+    version: str = knob("", title="Version", help="Of the weights; the day of its training for a model of your own")
     summary: str = knob("", title="Summary", help="What it is for")
     architecture: Literal["conv_autoencoder", "residual_autoencoder", "monai_autoencoder"] = knob(
         title="Architecture", help="Network class"

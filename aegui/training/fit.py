@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import platform
 import time
@@ -377,6 +378,7 @@ class _Fit:
             update={
                 "id": self.run.folder.name or card.id,
                 "title": f"{card.title}, {recipe.title}",
+                "version": datetime.date.today().isoformat(),
                 "options": self._options(),
                 "classes": data.classes or card.classes,
                 "training": card.training.model_copy(

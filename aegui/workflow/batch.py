@@ -106,6 +106,7 @@ def denoise(job: DenoiseJob) -> Events:
     origin = imaging.Provenance(
         model=card.id,
         title=card.title,
+        model_version=card.version,
         weights=card.sha256 or _weights_hash(model),
         strength=job.strength,
         noise_level=job.noise_level,
