@@ -14,7 +14,8 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QWidget
 
 from aegui.gui.widgets.basic import column
-from aegui.gui.widgets.editors import CheckEditor, ChoiceEditor, Editor, NumberEditor, TextEditor, Tone
+from aegui.gui.widgets.editors import CheckEditor, ChoiceEditor, Editor, NumberEditor, TextEditor
+from aegui.gui.widgets.field import Tone
 from aegui.gui.widgets.knobs import Address, Knob, choice_help, tag_of, walk
 from aegui.gui.widgets.rows import CheckRow, Composite, Fold, Place, Row, Where
 from aegui.spec import Spec, SpecError, problems

@@ -10,7 +10,8 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVB
 
 from aegui.gui import theme
 from aegui.gui.widgets.basic import STRETCH, button, column, label, row
-from aegui.gui.widgets.editors import CheckEditor, ChoiceEditor, Editor, NumberEditor, Tone
+from aegui.gui.widgets.editors import CheckEditor, ChoiceEditor, Editor, NumberEditor
+from aegui.gui.widgets.field import Tone
 
 Where = tuple[str | int, ...]
 LABEL = 136
