@@ -265,6 +265,12 @@ class Batch(QObject):
             case Warned(message=message, hint=hint):
                 self._session.toast.emit("warn", message, hint)
 
+    def show_results(self, results: Iterable[SeriesResult]) -> None:
+        """Show what a job did elsewhere, as if it had been this queue's."""
+        for result in results:
+            self._take(result.uid, result)
+        self.changed.emit()
+
     def _update(self, uid: str, **values: Any) -> None:
         entry = self.model.find(uid)
         if entry is not None:

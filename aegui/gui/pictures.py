@@ -32,6 +32,9 @@ def shoot(
     """
     with _private_homes(), _quiet():
         app = _application()
+        from aegui.gui.pages.deliver import DeliverPage
+        from aegui.gui.pages.review import ReviewPage
+        from aegui.gui.pages.train import TrainPage
         from aegui.gui.window import Window
 
         window = Window()
@@ -43,14 +46,14 @@ def shoot(
             _fill(window, found, job)
             out.mkdir(parents=True, exist_ok=True)
             for number, page in enumerate(window.pages):
-                if page.key == "train":
-                    _replay(window, job, events, result)
-                if page.key == "review":
+                if isinstance(page, TrainPage):
+                    page.replay(job, events, result)
+                if isinstance(page, ReviewPage):
                     held = window.session.find(job.holdout[0]) if job.holdout else None
                     window.session.look = (held, held.slices // 2) if held else None
                 window.show_page(number)
-                if page.key == "deliver":
-                    _queue(window, report)
+                if isinstance(page, DeliverPage):
+                    page.show_report(report)
                 for _ in _settled(app, window):
                     yield Progress(number, len(window.pages), "Taking pictures of the window")
                 file = out / f"{number + 1}-{page.key}.png"
@@ -112,25 +115,6 @@ def _fill(window: Window, found: ScanResult, job: TrainJob) -> None:
     session.set_pairs(job.pairs)
     session.set_model(job.model)
     session.set_recipe(job.recipe)
-
-
-def _replay(window: Window, job: TrainJob, events: Sequence[Event], result: Any) -> None:
-    """Tell the Train page what happened, as the job's thread would."""
-    page = next(page for page in window.pages if page.key == "train")
-    page.run = job  # type: ignore[attr-defined]
-    for event in events:
-        page._on_event(event)  # type: ignore[attr-defined]
-    page.band.clock.start()  # type: ignore[attr-defined]
-    page.band.clock._before = result.seconds  # type: ignore[attr-defined]
-    page._on_done(result)  # type: ignore[attr-defined]
-
-
-def _queue(window: Window, report: Report) -> None:
-    page = next(page for page in window.pages if page.key == "deliver")
-    for row in report.series:
-        page.batch._take(row.uid, row)  # type: ignore[attr-defined]
-    page.options.folder.setText(str(report.path.parent))  # type: ignore[attr-defined]
-    page.batch.changed.emit()  # type: ignore[attr-defined]
 
 
 def _settled(app: QApplication, window: Window) -> Iterator[None]:

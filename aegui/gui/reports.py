@@ -1,12 +1,13 @@
-"""What the reports of Review and Deliver say, in the form that analysis.report writes."""
+"""The reports of Review and Deliver: what they say, in the form that analysis.report writes, and where."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from aegui.analysis.pictures import grey, residual_map
 from aegui.analysis.report import Picture, Plot, Report, Table
@@ -133,3 +134,17 @@ def deliver_report(
         facts=(*facts, *(("Export", words) for words in exports)),
         tables=(table,) if rows else (),
     )
+
+
+def ask_where(page: QWidget, suggested: Path) -> Path | None:
+    """The file to write a report to; None: the user thought better of it."""
+    name, _ = QFileDialog.getSaveFileName(page, "Write a report", str(suggested), "Web page (*.html)")
+    return Path(name) if name else None
+
+
+def write(session: Session, make: Callable[[], Report], path: Path) -> None:
+    """Make and write one, and say so."""
+    from aegui.analysis import report
+
+    if session.attempt(lambda: report.write(make(), path)) is not None:
+        session.toast.emit("ok", "Report written", path.name)

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QUrl, Slot
 from PySide6.QtGui import QAction, QDesktopServices, QDragEnterEvent, QDropEvent, QKeySequence
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from aegui.errors import UserError
-from aegui.gui import dialogs, outlook, reports
+from aegui.gui import outlook, reports
 from aegui.gui.batch import Batch, Options
 from aegui.gui.insisting import ask_to_denoise
-from aegui.gui.outlook import TextSearch
 from aegui.gui.pages.base import Page, RailState
 from aegui.gui.session import Session
 from aegui.gui.thumbs import Thumbnails
 from aegui.gui.toasts import announce
 from aegui.gui.widgets import queue
-from aegui.gui.widgets.basic import STRETCH, ElidedLabel, Note, button, card, column, holder, icon_label, label, row
+from aegui.gui.widgets.basic import STRETCH, Note, button, card, column, holder, label, row
 from aegui.gui.widgets.export_panel import ExportPanel
 from aegui.gui.widgets.left_out import LeftOut
 from aegui.gui.widgets.model_chooser import card_of, title_of
 from aegui.gui.widgets.output_options import OutputOptions
+from aegui.gui.widgets.output_outlook import OutputOutlook
 from aegui.gui.widgets.queue import Entry
 from aegui.gui.widgets.queue_bar import QueueBar, QueueProgress
 from aegui.gui.widgets.queue_view import QueueView
 from aegui.gui.widgets.states import dropped_paths
-from aegui.imaging import OutputRules
-from aegui.imaging.outlook import caution
-from aegui.imaging.series import Series
+
+if TYPE_CHECKING:
+    from aegui.workflow import Report
 
 LOW = 640  # height of a page of a small window
 
@@ -51,71 +51,74 @@ class DeliverPage(Page):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
+        self._suggested = ""  # the output folder that nobody chose
+        self._again = False  # whether what waits goes on in a next job
         self.batch = Batch(session, self)
         self.thumbs = Thumbnails(self.batch.model, self)
-        self.search = TextSearch(session, self)
         self.exports = ExportPanel(session)
         self.options = OutputOptions()
+        self.outlook = OutputOutlook(session, self.batch, self.options)
+        self.caution, self.example = self.outlook.caution, self.outlook.example
         self.view = QueueView(self.batch.model)
         self.bar = QueueBar(self.batch)
-        self.bar.add.clicked.connect(self._add_folder)
-        self.bar.run.clicked.connect(self.start)
         self.problem = Note("err", "")
         self.problem.hide()
-        self.caution = Note("warn", "")
-        self.caution.hide()
-        self.example = ElidedLabel("", "ter", Qt.TextElideMode.ElideRight)
         self.left_out = LeftOut()
         self.progress = QueueProgress(self.batch)
         self.empty = self._empty()
-        self._build()
-        self._suggested = ""
         self.open_folder = button("Open output folder", "ghost", "folder-open", clicked=self._open_output)
         self.head_actions = [self.open_folder]
         self.primary_action = self.bar.run
         self.setAcceptDrops(True)
+        self._build()
+        self._connect()
+        self._on_output()
+        self._on_scans()
+        self._on_model()
+
+    def _build(self) -> None:
+        table = card((self.view, 1), (self.empty, 1), self.left_out, padding=4, gap=0)
+        right = column(
+            self.bar,
+            self.options,
+            self.problem,
+            self.outlook,
+            self.progress,
+            (table, 1),
+            margins=(16, 16, 24, 16),
+            gap=10,
+        )
+        self.setLayout(row(self.exports, (right, 1), gap=0))
         remove = QAction("Remove from queue", self.view)
         remove.setShortcut(QKeySequence(QKeySequence.StandardKey.Delete))
         remove.triggered.connect(lambda: self.batch.remove(self.view.selected()))
         self.view.addAction(remove)
-        self.view.setContextMenuPolicy(self.view.contextMenuPolicy().ActionsContextMenu)
+        self.view.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+
+    def _empty(self) -> QWidget:
+        words = label("Drop a folder of scans here, or add one.", "sec")
+        pick = button("Add folder…", icon="folder-plus", clicked=self._add_folder)
+        return holder(column(STRETCH, row(STRETCH, words, STRETCH), row(STRETCH, pick, STRETCH), STRETCH, gap=12))
+
+    def _connect(self) -> None:
+        session, batch = self.session, self.batch
+        self.bar.add.clicked.connect(self._add_folder)
+        self.bar.run.clicked.connect(self.start)
         self.view.acted.connect(self._act)
         self.view.seen.connect(self.thumbs.load)
-        self.batch.changed.connect(self._refresh)
-        self.batch.advanced.connect(self.progress.refresh)
-        self.batch.series_done.connect(self._announce)
-        self.search.changed.connect(self._show_caution)
-        self.left_out.listed.connect(self._list_left_out)
-        self.batch.failed.connect(self._on_failed)
-        self.batch.ended.connect(self._on_ended)
         self.options.changed.connect(self._on_edited)
         self.exports.report_asked.connect(self._ask_report)
+        batch.changed.connect(self._refresh)
+        batch.advanced.connect(self.progress.refresh)
+        batch.series_done.connect(self._announce)
+        batch.failed.connect(self._on_failed)
+        batch.ended.connect(self._on_ended)
         session.scans_changed.connect(self._on_scans)
         session.roles_changed.connect(self._on_scans)
         session.model_changed.connect(self._on_model)
         session.review_changed.connect(self._on_review)
         session.output_changed.connect(self._on_output)
         session.lanes.ended.connect(self._on_lane_free)
-        self.options.caution = self._cautions
-        self._on_output()
-        self._on_scans()
-        self._on_model()
-
-    def _build(self) -> None:
-        hint = row(icon_label("shield-check", 14, "text3"), (self.example, 1), gap=6)
-        table = card((self.view, 1), (self.empty, 1), self.left_out, padding=4, gap=0)
-        said = (self.problem, self.caution, hint, self.progress)
-        right = column(self.bar, self.options, *said, (table, 1), margins=(16, 16, 24, 16), gap=10)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(self.exports)
-        layout.addLayout(right, 1)
-
-    def _empty(self) -> QWidget:
-        words = label("Drop a folder of scans here, or add one.", "sec")
-        pick = button("Add folder…", icon="folder-plus", clicked=self._add_folder)
-        return holder(column(STRETCH, row(STRETCH, words, STRETCH), row(STRETCH, pick, STRETCH), STRETCH, gap=12))
 
     # ---- page
     @property
@@ -152,7 +155,7 @@ class DeliverPage(Page):
         """End this page's own threads."""
         self.thumbs.release()
 
-    # ---- what others changed
+    # ---- what changed
     @Slot()
     def _on_scans(self) -> None:
         if not self.batch.running:
@@ -162,9 +165,19 @@ class DeliverPage(Page):
     def _on_queue(self) -> None:
         """Other series than before."""
         self.options.set_forms(entry.series.form for entry in self.batch.model.entries if entry.status != "skipped")
-        skipped = self.batch.skipped
-        self.left_out.show_counts(sum(one.damaged for one in skipped), len(skipped))
+        self.left_out.show_skipped(self.batch.skipped)
         self._on_options()
+
+    @Slot()
+    def _on_edited(self) -> None:
+        self.session.set_output(self.options.known())
+        self._on_options()
+
+    def _on_options(self) -> None:
+        self.options.mark(None)
+        self.problem.hide()
+        self.outlook.show_caution()
+        self._refresh()
 
     @Slot()
     def _on_output(self) -> None:
@@ -193,8 +206,6 @@ class DeliverPage(Page):
             self._again = False
             self.batch.go_on()
         self._refresh()
-
-    _again = False
 
     def _suggest_folder(self) -> None:
         self._suggested = outlook.folder(self.session)
@@ -307,23 +318,24 @@ class DeliverPage(Page):
                 "info", "The output folder does not exist yet", "It is made when a series is written."
             )
 
+    @Slot()
     def _ask_report(self) -> None:
-        start = Path(self.options.folder.text().strip() or Path.home()) / "report.html"
-        name, _ = QFileDialog.getSaveFileName(self, "Write a report", str(start), "Web page (*.html)")
-        if name:
-            self.write_report(Path(name))
+        path = reports.ask_where(self, Path(self.options.folder.text().strip() or Path.home()) / "report.html")
+        if path is not None:
+            self.write_report(path)
 
     def write_report(self, path: Path) -> None:
         """Model, exports and queue as one HTML file."""
-        from aegui.analysis import report
-
-        facts = reports.session_facts(self.session)
-        output = Path(self.options.folder.text().strip())
+        facts, output = reports.session_facts(self.session), Path(self.options.folder.text().strip())
         made = reports.deliver_report(facts, self.exports.words(), self.batch.model.entries, output)
-        if self.session.attempt(lambda: report.write(made, path)) is not None:
-            self.session.toast.emit("ok", "Report written", path.name)
+        reports.write(self.session, lambda: made, path)
 
     # ---- what the queue says
+    def show_report(self, report: Report) -> None:
+        """Show a batch that was done elsewhere, as if it had been this queue's."""
+        self.options.folder.setText(str(report.path.parent))
+        self.batch.show_results(report.series)
+
     @Slot(object)
     def _on_failed(self, error: Exception) -> None:
         if isinstance(error, UserError):
@@ -336,16 +348,10 @@ class DeliverPage(Page):
         if report is None or self.batch.stopped:
             return
         model = self.batch.model
-        done, failed = model.count("done", "flagged"), model.count("failed")
-        detail = ", ".join(
-            words
-            for number, words in (
-                (model.count("flagged"), f"{model.count('flagged')} to look at"),
-                (failed, f"{failed} failed"),
-            )
-            if number
-        )
-        self.session.toast.emit("warn" if failed else "ok", f"{done} series denoised", detail)
+        done, flagged, failed = model.count("done", "flagged"), model.count("flagged"), model.count("failed")
+        parts = [f"{flagged} to look at"] if flagged else []
+        parts += [f"{failed} failed"] if failed else []
+        self.session.toast.emit("warn" if failed else "ok", f"{done} series denoised", ", ".join(parts))
 
     @Slot(object)
     def _announce(self, entry: Entry) -> None:
@@ -354,56 +360,13 @@ class DeliverPage(Page):
         announce(self, f"{entry.name}: {queue.STATES[entry.status][2]}. {done} of {total}.")
 
     @Slot()
-    def _list_left_out(self) -> None:
-        skipped = sorted(self.batch.skipped, key=lambda one: not one.damaged)
-        lines = [f"{'Damaged: ' if one.damaged else ''}{one.file}: {one.reason}" for one in skipped]
-        dialogs.text_dialog(self.window(), "Files that are not in the queue", lines)
-
-    @Slot()
-    def _on_edited(self) -> None:
-        self.session.set_output(self.options.known())
-        self._on_options()
-
-    def _on_options(self) -> None:
-        self.options.mark(None)
-        self.problem.hide()
-        self._show_caution()
-        self._refresh()
-
-    def _to_write(self) -> list[Series]:
-        """What was or will be written."""
-        return [entry.series for entry in self.batch.model.entries if entry.status not in ("skipped", "failed")]
-
-    def _show_example(self) -> None:
-        entries = self.batch.model.entries
-        upcoming = next((entry.series for entry in entries if entry.status in ("running", "waiting")), None)
-        model, strength = card_of(self.session.model_ref), self.options.strength.value() / 100
-        self.example.setText(outlook.example(upcoming, self.options.known(), model.id if model else "", strength))
-
-    def _cautions(self, rules: OutputRules) -> dict[str, str]:
-        """What to mind about a field: what de-identification cannot reach."""
-        if not rules.deidentify:
-            return {}
-        found = caution(self.search.found(self._to_write()))
-        return {"deidentify": found} if found else {}
-
-    @Slot()
-    def _show_caution(self) -> None:
-        rules = self.options.known()
-        if rules.deidentify:
-            self.search.look(self._to_write())
-        text = " ".join(self._cautions(rules).values())
-        self.caution.show_text("warn", text)
-        self.caution.setVisible(bool(text))
-
-    @Slot()
     def _refresh(self) -> None:
         batch, model = self.batch, self.batch.model
         running = batch.running
         self.view.set_running(running and not batch.paused)
         self.view.setVisible(bool(model.entries))
         self.empty.setVisible(not model.entries)
-        self._show_example()
+        self.outlook.show_example()
         self.bar.refresh()
         # What is being written must not change under the writer; where there is little room it gives way to the queue.
         self.options.setEnabled(not running)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PySide6.QtCore import QEvent, QObject, Slot
 from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QFileDialog, QStackedLayout, QWidget
+from PySide6.QtWidgets import QStackedLayout, QWidget
 
 from aegui import imaging
 from aegui.analysis.pictures import residual_limit
@@ -385,18 +385,13 @@ class ReviewPage(Page):
         self.session.request_page("recipe")
 
     def _ask_report(self) -> None:
-        start = Path(self.session.settings.output_folder or Path.home()) / "review.html"
-        name, _ = QFileDialog.getSaveFileName(self, "Write a report", str(start), "Web page (*.html)")
-        if name:
-            self.write_report(Path(name))
+        path = reports.ask_where(self, Path(self.session.settings.output_folder or Path.home()) / "review.html")
+        if path is not None:
+            self.write_report(path)
 
     def write_report(self, path: Path) -> None:
         """The shown slice with its figures, as one HTML file."""
-        from aegui.analysis import report
-
-        made = self.session.attempt(lambda: self._report())
-        if made is not None and self.session.attempt(lambda: report.write(made, path)) is not None:
-            self.session.toast.emit("ok", "Report written", path.name)
+        reports.write(self.session, self._report, path)
 
     def _report(self) -> Report:
         series, read, out = self.slices.series, self.slices.noisy(self.index), self._out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from aegui.gui import runs, theme
 from aegui.gui.curves import Curves
 from aegui.gui.job import Job
 from aegui.gui.pages.base import Page, RailState
+from aegui.gui.requirements import requirements
 from aegui.gui.session import Session
 from aegui.gui.widgets.basic import Note, button, column, holder, label, row
 from aegui.gui.widgets.model_chooser import title_of
@@ -155,6 +157,14 @@ class TrainPage(Page):
         self._set_state("run")
         made.start()
 
+    def replay(self, job: workflow.TrainJob, told: Iterable[events.Event], result: Any) -> None:
+        """Show a run that was done elsewhere, as if it had just ended here. told: what it said."""
+        self.run = job
+        for event in told:
+            self._on_event(event)
+        self.band.clock.start(result.seconds)
+        self._on_done(result)
+
     @Slot(object)
     def _on_event(self, event: events.Event) -> None:
         match event:
@@ -201,10 +211,9 @@ class TrainPage(Page):
         self._job = None
         self.plots.draw()
         self.band.bar.setVisible(True)
-        if not getattr(result, "stopped", False):
+        if not result.stopped:
             self.band.bar.setValue(1000)
-        stopped = getattr(result, "stopped", False)
-        head = "Training stopped" if stopped else "Training finished"
+        head = "Training stopped" if result.stopped else "Training finished"
         taken = duration_words(self.band.clock.elapsed)
         self.band.epoch.setText(f"{head} after epoch {result.epochs} of {self.curves.planned}")
         self.band.step.setText("")
@@ -257,64 +266,7 @@ class TrainPage(Page):
     # ---- not running
     def requirements(self) -> list[Requirement]:
         """What a run needs, and what of it is there."""
-        session = self.session
-        kept_apart = set(session.holdout)
-        series, noisy = len(session.series), [s for s in session.noisy if s.uid not in kept_apart]
-        studies = len({s.study_uid for s in session.series})
-        found = [] if not noisy else workflow.check(runs.train_job(session))
-        broken = [p for p in found if p.blocking]
-
-        def go(page: str) -> Any:
-            return lambda: session.request_page(page)
-
-        loaded = f"{studies} {'study' if studies == 1 else 'studies'}, {series} series"
-        items = [
-            Requirement(
-                "Scans loaded" if series else "No scans loaded",
-                loaded if series else "Open a folder of scans, or try the sample data",
-                bool(series),
-                "Open scans",
-                go("scans"),
-            )
-        ]
-        if series:
-            items.append(
-                Requirement(
-                    "Series to learn from" if noisy else "No series to learn from",
-                    f"{len(noisy)} noisy series" if noisy else "Mark at least one series as noisy input",
-                    bool(noisy),
-                    "Choose roles",
-                    go("scans"),
-                )
-            )
-            items += [
-                Requirement(p.message.rstrip("."), p.hint, False, "Open recipe" if p.where else "Open scans",
-                            go("recipe" if p.where else "scans"))
-                for p in broken
-            ]  # fmt: skip
-            held = len(session.holdout)
-            items.append(
-                Requirement(
-                    f"{held} series held out" if held else "No series held out",
-                    "Not used before Review" if held else "Without one, Review can only show slices known to the run",
-                    bool(held),
-                    "Choose hold-out",
-                    go("scans"),
-                    needed=False,
-                )
-            )
-        count = len(session.recipe_problems) - len(broken)
-        wrong = count > 0
-        items.append(
-            Requirement(
-                f"Recipe has {count} thing{'s' if count > 1 else ''} to fix" if wrong else "Recipe is complete",
-                session.recipe_problems[0] if wrong else session.recipe.title,
-                not wrong,
-                "Open recipe",
-                go("recipe"),
-            )
-        )
-        return items
+        return requirements(self.session)
 
     def _show(self) -> None:
         idle = self.state == "none"

@@ -32,7 +32,7 @@ from aegui.gui.widgets.model_chooser import ModelChooser, card_of
 
 
 class ExportPanel(QFrame):
-    """report_asked: the user wants the report of Review."""
+    """report_asked: the user wants a report."""
 
     report_asked = Signal()
 

@@ -25,8 +25,9 @@ class Clock:
         self._first: tuple[float, int] | None = None
         self._steps = 0
 
-    def start(self) -> None:
-        self._before, self._since, self._first, self._steps = 0.0, self._now(), None, 0
+    def start(self, before: float = 0.0) -> None:
+        """before: seconds already spent."""
+        self._before, self._since, self._first, self._steps = before, self._now(), None, 0
 
     def pause(self, on: bool) -> None:
         if on and self._since is not None:
