@@ -120,13 +120,13 @@ def _fill(window: Window, found: ScanResult, job: TrainJob) -> None:
 def _settled(app: QApplication, window: Window) -> Iterator[None]:
     """Run the event loop until the window has shown the same for a while."""
     began = changed = time.monotonic()
-    last = b""
+    last = None
     while time.monotonic() - began < PATIENCE and time.monotonic() - changed < QUIET:
         until = time.monotonic() + 0.15
         while time.monotonic() < until:
             app.processEvents()
             time.sleep(0.01)
-        now = bytes(window.grab().toImage().constBits())
+        now = window.grab().toImage()
         if now != last:
             last, changed = now, time.monotonic()
         yield

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PySide6.QtWidgets import QFileDialog, QWidget
 
+from aegui.analysis import report
 from aegui.analysis.pictures import grey, residual_map
 from aegui.analysis.report import Picture, Plot, Report, Table
 from aegui.gui.session import Session
@@ -144,7 +145,5 @@ def ask_where(page: QWidget, suggested: Path) -> Path | None:
 
 def write(session: Session, make: Callable[[], Report], path: Path) -> None:
     """Make and write one, and say so."""
-    from aegui.analysis import report
-
     if session.attempt(lambda: report.write(make(), path)) is not None:
         session.toast.emit("ok", "Report written", path.name)

@@ -10,16 +10,17 @@ from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QStackedLayout, QWidget
 
 from aegui import imaging
+from aegui.analysis import ALERT
 from aegui.analysis.pictures import residual_limit
 from aegui.analysis.report import Report
 from aegui.errors import UserError
-from aegui.gui import reports, review_keys
+from aegui.gui import reports, review_keys, reviewable
 from aegui.gui.pages.base import Page, RailState
 from aegui.gui.review_slices import ReviewSlices, mix
 from aegui.gui.session import Session
 from aegui.gui.widgets.basic import Note, button, column, holder
 from aegui.gui.widgets.measurements import Measurements
-from aegui.gui.widgets.model_chooser import ModelChooser, short_title, title_of
+from aegui.gui.widgets.model_chooser import ModelChooser, short_title
 from aegui.gui.widgets.region_figures import RegionFigures
 from aegui.gui.widgets.review_bar import ReviewBar
 from aegui.gui.widgets.review_views import ReviewViews
@@ -53,7 +54,6 @@ class ReviewPage(Page):
         self.foot = StripPanel()
         self.strip = self.foot.strip
         self.problem = Note("err", "")
-        self.problem.hide()
         self.chooser = SeriesChooser()
         self.model = ModelChooser(session)
         self.model.setFixedWidth(190)
@@ -75,10 +75,9 @@ class ReviewPage(Page):
         self._say_state()
 
     def _build(self) -> None:
-        note = holder(column(self.problem, margins=(16, 8, 16, 8)))
-        self._note = note
-        note.hide()
-        body = holder(column(self.bar, note, (self.views, 1), self.foot, self.measurements, gap=0))
+        self._note = holder(column(self.problem, margins=(16, 8, 16, 8)))
+        self._note.hide()
+        body = holder(column(self.bar, self._note, (self.views, 1), self.foot, self.measurements, gap=0))
         go = button("Open scans", "primary", "folder-open", clicked=lambda: self.session.request_page("scans"))
         empty = EmptyState("columns-2", "Nothing to review yet", "Open a folder of scans first.", [go])
         self._stack = QStackedLayout(self)
@@ -120,19 +119,10 @@ class ReviewPage(Page):
     # ---- page
     @property
     def subtitle(self) -> str:
-        series, result = self.slices.series, self.session.result
+        series = self.slices.series
         if series is None:
             return "Before and after, on series that training never saw"
-        parts = [series.label]
-        own = result is not None and str(result.bundle) == str(self.session.model_ref)
-        if own and series.uid in self._held_out():
-            parts[0] += ", held out from training"
-        elif own and series.uid in {s.uid for s in self.session.noisy}:
-            parts[0] += ", used in training: figures look better than they are"
-        parts.append(title_of(self.session.model_ref, self.session))
-        if own:
-            parts.append(f"best epoch {result.best_epoch}")
-        return " · ".join(parts)
+        return reviewable.told(self.session, series)
 
     def rail_state(self) -> RailState:
         accepted = self.session.accepted
@@ -164,20 +154,14 @@ class ReviewPage(Page):
         self.slices.close()
 
     # ---- what is shown
-    def _held_out(self) -> set[str]:
-        result = self.session.result
-        return {*self.session.holdout, *(uid for uid, _ in (result.holdout if result is not None else ()))}
-
     @Slot()
     def _on_series(self) -> None:
         """Hold-out series first, then every other that can be shown."""
-        held = self._held_out()
-        usable = [s for s in self.session.series if s.treat != "list" and self.session.role(s.uid) != "clean"]
         current = self.slices.series
         if current is not None and self.session.find(current.uid) is None and current.uid != self._guest:
             self.slices.close()  # another project
             current = None
-        self.chooser.show_series(usable, held, current)
+        self.chooser.show_series(reviewable.offered(self.session), reviewable.held_out(self.session), current)
         self._say_state()
 
     @Slot(object)
@@ -187,11 +171,8 @@ class ReviewPage(Page):
 
     def open(self, series: Series, index: int | None = None) -> None:
         """Show a series at a slice: at first a held-out one, else the middle."""
-        from aegui.analysis import ALERT
-
         if index is None:
-            held = [i for uid, i in (self.session.result.holdout if self.session.result else ()) if uid == series.uid]
-            index = held[len(held) // 2] if held else series.slices // 2
+            index = reviewable.first_slice(self.session, series)
         self._windowed, self._limit, self._shown_model = False, None, ("", "")
         # It may come from a folder that only Deliver knows.
         self._guest = series.uid if self.session.find(series.uid) is None else ""
@@ -212,8 +193,6 @@ class ReviewPage(Page):
         if series is None or not ref or (ref, device) == self._shown_model or not self.isVisible():
             self._say_state()
             return
-        from aegui.analysis import ALERT
-
         self._shown_model, self._limit = (ref, device), None
         self._say_problem(None)
         self.strip.reset(series.slices, ALERT)
@@ -227,17 +206,17 @@ class ReviewPage(Page):
     @Slot()
     def _open_reference(self) -> None:
         series = self.slices.series
-        known = [*self.session.pairs, *(pair for pair in self.session.found_pairs if pair.sure)]
-        pair = next((p for p in known if series is not None and p.noisy.uid == series.uid), None)
+        pair = reviewable.partner(self.session, series) if series is not None else None
+        repeat = pair is not None and pair.kind == "repeat"
         self.slices.open_reference(pair.clean if pair else None, dict(pair.slices) if pair else {})
-        what = "Another repeat" if pair and pair.kind == "repeat" else "Clean series"
+        what = "Another repeat" if repeat else "Clean series"
         reason = f"{what}: {pair.clean.description}" if pair else "No clean series is paired with this one"
         on = self.bar.reference.isChecked() and pair is not None
         self.bar.show_reference(pair is not None, reason, on)
-        self.views.reference.title = "Another repeat" if pair and pair.kind == "repeat" else "Reference"
+        self.views.reference.title = "Another repeat" if repeat else "Reference"
         self.views.reference.subtitle = (pair.clean.description,) if pair else ()
         self.views.set_reference(on)
-        if pair is not None and self.slices.series is not None:
+        if pair is not None:
             self.slices.want(self.index)
 
     @property
@@ -301,7 +280,6 @@ class ReviewPage(Page):
     # ---- saying
     def _say_problem(self, error: UserError | None) -> None:
         self._note.setVisible(error is not None)
-        self.problem.setVisible(error is not None)
         if error is not None:
             self.problem.show_text("err", error.hint, error.message)
 
