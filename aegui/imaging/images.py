@@ -8,17 +8,15 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from aegui.errors import UserError
 from aegui.imaging import volumes
 from aegui.imaging.formats import arrays, picture, tiff
 from aegui.imaging.formats.raw import Broken
 from aegui.imaging.pixels import OUTSIDE_CT
-from aegui.imaging.series import Geometry, Mask, Pixels, Series, Skipped
+from aegui.imaging.series import Geometry, Mask, Pixels, Series, Skipped, Stored
 from aegui.imaging.text import digest, made_uid, natural
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".gif")
@@ -163,12 +161,12 @@ def _all_grey(members: list[Picture]) -> bool:
     return True
 
 
-def is_grey(values: npt.NDArray[Any]) -> bool:
+def is_grey(values: Stored) -> bool:
     """Whether all three channels are the same."""
     return bool((values[..., 0] == values[..., 1]).all() and (values[..., 0] == values[..., 2]).all())
 
 
-def load(path: Path) -> npt.NDArray[Any]:
+def load(path: Path) -> Stored:
     """The values of one image in the file's own type: (rows, columns) or (rows, columns, 3). UserError if broken."""
     try:
         if path.suffix.lower() not in (".npy", *tiff.SUFFIXES):
@@ -190,7 +188,7 @@ class ImageSource:
     def __init__(self, series: Series) -> None:
         self.series = series
         self._lock = threading.Lock()
-        self._slices: OrderedDict[int, npt.NDArray[Any]] = OrderedDict()
+        self._slices: OrderedDict[int, Stored] = OrderedDict()
 
     def __len__(self) -> int:
         return self.series.slices
@@ -200,7 +198,7 @@ class ImageSource:
         """Whether only the upper bits of the files are read."""
         return self.series.reason.endswith(picture.HALF_READ)
 
-    def stored(self, index: int) -> npt.NDArray[Any]:
+    def stored(self, index: int) -> Stored:
         """Slice `index` in the file's own type."""
         if not 0 <= index < len(self):
             raise IndexError(index)

@@ -6,7 +6,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut
 
-from aegui.imaging.layout import Stored
+from aegui.imaging.series import Stored
 
 _MOST = 1 << 16  # entries of a table
 _DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2

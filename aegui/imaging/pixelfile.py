@@ -15,8 +15,9 @@ from aegui.imaging import codestream
 from aegui.imaging.codestream import Stream
 from aegui.imaging.deflate import inflated
 from aegui.imaging.elements import BIG_ENDIAN, DEFLATED, Elements, read_elements, tag_of, text
-from aegui.imaging.layout import Layout, Stored, bytes_of, layout_of, stored_values, to_rgb, unpacked
 from aegui.imaging.palette import through_palette
+from aegui.imaging.pixellayout import PixelLayout, bytes_of, layout_of, stored_values, to_rgb, words_of
+from aegui.imaging.series import Stored
 
 _COLOURS = ("Red", "Green", "Blue")
 _KEYWORDS = (
@@ -150,7 +151,7 @@ class PixelFile:
             raise ValueError("its pixel data are cut off")
         if self._swapped:
             begin, end = begin - begin % 2, min(end + end % 2, self._have)
-        return unpacked(self._bytes([(self._begin + begin, end - begin)]), layout, frame, swapped=self._swapped), None
+        return words_of(self._bytes([(self._begin + begin, end - begin)]), layout, frame, swapped=self._swapped), None
 
     def _bytes(self, parts: list[tuple[int, int]]) -> bytes:
         if any(begin + length > self._size for begin, length in parts):
@@ -213,7 +214,7 @@ class PixelFile:
         return values.reshape(layout.rows, layout.columns, *colour), stream
 
 
-def _is_ybr(layout: Layout, stream: Stream | None) -> bool:
+def _is_ybr(layout: PixelLayout, stream: Stream | None) -> bool:
     """Whether decoded colour is still YCbCr."""
     named = layout.photometric in ("YBR_FULL", "YBR_FULL_422")
     if stream is None or stream.kind not in ("jpeg", "jpeg 2000"):

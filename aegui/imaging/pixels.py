@@ -20,9 +20,8 @@ from aegui.errors import UserError
 from aegui.imaging.elements import Source, number, whole
 from aegui.imaging.frames import rescale_of, rescales
 from aegui.imaging.headers import read_dataset
-from aegui.imaging.layout import Stored
 from aegui.imaging.pixelfile import PixelFile
-from aegui.imaging.series import Mask, Pixels, Series
+from aegui.imaging.series import Mask, Pixels, Series, Stored
 
 OUTSIDE_CT = -2000.0  # HU and below: never anatomy, so outside the field of view
 _CACHED = 8

@@ -10,7 +10,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.float32]  # real units
+Stored = npt.NDArray[Any]  # as a file holds them, in its own type
 Mask = npt.NDArray[np.bool_]
 Vector = tuple[float, float, float]
 

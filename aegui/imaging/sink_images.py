@@ -6,10 +6,8 @@ import json
 import math
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from aegui.errors import UserError
@@ -17,7 +15,7 @@ from aegui.imaging.formats import arrays, picture, tiff
 from aegui.imaging.formats.layout import New
 from aegui.imaging.images import ImageSource
 from aegui.imaging.rules import OutputRules, output_name
-from aegui.imaging.series import Pixels, SliceSource
+from aegui.imaging.series import Pixels, SliceSource, Stored
 from aegui.imaging.sink_volumes import refuse_noise, refuse_unread
 from aegui.imaging.staging import Staging, Tally, encode, writing
 from aegui.imaging.text import safe_name
@@ -106,7 +104,7 @@ class ImageSink:
             self._noise.discard()
 
 
-def _save(source: Path, target: Path, values: npt.NDArray[Any], clean: bool) -> None:
+def _save(source: Path, target: Path, values: Stored, clean: bool) -> None:
     suffix = source.suffix.lower()
     if suffix not in (".npy", *tiff.SUFFIXES):
         picture.save(source, target, values, clean)

@@ -14,11 +14,10 @@ from aegui.imaging import geometry as geo
 from aegui.imaging import volumes
 from aegui.imaging.formats import nifti, nrrd, tiff
 from aegui.imaging.formats.layout import PALETTE, New, affine_of
-from aegui.imaging.formats.raw import Values
 from aegui.imaging.images import ImageSource
 from aegui.imaging.pixels import DicomSource
 from aegui.imaging.rules import OutputRules, Provenance, output_name
-from aegui.imaging.series import Pixels, Series, SliceSource
+from aegui.imaging.series import Pixels, Series, SliceSource, Stored
 from aegui.imaging.staging import Spool, Staging, Tally, encode, writing
 from aegui.imaging.text import safe_name
 
@@ -38,7 +37,7 @@ class Noise:
         self._spool = Spool(staging.path / "noise.part", count, shape, np.int64)
         self._limit = 0
 
-    def take(self, index: int, stored: Values, values: Values) -> None:
+    def take(self, index: int, stored: Stored, values: Stored) -> None:
         """Keep stored − values."""
         removed = np.subtract(stored, values, dtype=np.int64)
         self._limit = max(self._limit, int(removed.max(initial=0)), -1 - int(removed.min(initial=0)))
@@ -73,7 +72,7 @@ def refuse_unread(source: SliceSource) -> None:
         raise UserError(f"{series.description}: only 8 of its 16 bits are read, so it is not written.")
 
 
-def _each(spool: Spool) -> Iterator[Values]:
+def _each(spool: Spool) -> Iterator[Stored]:
     return (spool[index] for index in range(len(spool)))
 
 
@@ -258,7 +257,7 @@ class StackSink:
             return ("Stacked at an angle: the place is in NIfTI's sform, which some programs do not read",)
         return ()
 
-    def _parts(self, index: int) -> tuple[Values, float, float]:
+    def _parts(self, index: int) -> tuple[Stored, float, float]:
         """Stored values, slope and intercept."""
         if isinstance(self._source, DicomSource):
             item = self._source.slice(index)
@@ -322,12 +321,12 @@ def _called(format: str) -> str:
     return {"nifti": "NIfTI", "nrrd": "NRRD", "tiff": "TIFF"}[format]
 
 
-def _real(stored: Values, slope: float, intercept: float) -> Values:
+def _real(stored: Stored, slope: float, intercept: float) -> Stored:
     """Whole numbers where all three are, else 64-bit floats."""
     if stored.dtype.kind != "f" and slope.is_integer() and intercept.is_integer():
         return stored.astype(np.int64) * int(slope) + int(intercept)
     return stored.astype(np.float64) * slope + intercept
 
 
-def _cast(values: Values, dtype: np.dtype[Any]) -> Values:
+def _cast(values: Stored, dtype: np.dtype[Any]) -> Stored:
     return values.astype(dtype) if dtype.kind == "f" else np.rint(values).astype(dtype)

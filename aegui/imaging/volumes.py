@@ -10,15 +10,14 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from aegui.errors import UserError
 from aegui.imaging.formats import arrays, metaimage, nifti, nrrd, tiff
 from aegui.imaging.formats.detached import companions
 from aegui.imaging.formats.layout import Layout, New, Stack
-from aegui.imaging.formats.raw import Broken, Raw, RawStack, Values
+from aegui.imaging.formats.raw import Broken, Raw, RawStack
 from aegui.imaging.pixels import OUTSIDE_CT
-from aegui.imaging.series import Mask, Pixels, Series, Skipped
+from aegui.imaging.series import Mask, Pixels, Series, Skipped, Stored
 from aegui.imaging.text import digest, made_uid
 
 _HEADERS: dict[str, ModuleType] = {
@@ -168,7 +167,7 @@ def _middle_looks_like_ct(path: Path, part: str, layout: Layout) -> bool:
     return looks_like_ct(values * layout.scale[0] + layout.scale[1] if layout.scale != (1.0, 0.0) else values)
 
 
-def looks_like_ct(values: npt.NDArray[Any]) -> bool:
+def looks_like_ct(values: Stored) -> bool:
     """Whether grey values of a slice without a header can only be Hounsfield units."""
     finite = values[np.isfinite(values)]
     return finite.size > 0 and -4096 <= float(finite.min()) <= _CT_LIKE and 0 < float(finite.max()) <= 32767
@@ -191,7 +190,7 @@ class _Borrowed:
     def __init__(self, stack: RawStack) -> None:
         self._stack = stack
 
-    def slice(self, index: int) -> Values:
+    def slice(self, index: int) -> Stored:
         """Slice `index`."""
         return self._stack.slice(index)
 
@@ -227,13 +226,13 @@ def rewrite(series: Series, target: Path, new: New) -> None:
         arrays.rewrite(path, series.part, target, new)
 
 
-def single(values: npt.NDArray[Any]) -> Pixels:
+def single(values: Stored) -> Pixels:
     """As 32-bit floats; what does not fit is infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.float32)
 
 
-def numbers(values: npt.NDArray[Any]) -> Mask:
+def numbers(values: Stored) -> Mask:
     """True where there is a number that 32 bits hold, in all colours."""
     if values.dtype.kind != "f":
         return np.ones(values.shape[:2], bool)
@@ -248,7 +247,7 @@ class VolumeSource:
         self.series = series
         self._stack: Stack | None = None
         self._scale: tuple[float, float] | None = None
-        self._last: tuple[int, Values] | None = None  # read() and valid() ask for the same slice
+        self._last: tuple[int, Stored] | None = None  # read() and valid() ask for the same slice
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -264,7 +263,7 @@ class VolumeSource:
         scale: tuple[float, float] = self._scale
         return scale
 
-    def stored(self, index: int) -> Values:
+    def stored(self, index: int) -> Stored:
         """Slice `index` in the file's own type."""
         if not 0 <= index < len(self):
             raise IndexError(index)
@@ -297,7 +296,7 @@ class VolumeSource:
         except Exception as error:
             raise UserError(f"{name} cannot be read.", "The file may be cut off or damaged. Copy it again.") from error
 
-    def real(self, values: Values) -> npt.NDArray[Any]:
+    def real(self, values: Stored) -> Stored:
         """Stored values in real units."""
         slope, intercept = self.scale
         return values if (slope, intercept) == (1.0, 0.0) else values.astype(np.float64) * slope + intercept

@@ -11,9 +11,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from aegui.imaging.derived import noise, pixeldata, provenance
 from aegui.imaging.derived.dataset import new_file_meta
-from aegui.imaging.derived.framestore import Frames
 from aegui.imaging.derived.identity import Identity
 from aegui.imaging.derived.naming import series_description, series_number
+from aegui.imaging.derived.outframes import OutputFrames
 from aegui.imaging.derived.provenance import DENOISED, REMOVED_NOISE, Reference
 from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.staging import Spool, Staging, writing
@@ -35,7 +35,7 @@ class Writer:
         name: str,
         dataset: Dataset,
         source: Reference,
-        frames: Frames,
+        frames: OutputFrames,
         syntax: UID,
     ) -> str:
         """Save a denoised instance under `name`; returns its UID. syntax: the one to write, if its frames are."""
@@ -55,7 +55,7 @@ class Writer:
         name: str,
         dataset: Dataset,
         source: Reference,
-        frames: Frames,
+        frames: OutputFrames,
         syntax: UID,
         denoised: str,
     ) -> None:
@@ -79,7 +79,7 @@ class Writer:
         provenance.set_derivation(dataset, words, code, source)
         provenance.add_equipment(dataset, words, self._origin)
 
-    def _save(self, staging: Staging, name: str, dataset: Dataset, frames: Frames, syntax: UID, uid: str) -> None:
+    def _save(self, staging: Staging, name: str, dataset: Dataset, frames: OutputFrames, syntax: UID, uid: str) -> None:
         was_implicit = dataset.original_encoding[0]
         like = frames.values[0]
         dataset.SOPInstanceUID = UID(uid)

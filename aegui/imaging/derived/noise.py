@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
@@ -15,8 +13,7 @@ from aegui.errors import UserError
 from aegui.imaging.derived.pixeldata import describe_pixels, set_extremes, set_native
 from aegui.imaging.derived.provenance import set_rescale_intercept_zero
 from aegui.imaging.elements import text
-
-Stored = npt.NDArray[Any]
+from aegui.imaging.series import Stored
 
 KIND = "noise"
 _NARROW = np.iinfo(np.int16)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
@@ -26,8 +25,7 @@ from pydicom.uid import (
 
 from aegui.imaging.derived.dataset import elements_of
 from aegui.imaging.elements import text, whole
-
-Stored = npt.NDArray[Any]
+from aegui.imaging.series import Stored
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _CHOSEN = {

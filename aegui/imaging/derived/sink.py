@@ -6,10 +6,8 @@ import copy
 import shutil
 from bisect import bisect_left
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
@@ -17,21 +15,19 @@ from aegui.errors import UserError
 from aegui.imaging.deidentify import Deidentifier
 from aegui.imaging.derived import noise, pixeldata
 from aegui.imaging.derived.dataset import complete, strip
-from aegui.imaging.derived.frames import keep_frames
-from aegui.imaging.derived.framestore import Frames, FrameStore
 from aegui.imaging.derived.instance import Writer
+from aegui.imaging.derived.keepframes import keep_frames
 from aegui.imaging.derived.naming import FileNames
+from aegui.imaging.derived.outframes import FrameStore, OutputFrames
 from aegui.imaging.derived.provenance import Reference, keep_loss, was_lossy
 from aegui.imaging.derived.refusal import refusal
 from aegui.imaging.elements import text, whole
 from aegui.imaging.headers import read_dataset
 from aegui.imaging.pixels import DicomSource, decode, embedded_overlays, stored_range
 from aegui.imaging.rules import OutputRules, Provenance, output_name
-from aegui.imaging.series import Pixels
+from aegui.imaging.series import Pixels, Stored
 from aegui.imaging.staging import Staging, Tally, encode
 from aegui.imaging.text import safe_name
-
-Stored = npt.NDArray[Any]
 
 
 class DicomSink:
@@ -176,12 +172,12 @@ class DicomSink:
         source = self._adapted(dataset, index)
         name = self._name(index)
         other = copy.deepcopy(dataset) if self._noise_staging else None
-        frames = Frames.single(values, self._bits(index), ExplicitVRLittleEndian if self._overlays else syntax)
+        frames = OutputFrames.single(values, self._bits(index), ExplicitVRLittleEndian if self._overlays else syntax)
         uid = self._writer.write(self._staging, name, dataset, source, frames, syntax)
         if other is None or removed is None or self._noise_staging is None:
             return
         narrow = noise.narrow(removed) and values.dtype.itemsize <= 2
-        frames = Frames.single(removed.astype("<i2") if narrow else removed, 16 if narrow else 32, syntax)
+        frames = OutputFrames.single(removed.astype("<i2") if narrow else removed, 16 if narrow else 32, syntax)
         self._writer.write_noise(self._noise_staging, name, other, source, frames, syntax, uid)
         (self._narrow if narrow else self._wide).add(self._noise_staging.path / name)
 

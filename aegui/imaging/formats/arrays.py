@@ -13,7 +13,8 @@ import numpy as np
 
 from aegui.errors import UserError
 from aegui.imaging.formats.layout import Layout, New
-from aegui.imaging.formats.raw import Broken, Packing, Raw, RawStack, Values
+from aegui.imaging.formats.raw import Broken, Packing, Raw, RawStack
+from aegui.imaging.series import Stored
 
 _LOCAL_HEADER = 30  # bytes before the name in a zip's local header
 _MOST_ARRAYS = 10_000
@@ -160,9 +161,9 @@ class FortranStack:
     def __init__(self, raw: Raw, array: Array) -> None:
         self._raw = raw
         self._array = array
-        self._values: Values | None = None
+        self._values: Stored | None = None
 
-    def slice(self, index: int) -> Values:
+    def slice(self, index: int) -> Stored:
         """Slice `index`."""
         if self._values is None:
             source = RawStack(self._raw)

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from aegui.imaging.formats.raw import Broken, Values
-from aegui.imaging.series import DERIVED_HERE, Geometry, Vector
+from aegui.imaging.formats.raw import Broken
+from aegui.imaging.series import DERIVED_HERE, Geometry, Stored, Vector
 
 Affine = npt.NDArray[np.float64]
 PALETTE = "Palette colours: shown, not denoised."
@@ -111,7 +111,7 @@ def affine_of(shape: Geometry, thickness: float = 0.0) -> Affine:
 class Stack(Protocol):
     """The slices of one array of a file, as stored."""
 
-    def slice(self, index: int) -> Values:
+    def slice(self, index: int) -> Stored:
         """Slice `index`, counted through all volumes: (rows, columns) or (rows, columns, 3)."""
         ...
 
@@ -127,7 +127,7 @@ class New:
     scale: as in Layout. clean: without any free text of the source.
     """
 
-    slices: Iterable[Values]
+    slices: Iterable[Stored]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     scale: tuple[float, float] = (1.0, 0.0)

@@ -11,8 +11,9 @@ from PIL import Image, PngImagePlugin
 from aegui.errors import UserError
 from aegui.imaging.formats import png
 from aegui.imaging.formats.layout import PALETTE
-from aegui.imaging.formats.raw import LARGEST_SLICE, Broken, Values
+from aegui.imaging.formats.raw import LARGEST_SLICE, Broken
 from aegui.imaging.formats.resolution import from_dpi
+from aegui.imaging.series import Stored
 
 LOSSY = (".jpg", ".jpeg")
 _MODES = {"L": (1, 8), "LA": (1, 8), "RGB": (3, 8), "RGBA": (3, 8), "I;16": (1, 16), "I;16B": (1, 16), "F": (1, 32)}
@@ -62,7 +63,7 @@ def inspect(path: Path) -> Facts:
     return Facts(height, width, channels, bits, from_dpi(dpi), problem)
 
 
-def load(path: Path) -> Values:
+def load(path: Path) -> Stored:
     """(rows, columns) or (rows, columns, 3), as the file stores them: an EXIF rotation is left to the viewer."""
     with Image.open(path) as image:
         if image.mode == "P":
@@ -73,7 +74,7 @@ def load(path: Path) -> Values:
         return values.astype(np.uint16) if image.mode in ("I", "I;16", "I;16B") else values
 
 
-def save(source: Path, target: Path, values: Values, clean: bool) -> None:
+def save(source: Path, target: Path, values: Stored, clean: bool) -> None:
     """Like the source: same mode, its transparency, resolution, profile and texts. clean: no texts."""
     with Image.open(source) as image:
         mode, info = image.mode, dict(image.info)

@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from aegui.errors import UserError
+from aegui.imaging.series import Stored
 from aegui.paths import cache_home
 
 Packing = Literal["", "gzip", "zlib", "deflate", "bzip2", "text"]
-Values = npt.NDArray[Any]
-
 LARGEST_SLICE = 178_956_970  # pixels
 _MOST_BYTES = 1 << 46
 _BLOCK = 1 << 20
@@ -71,7 +69,7 @@ class Raw:
         start = self.roles.index("z") + 1 if "z" in self.roles else _first_in_plane(self.roles)
         return self.shape[start:], self.roles[start:]
 
-    def arranged(self, values: Values) -> Values:
+    def arranged(self, values: Stored) -> Stored:
         """A slice (rows, columns[, colours]) with its axes in the order of the file."""
         order = [role for role in self.inner[1] if role in "yxc"]
         return values if values.ndim == 2 else np.moveaxis(values, (0, 1, 2), [order.index(role) for role in "yxc"])
@@ -122,7 +120,7 @@ class Raw:
                 file.seek(max(0, offset))
                 yield from _unpacked(file, self.packed, self.dtype)
 
-    def peek(self, index: int) -> Values:
+    def peek(self, index: int) -> Stored:
         """One slice, without keeping anything else; for a look while scanning."""
         if not self.packed or self.packed == "text":
             stack = RawStack(self)
@@ -150,7 +148,7 @@ class Raw:
         inside = math.prod(n for n, role in zip(*self.inner, strict=True) if role == "v")
         return ((volume // inside) * self.size("z") + plane) * block, block
 
-    def _picked(self, block: bytes, index: int) -> Values:
+    def _picked(self, block: bytes, index: int) -> Stored:
         """The slice in its block, colours last."""
         shape, roles = self.inner
         values = np.frombuffer(block, self.dtype).reshape(shape)
@@ -207,7 +205,7 @@ class RawStack:
         self._lock = threading.Lock()
         self._whole: IO[bytes] | None = None
 
-    def slice(self, index: int) -> Values:
+    def slice(self, index: int) -> Stored:
         """Slice `index` as stored, (rows, columns[, 3]). UserError where the file does not hold it."""
         start, count = self.raw._place(index)
         block = self._read(start, count)

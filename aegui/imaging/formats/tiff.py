@@ -16,9 +16,9 @@ from PIL import Image
 
 from aegui.errors import UserError
 from aegui.imaging.formats.layout import PALETTE, Layout, New, derived_note
-from aegui.imaging.formats.raw import LARGEST_SLICE, Broken, Raw, RawStack, Values
+from aegui.imaging.formats.raw import LARGEST_SLICE, Broken, Raw, RawStack
 from aegui.imaging.formats.resolution import LENGTHS, MM_PER_INCH, plausible
-from aegui.imaging.series import Vector
+from aegui.imaging.series import Stored, Vector
 
 SUFFIXES = (".tif", ".tiff")
 _SLICES = "ZIQ"  # axes that count slices: depth, a sequence, pages of a kind nobody knows
@@ -227,7 +227,7 @@ class TiffStack:
         )
         self._plain = RawStack(self._raw) if self._image.dataoffset is not None and _orderly(roles) else None
 
-    def slice(self, index: int) -> Values:
+    def slice(self, index: int) -> Stored:
         """Slice `index`, volumes one after the other."""
         if self._plain is not None:
             values = self._plain.slice(index)
@@ -260,7 +260,7 @@ def _orderly(roles: str) -> bool:
     return [role for role in roles if role in "zyx"] in (["z", "y", "x"], ["y", "x"]) and "c" not in roles[:1]
 
 
-def page_values(path: Path, page: Any) -> Values:
+def page_values(path: Path, page: Any) -> Stored:
     """The values of a page; by a second decoder where the first lacks the compression."""
     try:
         return np.asarray(page.asarray())
@@ -321,7 +321,7 @@ def rewrite(source: Path, part: str, target: Path, new: New) -> None:
     _save(target, new, options | resolution, tags, order, big, ome, extra)
 
 
-def _transparent(source: Path, image: Any, new: New, planar: bool) -> Values | None:
+def _transparent(source: Path, image: Any, new: New, planar: bool) -> Stored | None:
     """The fourth channel of a single picture, which is passed through."""
     if image.keyframe.samplesperpixel != 4 or len(new.shape) != 4 or new.shape[0] != 1:
         return None
@@ -369,7 +369,7 @@ def _save(
     order: str,
     big: bool,
     ome: bool,
-    extra: Values | None,
+    extra: Stored | None,
 ) -> None:
     size = int(np.prod(new.shape, dtype=np.int64)) * new.dtype.itemsize
     slices = iter(new.slices)

@@ -1,20 +1,17 @@
-"""How a header says its pixels are laid out, and what turns words into stored values."""
+"""How a DICOM header says its pixels are laid out, and what turns words into stored values."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from aegui.imaging.elements import BIG_ENDIAN, Source, text, whole
-
-Stored = npt.NDArray[Any]
+from aegui.imaging.series import Stored
 
 # Beyond this a header is not believed: 134 million samples in one frame, more than any detector has.
-MOST_SAMPLES = 1 << 27
+_MOST_SAMPLES = 1 << 27
 _RAW = {
     "1.2.840.10008.1.2",
     "1.2.840.10008.1.2.1",
@@ -28,7 +25,7 @@ _GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "")
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PixelLayout:
     """The Image Pixel module of one file. floats: 4 or 8 bytes where the pixels are real numbers, else 0."""
 
     syntax: str
@@ -66,7 +63,7 @@ class Layout:
         return next(bits for bits in _CONTAINERS if bits >= self.allocated)
 
 
-def layout_of(header: Source, syntax: str, floats: int = 0) -> Layout:
+def layout_of(header: Source, syntax: str, floats: int = 0) -> PixelLayout:
     """The layout of a header. ValueError, in words, if no image can be laid out so."""
     rows, columns = whole(header, "Rows"), whole(header, "Columns")
     samples = whole(header, "SamplesPerPixel", 1)
@@ -77,7 +74,7 @@ def layout_of(header: Source, syntax: str, floats: int = 0) -> Layout:
         raise ValueError("its header does not say how large the image is")
     if samples not in (1, 3):
         raise ValueError(f"it has {samples} samples per pixel")
-    if rows * columns * samples > MOST_SAMPLES:
+    if rows * columns * samples > _MOST_SAMPLES:
         raise ValueError(f"its header claims {columns} × {rows} pixels")
     if not floats and not 1 <= allocated <= 32:
         raise ValueError(f"Bits Allocated is {allocated}" if allocated else "its header has no Bits Allocated")
@@ -88,7 +85,7 @@ def layout_of(header: Source, syntax: str, floats: int = 0) -> Layout:
     if samples == 1 and photometric not in _GREY:
         photometric = "MONOCHROME2"
     high = whole(header, "HighBit", stored - 1)
-    return Layout(
+    return PixelLayout(
         syntax=syntax,
         rows=rows,
         columns=columns,
@@ -104,7 +101,7 @@ def layout_of(header: Source, syntax: str, floats: int = 0) -> Layout:
     )
 
 
-def unpacked(data: bytes, layout: Layout, frame: int, *, swapped: bool) -> Stored:
+def words_of(data: bytes, layout: PixelLayout, frame: int, *, swapped: bool) -> Stored:
     """The words of one uncompressed frame: (rows, columns[, 3]). data: the bytes that the frame touches.
 
     swapped: the bytes of each pair stand the other way round (8-bit samples written as big endian words).
@@ -124,7 +121,7 @@ def unpacked(data: bytes, layout: Layout, frame: int, *, swapped: bool) -> Store
     return _shaped(values, layout)
 
 
-def _from_bits(data: bytes, layout: Layout, skip: int, count: int) -> Stored:
+def _from_bits(data: bytes, layout: PixelLayout, skip: int, count: int) -> Stored:
     """Cells that do not fill bytes follow one another from the lowest bit on."""
     width = layout.allocated
     bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[skip : skip + count * width]
@@ -137,7 +134,7 @@ def _from_bits(data: bytes, layout: Layout, skip: int, count: int) -> Stored:
     return out
 
 
-def _shaped(values: Stored, layout: Layout) -> Stored:
+def _shaped(values: Stored, layout: PixelLayout) -> Stored:
     rows, columns = layout.rows, layout.columns
     if layout.samples == 1:
         return values.reshape(rows, columns)
@@ -150,7 +147,7 @@ def _shaped(values: Stored, layout: Layout) -> Stored:
     return values.reshape(rows, columns, 3)
 
 
-def stored_values(words: Stored, layout: Layout) -> Stored:
+def stored_values(words: Stored, layout: PixelLayout) -> Stored:
     """Only the stored bits of each word, with their sign."""
     if layout.floats:
         return words
@@ -186,7 +183,7 @@ def to_rgb(values: Stored, bits: int) -> Stored:
     return np.clip(np.rint(out), 0, top).astype(values.dtype)
 
 
-def bytes_of(layout: Layout, frame: int) -> tuple[int, int]:
+def bytes_of(layout: PixelLayout, frame: int) -> tuple[int, int]:
     """First and last + 1 of the bytes that hold an uncompressed frame."""
     begin = frame * layout.frame_bits
     return begin // 8, math.ceil((begin + layout.frame_bits) / 8)

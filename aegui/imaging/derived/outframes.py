@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydicom.uid import UID
 
 from aegui.imaging.derived import noise
 from aegui.imaging.derived.pixeldata import compressed
+from aegui.imaging.series import Stored
 from aegui.imaging.staging import Spool
 
-Stored = npt.NDArray[Any]
 
-
-class Frames:
+class OutputFrames:
     """Frames in file order. bits: Bits Stored. codes: what they are compressed; None if they are not."""
 
     def __init__(self, values: Sequence[Stored] | Spool, bits: int, codes: list[bytes] | None) -> None:
@@ -30,7 +27,7 @@ class Frames:
             yield self.values[place]
 
     @classmethod
-    def single(cls, values: Stored, bits: int, syntax: UID) -> Frames:
+    def single(cls, values: Stored, bits: int, syntax: UID) -> OutputFrames:
         """The one frame of a single-frame file."""
         code = compressed(values, bits, syntax) if syntax.is_encapsulated else None
         return cls([values], bits, None if code is None else [code])
@@ -63,7 +60,7 @@ class FrameStore:
             else:
                 self._codes[place] = code
 
-    def frames(self) -> Frames:
+    def frames(self) -> OutputFrames:
         """All of them."""
         if self._narrow:
             wide = self._spool
@@ -71,7 +68,7 @@ class FrameStore:
             for place in range(len(wide)):
                 self._spool[place] = wide[place].astype(np.int16)
             wide.discard()
-        return Frames(self._spool, self._spool.dtype.itemsize * 8 if self._removed else self._bits, self._codes)
+        return OutputFrames(self._spool, self._spool.dtype.itemsize * 8 if self._removed else self._bits, self._codes)
 
     def close(self) -> None:
         """Close the file, which stays."""
