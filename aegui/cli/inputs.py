@@ -10,10 +10,8 @@ from aegui.cli.show import drive, say, warn
 from aegui.errors import UserError
 
 if TYPE_CHECKING:
-    from aegui.imaging import ScanResult, Series, Skipped
+    from aegui.imaging import ScanResult, Series
     from aegui.recipes import Recipe
-
-TREATED = {"view": "For viewing only, not denoised", "list": "Not a scan"}
 
 
 def scanned(paths: Sequence[Path], quiet: bool) -> ScanResult:
@@ -27,11 +25,11 @@ def scanned(paths: Sequence[Path], quiet: bool) -> ScanResult:
     return result
 
 
-def usable_scan(paths: Sequence[Path], quiet: bool) -> ScanResult:
-    """A scan that must have found something to work on."""
+def series(paths: Sequence[Path], quiet: bool) -> tuple[Series, ...]:
+    """What can be denoised in folders. UserError if nothing can."""
     result = scanned(paths, quiet)
     require_work(result, paths)
-    return result
+    return usable(result, quiet)
 
 
 def require_work(result: ScanResult, paths: Sequence[Path], included: frozenset[str] = frozenset()) -> None:
@@ -70,12 +68,7 @@ def warn_of_text(result: ScanResult, included: frozenset[str]) -> None:
         warn(words)
 
 
-def skipped_row(skipped: Skipped) -> dict[str, Any]:
-    """A file that is in no series, as --json prints it."""
-    return {"file": skipped.file, "reason": skipped.reason, "damaged": skipped.damaged}
-
-
-def usable(result: ScanResult, quiet: bool = False) -> tuple[Series, ...]:
+def usable(result: ScanResult, quiet: bool) -> tuple[Series, ...]:
     """The series that can be denoised; says what is left out and what is odd (quiet: only the latter)."""
     for skipped in result.skipped:
         if not quiet:

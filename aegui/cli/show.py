@@ -45,8 +45,8 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def print_json(values: Mapping[str, Any]) -> None:
-    """One JSON object on stdout."""
+def print_json(values: Any) -> None:
+    """One JSON object on stdout, of a mapping or a dataclass."""
     import json
 
     sys.stdout.write(json.dumps({"schema": SCHEMA, **plain(values)}, ensure_ascii=False, indent=1) + "\n")

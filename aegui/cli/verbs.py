@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,13 +11,13 @@ import typer
 
 from aegui.cli import inputs
 from aegui.cli.fields import fields_of
+from aegui.cli.listing import found_rows, print_found, scores_words
 from aegui.cli.show import drive, print_json, print_text, say, warn
 from aegui.errors import UserError
 from aegui.imaging import OutputRules
 
 if TYPE_CHECKING:
     from aegui.imaging import Series
-    from aegui.workflow import Proposal
 
 app = typer.Typer(
     add_completion=False,
@@ -80,41 +80,6 @@ def gui(folder: Annotated[Path | None, typer.Argument(help="A folder of scans to
 
 # ------------------------------------------------------------------------------------------------ scan and lists
 
-_ACQUISITION = {"kvp": "kVp", "tr": "TR", "te": "TE"}
-
-
-def series_row(series: Series) -> dict[str, Any]:
-    """A series as `scan --json` prints it."""
-    return {
-        "uid": series.uid,
-        "modality": series.modality,
-        "description": series.description,
-        "files": len(series.files),
-        "rows": series.rows,
-        "columns": series.columns,
-        "slices": series.slices,
-        "spacing_mm": list(series.geometry.spacing),
-        "acquisition": {_ACQUISITION.get(key, key): value for key, value in series.acquisition.items()},
-        "warnings": list(series.warnings),
-        "study": series.study_uid,
-        "label": series.label,
-        "treat": series.treat,
-        "reason": series.reason,
-    }
-
-
-def pairs_row(proposal: Proposal) -> dict[str, Any]:
-    """A proposal as `scan --json` prints it."""
-    return {
-        "kind": proposal.kind,
-        "words": proposal.words,
-        "on_by_default": proposal.on_by_default,
-        "pairs": [
-            {"noisy": pair.noisy.uid, "clean": pair.clean.uid, "slices": len(pair.slices), "why": pair.why}
-            for pair in proposal.pairs
-        ],
-    }
-
 
 @app.command()
 def scan(
@@ -127,28 +92,9 @@ def scan(
     result = inputs.scanned(folders, json)
     proposals = workflow.propose(result.series)
     if json:
-        print_json(
-            {
-                "series": [series_row(series) for series in result.series],
-                "skipped": [inputs.skipped_row(skipped) for skipped in result.skipped],
-                "pairs": [pairs_row(proposal) for proposal in proposals],
-            }
-        )
+        print_json(found_rows(result, proposals))
     else:
-        for series in result.series:
-            z, y, x = series.geometry.spacing
-            print_text(
-                f"{series.label}  {series.modality}  {series.description or '–'}: {series.slices} slices of "
-                f"{series.rows}×{series.columns}, {z:g} × {y:g} × {x:g} mm"
-            )
-            if series.treat != "denoise":
-                print_text(f"    {inputs.TREATED[series.treat]}: {series.reason}")
-            for text in series.warnings:
-                print_text(f"    {text}")
-        for skipped in result.skipped:
-            print_text(f"Left out: {skipped.file}: {skipped.reason}")
-        for proposal in proposals:
-            print_text(f"Could be learnt from: {proposal.words}")
+        print_found(result, proposals)
     if not result.series:
         where = " and ".join(str(folder) for folder in folders)
         say(f"{where} holds no images. Choose the folder that holds the scans.")
@@ -233,11 +179,11 @@ def train(
     from aegui.models import DEFAULT
 
     plan = shelf.load(recipe).with_set(assignments or [])
-    noisy = inputs.usable(inputs.usable_scan(data, json), json)
+    noisy = inputs.series(data, json)
     partners: tuple[Series, ...] = ()
     pairs: Sequence[Any] = ()
     if clean:
-        partners = inputs.usable(inputs.usable_scan(clean, json), json)
+        partners = inputs.series(clean, json)
         plan = inputs.paired(plan)
         pairs = inputs.pairs(noisy, partners, accept_pairs)
     job = workflow.TrainJob(
@@ -264,27 +210,13 @@ def train(
         return 1
     result = drive(workflow.train(job), json)
     if json:
-        print_json(_summary(result))
+        print_json(result)
     else:
-        print_text(f"Best epoch {result.best_epoch} of {result.epochs}: {_words(result.scores)}")
+        print_text(f"Best epoch {result.best_epoch} of {result.epochs}: {scores_words(result.scores)}")
         for name, scores in result.baselines.items():
-            print_text(f"    {name}: {_words(scores)}")
+            print_text(f"    {name}: {scores_words(scores)}")
         print_text(f"Model: {result.bundle}")
     return 0
-
-
-def _summary(result: Any) -> dict[str, Any]:
-    from dataclasses import fields
-
-    return {f.name: getattr(result, f.name) for f in fields(result)}
-
-
-def _words(scores: Mapping[str, Any]) -> str:
-    names = {"psnr": ("PSNR", "{:.2f} dB"), "ssim": ("SSIM", "{:.4f}"), "rmse": ("RMSE", "{:.4g}")}
-    parts = [
-        f"{title} {form.format(scores[key])}" for key, (title, form) in names.items() if scores.get(key) is not None
-    ]
-    return ", ".join(parts) or "no scores"
 
 
 # ------------------------------------------------------------------------------------------------ denoise and judge
@@ -332,8 +264,7 @@ def denoise(
     )
     report = drive(workflow.denoise(job), json)
     if json:
-        skipped = [inputs.skipped_row(one) for one in found.skipped]
-        print_json({"series": [_summary(row) for row in report.series], "skipped": skipped, "report": report.path})
+        print_json({"series": report.series, "skipped": found.skipped, "report": report.path})
     else:
         for row in report.series:
             note = f" ({row.reason})" if row.reason else ""
@@ -354,17 +285,13 @@ def evaluate(
     from aegui import workflow
     from aegui.models import DEFAULT
 
-    one, other = (
-        inputs.usable(inputs.usable_scan(noisy, json), json),
-        inputs.usable(inputs.usable_scan(clean, json), json),
-    )
-    pairs = inputs.pairs(one, other, accept_pairs)
+    pairs = inputs.pairs(inputs.series(noisy, json), inputs.series(clean, json), accept_pairs)
     result = drive(workflow.evaluate(model or DEFAULT, pairs), json)
     if json:
-        print_json(_summary(result))
+        print_json(result)
         return 0
     for name in ("input", "output"):
-        print_text(f"{name:<7} {_words(getattr(result, name))}, bias {getattr(result, name)['bias']:.4g}")
+        print_text(f"{name:<7} {scores_words(getattr(result, name))}, bias {getattr(result, name)['bias']:.4g}")
     return 0
 
 
@@ -380,7 +307,7 @@ def export(
 
     result = drive(workflow.export(file, form.value, output), json)
     if json:
-        print_json(_summary(result))
+        print_json(result)
     else:
         print_text(f"{result.path}: largest difference {result.max_difference:.3g} {result.unit}".rstrip())
     return 0
