@@ -1,4 +1,4 @@
-"""What inspection found of each file, kept from scan to scan.
+"""What inspection found of each file, and what sorting made of them, kept from scan to scan.
 
 One SQLite file that only its owner can read. It is never needed: where it cannot be opened, read or written, the
 scan goes on without it. It holds what the window shows anyway, and Patient IDs as digests only.
@@ -6,38 +6,41 @@ scan goes on without it. It holds what the window shows anyway, and Patient IDs 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import fields
+from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from aegui import __version__
 from aegui.imaging.frames import Frames
 from aegui.imaging.headers import KEPT, Header
 from aegui.imaging.images import Picture
 from aegui.imaging.listing import Entry
-from aegui.imaging.series import Series
+from aegui.imaging.series import Series, Skipped
 from aegui.imaging.text import digest
 from aegui.paths import cache_home
 
 Item = Header | Picture | Series | tuple[Series, ...]
+Result = tuple[list[Series], list[Skipped]]  # what belongs together, and what was there twice
 
-_KINDS: dict[str, Any] = {"header": Header, "picture": Picture, "series": Series, "several": tuple[Series, ...]}
-_LISTS: dict[str, Any] = {
-    "header": list[Header],
-    "picture": list[Picture],
-    "series": list[Series],
-    "several": list[tuple[Series, ...]],
+_KINDS: dict[str, Any] = {
+    "header": Header,
+    "picture": Picture,
+    "series": Series,
+    "several": tuple[Series, ...],
+    "result": Result,
 }
-_READERS: dict[str, TypeAdapter[list[Any]]] = {}
-_WRITERS: dict[str, TypeAdapter[Any]] = {}
-_BATCH = 400
+_CODE = Path(__file__).parent
+_BATCH = 400  # files
 _MOST = 200_000  # files remembered
 _KEEP = 60 * 86400  # seconds without use
 _REFRESH = 86400  # seconds after which the last use is noted again
@@ -45,12 +48,18 @@ _SETTLED = 3_000_000_000  # ns: a file changed more recently may change again un
 _WAIT = 0.5  # seconds for another process's scan
 
 
+@cache
+def _sources(folder: Path) -> list[tuple[str, int, int]]:
+    """What changes when the code does; nothing in the frozen program, which changes with its version only."""
+    return [(file.name, (state := file.stat()).st_size, state.st_mtime_ns) for file in sorted(folder.rglob("*.py"))]
+
+
 def _schema() -> int:
     """A number that changes with the program and with what is kept."""
     names = [
         (kind.__name__, [(f.name, str(f.type)) for f in fields(kind)]) for kind in (Header, Frames, Picture, Series)
     ]
-    return int(digest(__version__, names, KEPT)[:7], 16)
+    return int(digest(__version__, names, KEPT, _sources(_CODE))[:7], 16)
 
 
 class Cache:
@@ -70,44 +79,94 @@ class Cache:
         except (OSError, sqlite3.Error):
             self._file = None
 
-    def found(self, entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, Item]]]:
-        """What is known of unchanged files, in batches."""
+    def unchanged(self, entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+        """Those that are known as they are now, in batches."""
         now = int(time.time())
         for start in range(0, len(entries), _BATCH):
-            batch = {os.fsencode(entry.path): entry for entry in entries[start : start + _BATCH]}
-            yield self._found(batch, now)
+            rows = self._select("used", entries[start : start + _BATCH])
+            if stale := [(now, os.fsencode(entry.path)) for entry, used in rows if now - used > _REFRESH]:
+                self._write("UPDATE items SET used = ? WHERE path = ?", stale)
+            yield [entry for entry, _ in rows]
 
-    def _found(self, batch: dict[bytes, Entry], now: int) -> list[tuple[Entry, Item]]:
-        rows: dict[str, list[tuple[Entry, bytes]]] = {kind: [] for kind in _KINDS}
-        stale: list[bytes] = []
-        marks = ",".join("?" * len(batch))
-        query = f"SELECT path, size, modified, changed, used, kind, item FROM items WHERE path IN ({marks})"
+    def found(self, entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, Item]]]:
+        """What inspection found in unchanged files, in batches."""
+        for start in range(0, len(entries), _BATCH):
+            rows = self._select("kind, item", entries[start : start + _BATCH])
+            try:
+                known = [(entry, _decoded(entry, kind, item)) for entry, kind, item in rows]
+            except (TypeError, ValueError, KeyError):
+                known = []
+            yield known
+
+    def _select(self, columns: str, entries: Sequence[Entry]) -> list[Any]:
+        """(entry, *columns) of each that is known as it is now."""
+        asked = {os.fsencode(entry.path): entry for entry in entries}
+        marks = ",".join("?" * len(asked))
+        query = f"SELECT path, size, modified, changed, {columns} FROM items WHERE path IN ({marks})"
         try:
-            for path, size, modified, changed, used, kind, item in self._read(query, list(batch)):
-                entry = batch[path]
-                if (size, modified, changed) == entry.stamp:
-                    rows[kind].append((entry, item))
-                    if now - used > _REFRESH:
-                        stale.append(path)
-            known = [pair for kind, pairs in rows.items() if pairs for pair in _decoded(kind, pairs)]
-        except (sqlite3.Error, ValidationError, TypeError, ValueError, KeyError):
+            rows = list(self._read(query, list(asked)))
+        except sqlite3.Error:
             return []
-        if stale:
-            self._write("UPDATE items SET used = ? WHERE path = ?", [(now, path) for path in stale])
-        return known
+        return [(asked[row[0]], *row[4:]) for row in rows if row[1:4] == asked[row[0]].stamp]
 
     def keep(self, items: Sequence[tuple[Entry, Item]]) -> Iterator[int]:
         """Remember what was found, in one transaction; yields how many so far."""
         now = int(time.time())
-        settled = [pair for pair in items if pair[0].stamp[1] < time.time_ns() - _SETTLED]
+        settled = [pair for pair in items if _settled(pair[0])]
         for start in range(0, len(settled), _BATCH):
             rows = [row for entry, item in settled[start : start + _BATCH] if (row := _encoded(entry, item, now))]
             self._write("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             yield start + len(rows)
         if settled:
-            self._write("DELETE FROM items WHERE used < ?", [(now - _KEEP,)])
-            newest = "SELECT used FROM items ORDER BY used DESC LIMIT 1 OFFSET ?"
-            self._write(f"DELETE FROM items WHERE used <= ({newest})", [(_MOST,)])
+            self._forget("items", now, _MOST)
+
+    def result(self, entries: Sequence[Entry]) -> Result | None:
+        """What sorting made of exactly these files, as they are now, when last they were scanned together."""
+        roots, files = _together(entries)
+        series: list[Series] = []
+        doubles: list[Skipped] = []
+        now = last = int(time.time())
+        query = "SELECT files, used, part FROM results WHERE roots = ? ORDER BY place"
+        try:
+            for known, used, part in self._read(query, [roots]):
+                if known != files:
+                    return None
+                more = _adapter("result").validate_json(part)
+                series += more[0]
+                doubles += more[1]
+                last = used
+        except (sqlite3.Error, TypeError, ValueError):
+            return None
+        if now - last > _REFRESH:
+            self._write("UPDATE results SET used = ? WHERE roots = ?", [(now, roots)])
+        return (series, doubles) if series else None
+
+    def keep_result(self, entries: Sequence[Entry], result: Result) -> None:
+        """Remember what sorting made of these files."""
+        if not all(map(_settled, entries)):
+            return
+        now = int(time.time())
+        together = _together(entries)
+        parts = enumerate(zip_longest(_dealt(result[0]), _dealt(result[1])))
+        rows = (
+            (*together, now, place, _adapter("result").dump_json((series or [], doubles or [])))
+            for place, (series, doubles) in parts
+        )
+        old = "DELETE FROM results WHERE roots = ?", [together[:1]]
+        self._write(*old)
+        try:
+            self._write("INSERT INTO results VALUES (?, ?, ?, ?, ?)", rows)
+        except ValueError:  # a name that is no Unicode
+            self._write(*old)
+        self._forget("results", now, _MOST // _BATCH)
+
+    def _forget(self, table: str, now: int, most: int) -> None:
+        self._write(f"DELETE FROM {table} WHERE used < ?", [(now - _KEEP,)])
+        newest = f"SELECT used FROM {table} ORDER BY used DESC LIMIT 1 OFFSET ?"
+        self._write(f"DELETE FROM {table} WHERE used <= ({newest})", [(most,)])
+        if self._file is not None:  # sorting may take long, and other scans write too
+            with suppress(sqlite3.Error):
+                self._file.commit()
 
     def close(self) -> None:
         """Write what was remembered."""
@@ -117,9 +176,9 @@ class Cache:
             self._file = None
 
     def _read(self, query: str, values: Sequence[Any]) -> Iterator[Any]:
-        return iter(()) if self._file is None else iter(self._file.execute(query, values))
+        return iter(()) if self._file is None else self._file.execute(query, values)
 
-    def _write(self, command: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _write(self, command: str, rows: Iterable[tuple[Any, ...]]) -> None:
         if self._file is None:
             return
         try:
@@ -157,9 +216,12 @@ def _open(path: Path) -> sqlite3.Connection:
                 PRAGMA auto_vacuum = FULL;
                 BEGIN IMMEDIATE;
                 DROP TABLE IF EXISTS items;
+                DROP TABLE IF EXISTS results;
                 CREATE TABLE items (path BLOB PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER,
                                     used INTEGER, kind TEXT, item BLOB);
                 CREATE INDEX used ON items (used);
+                CREATE TABLE results (roots TEXT, files TEXT, used INTEGER, place INTEGER, part BLOB,
+                                      PRIMARY KEY (roots, place));
                 PRAGMA user_version = {schema};
                 COMMIT;
                 """
@@ -170,23 +232,53 @@ def _open(path: Path) -> sqlite3.Connection:
     return file
 
 
-def _decoded(kind: str, pairs: list[tuple[Entry, bytes]]) -> Iterator[tuple[Entry, Item]]:
-    if kind not in _READERS:
-        _READERS[kind] = TypeAdapter(_LISTS[kind])
-    items = _READERS[kind].validate_json(b"[" + b",".join(item for _, item in pairs) + b"]")
-    for (entry, _), item in zip(pairs, items, strict=True):
-        if kind == "header":
-            # Not kept: a second Path for each file would take as long as all the rest.
-            object.__setattr__(item, "file", Path(entry.path))
-        yield entry, item
+def _settled(entry: Entry) -> bool:
+    return entry.stamp[1] < time.time_ns() - _SETTLED
+
+
+def _together(entries: Sequence[Entry]) -> tuple[str, str]:
+    """(what tells one set of scanned folders from others, what tells their files from those of another time)."""
+    found = sorted((entry.path, str(entry.root), entry.stamp) for entry in entries)
+    roots = sorted({root for _, root, _ in found})
+    return _hash(roots), _hash(found)
+
+
+def _hash(words: object) -> str:
+    # Unlike a name, its representation can always be encoded.
+    return hashlib.sha256(repr(words).encode()).hexdigest()
+
+
+def _dealt(items: list[Any]) -> Iterator[list[Any]]:
+    """Runs of not many more than a batch of files."""
+    run: list[Any] = []
+    count = 0
+    for item in items:
+        run.append(item)
+        count += len(item.files) if isinstance(item, Series) else 1
+        if count >= _BATCH:
+            yield run
+            run, count = [], 0
+    if run:
+        yield run
+
+
+@cache
+def _adapter(kind: str) -> TypeAdapter[Any]:
+    return TypeAdapter(_KINDS[kind])
+
+
+def _decoded(entry: Entry, kind: str, text: bytes) -> Item:
+    item: Item = _adapter(kind).validate_json(text)
+    if kind == "header":
+        # Not kept: reading a second path for each file would take as long as all the rest.
+        object.__setattr__(item, "file", Path(entry.path))
+    return item
 
 
 def _encoded(entry: Entry, item: Item, now: int) -> tuple[Any, ...] | None:
     kind = "several" if isinstance(item, tuple) else type(item).__name__.lower()
-    if kind not in _WRITERS:
-        _WRITERS[kind] = TypeAdapter(_KINDS[kind])
     try:
-        text = _WRITERS[kind].dump_json(item, exclude={"file"} if kind == "header" else None)
+        text = _adapter(kind).dump_json(item, exclude={"file"} if kind == "header" else None)
     except ValueError:  # a name that is no Unicode
         return None
     return (os.fsencode(entry.path), *entry.stamp, now, kind, text)

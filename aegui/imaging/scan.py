@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Found, Progress, Stop
 from aegui.imaging import archive, dicom, images, media, volumes
-from aegui.imaging.cache import Cache, Item
+from aegui.imaging.cache import Cache, Item, Result
 from aegui.imaging.elements import looks_like_dicom
 from aegui.imaging.headers import Header, read_header
 from aegui.imaging.listing import Entry, Listing
@@ -47,6 +48,8 @@ class _Scan:
         self._entries: list[Entry] = []
         self._items: list[tuple[Entry, Item]] = []
         self._owned: dict[Path, Path] = {}
+        self._recalled: set[str] = set()
+        self._result: Result | None = None
         self._sorted = 0
         self._halt = threading.Event()
 
@@ -58,20 +61,9 @@ class _Scan:
         if self._owned:
             waiting = [entry for entry in waiting if Path(entry.path) not in self._owned]
         yield from self._tell(Progress(0, total, "Scanning"))
-        cache = Cache()
-        try:
-            yield from self._recall(cache, waiting, total)
-            known = {entry.path for entry, _ in self._items}
-            rest = [entry for entry in waiting if entry.path not in known]
-            old = len(self._items)
-            yield from self._inspect_all(rest, total)
-            # Skipped files are looked at anew each time, and so is what other files could change.
-            fresh = [pair for pair in self._items[old:] if not pair[0].path.lower().endswith(_DETACHED)]
-            for _ in cache.keep(fresh):
-                yield from self._pulse(Progress(total, total, "Scanning"))
-        finally:
-            cache.close()
-        yield from self._finish()
+        with closing(Cache()) as cache:
+            yield from self._read(cache, waiting, total)
+            yield from self._finish(cache)
 
     def _tell(self, event: Event) -> Events:
         self._last = time.monotonic()
@@ -142,18 +134,44 @@ class _Scan:
         if before == len(self._entries) + len(self._skipped):
             self._skipped.append(Skipped(file, "Empty zip file."))
 
-    def _recall(self, cache: Cache, waiting: Sequence[Entry], total: int) -> Events:
-        """What earlier scans found of files that have not changed."""
-        batches = cache.found(waiting)
+    def _read(self, cache: Cache, waiting: Sequence[Entry], total: int) -> Events:
+        """What is in each file, or, where no file is new, what was made of them the last time."""
+        known: list[Entry] = []
+        batches = cache.unchanged(waiting)
         while not self._stopped and (batch := next(batches, None)) is not None:
+            known += batch
+            yield from self._pulse(Progress(0, total, "Scanning"))
+        self._result = cache.result(known)
+        if self._result is None:
+            yield from self._recall(cache, known, total)
+        names = {entry.path for entry in known}
+        yield from self._inspect_all([entry for entry in waiting if entry.path not in names], total)
+        if self._result is not None and self._items:
+            self._result = None
+            yield from self._recall(cache, known, total)
+        for _ in cache.keep([pair for pair in self._items if self._keeps(pair[0])]):
+            yield from self._pulse(Progress(total, total, "Scanning"))
+
+    def _recall(self, cache: Cache, known: Sequence[Entry], total: int) -> Events:
+        """What earlier scans found in files that have not changed."""
+        done = len(self._items)
+        for batch in cache.found(known):
             self._items += batch
-            yield from self._pulse(Progress(len(self._items), total, "Scanning"))
+            self._recalled.update(entry.path for entry, _ in batch)
+            yield from self._pulse(Progress(max(done, len(self._recalled)), total, "Scanning"))
+        if lost := [entry for entry in known if entry.path not in self._recalled]:
+            yield from self._inspect_all(lost, total)
+
+    def _keeps(self, entry: Entry) -> bool:
+        """Whether to remember what was found. Skipped files, and what others could change, are looked at each time."""
+        return entry.path not in self._recalled and not _is_detached(entry)
 
     def _inspect_all(self, waiting: Sequence[Entry], total: int) -> Events:
         """Inspect files in a thread; in several where that pays, which is where the drive makes us wait.
 
         Python runs one thread at a time: on files that are in memory, several take longer than one.
         """
+        self._halt.clear()
         before = total - len(waiting)
         known, left_out = len(self._items), len(self._skipped)
         pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="scan")
@@ -196,29 +214,46 @@ class _Scan:
                 self._items.append((entry, item))
         return (time.perf_counter() - wall - (time.thread_time() - busy)) / len(entries)
 
-    def _finish(self) -> Events:
+    def _finish(self, cache: Cache) -> Events:
+        entries = [entry for entry, _ in self._items]
+        result = self._result
+        if result is None:
+            yield from self._sort_all()
+            result = self._result or ([], [])
+            if not self._stopped and not any(_is_detached(entry) for entry in entries):
+                cache.keep_result(entries, result)
+        series, doubles = result
+        skipped = [*self._skipped, *doubles]
+        used = {file for item in series for file in item.files} if self._owned else set()
+        for data, header in self._owned.items():
+            if data not in used:
+                skipped.append(Skipped(data, f"Belongs to {shown(header.name)}, which was skipped."))
+        skipped.sort(key=lambda item: by_name(item.file))
+        for item in series:
+            yield from self._tell(Found(item))
+        yield Done(ScanResult(tuple(series), tuple(skipped)))
+
+    def _sort_all(self) -> Events:
+        """Sort in a thread, because a series of thousands of slices is one long step."""
         total = len(self._items)
         yield from self._pulse(Progress(0, total, "Sorting"))
         self._halt.clear()
-        # In a thread, because a series of thousands of slices is one long step.
         pool = ThreadPoolExecutor(1, thread_name_prefix="sort")
         try:
             sorting = pool.submit(self._sort)
             while not wait([sorting], _EVERY).done:
                 yield from self._tell(Progress(self._sorted, total, "Sorting"))
-            series = sorting.result()
+            self._result = sorting.result()
         finally:
             self._halt.set()
             pool.shutdown(wait=True)
-        for item in series:
-            yield from self._tell(Found(item))
-        yield Done(ScanResult(tuple(series), tuple(self._skipped)))
 
-    def _sort(self) -> list[Series]:
+    def _sort(self) -> Result:
         """Everything that was found, as series in order and with a label."""
         headers: list[Header] = []
         pictures: list[images.Picture] = []
         series: list[Series] = []
+        doubles: list[Skipped] = []
         roots: dict[Path, Path] = {}
         for entry, item in self._items:
             if isinstance(item, Header):
@@ -232,19 +267,14 @@ class _Scan:
                 series += parts
                 roots.update((part.files[0], entry.root) for part in parts)
         self._items = []
-        for found, doubles in chain(dicom.gather(headers), images.gather(pictures)):
+        for found, twice in chain(dicom.gather(headers), images.gather(pictures)):
             if self._halt.is_set():
-                return []
+                break
             series += found
-            self._skipped += doubles
+            doubles += twice
             self._sorted += sum(len(item.files) for item in found)
-        used = {file for item in series for file in item.files}
-        for data, header in self._owned.items():
-            if data not in used:
-                self._skipped.append(Skipped(data, f"Belongs to {shown(header.name)}, which was skipped."))
         series.sort(key=lambda item: (by_name(item.files[0]), natural(item.uid)))
-        self._skipped.sort(key=lambda item: by_name(item.file))
-        return _labelled(series, roots)
+        return _labelled(series, roots), doubles
 
 
 def _labelled(series: list[Series], roots: Mapping[Path, Path]) -> list[Series]:
@@ -262,6 +292,10 @@ def _labelled(series: list[Series], roots: Mapping[Path, Path]) -> list[Series]:
     return [replace(item, label=labels[item.patient], root=roots[item.files[0]]) for item in series]
 
 
+def _is_detached(entry: Entry) -> bool:
+    return entry.path.lower().endswith(_DETACHED)
+
+
 def _is_zip(path: str) -> bool:
     if not path.lower().endswith(".zip"):
         return False
@@ -274,7 +308,7 @@ def _is_zip(path: str) -> bool:
 
 def _owned(entries: Sequence[Entry]) -> dict[Path, Path]:
     """Data files that belong to a volume header: {data file: header}."""
-    headers = [Path(entry.path) for entry in entries if entry.path.lower().endswith(_DETACHED)]
+    headers = [Path(entry.path) for entry in entries if _is_detached(entry)]
     if not headers:
         return {}
     present = {Path(entry.path) for entry in entries}

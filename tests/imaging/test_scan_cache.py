@@ -5,15 +5,17 @@ import shutil
 import sqlite3
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from aegui.imaging import ScanResult, cache
+from aegui.events import Stop, finish
+from aegui.imaging import ScanResult, cache, dicom
 from aegui.imaging import scan as scanning
+from aegui.imaging.headers import Header
 from tests.imaging.made_files import WHEEL, dataset, only, save, scanned, stack
 from tests.imaging.made_frames import enhanced
 
@@ -63,6 +65,136 @@ def test_a_second_scan_reads_no_file_and_finds_the_same(tmp_path: Path, inspecte
     inspected.clear()
     assert same(scanned(folder), first)
     assert inspected == []
+
+
+@pytest.fixture
+def sorted_again(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many headers were sorted into series, each time."""
+    counts: list[int] = []
+    gather = dicom.gather
+
+    def noted(headers: Sequence[Header]) -> object:
+        counts.append(len(headers))
+        return gather(headers)
+
+    monkeypatch.setattr(dicom, "gather", noted)
+    return counts
+
+
+def test_a_second_scan_sorts_nothing_again_and_still_names_copies_and_skipped_files(
+    tmp_path: Path, sorted_again: list[int]
+) -> None:
+    folder = tmp_path / "in"
+    one, _ = stack(folder, [0.0, 2.5])
+    shutil.copy(one, folder / "copy.dcm")
+    (folder / "notes.txt").write_text("words")
+    aged(folder)
+    first = scanned(folder)
+    assert same(scanned(folder), first)
+    assert sorted_again == [3]
+    assert len(first.skipped) == 2
+
+
+def remove(folder: Path) -> None:
+    (folder / "1.dcm").unlink()
+
+
+def add(folder: Path) -> None:
+    save(dataset(z=7.5, number=4), folder / "3.dcm")
+    aged(folder / "3.dcm")
+
+
+def add_an_image_of_another_kind(folder: Path) -> None:
+    Image.fromarray(np.zeros((8, 6), np.uint8)).save(folder / "p1.png")
+    aged(folder / "p1.png")
+
+
+def add_a_volume_with_its_values_elsewhere(folder: Path) -> None:
+    head = "ObjectType = Image\nNDims = 3\nDimSize = 4 5 2\nElementType = MET_SHORT\nElementSpacing = 1 2 3\n"
+    (folder / "a.mhd").write_text(f"{head}ElementDataFile = a.raw\n")
+    (folder / "a.raw").write_bytes(bytes(80))
+    aged(folder)
+
+
+def change(folder: Path) -> None:
+    data = (folder / "0.dcm").read_bytes()
+    (folder / "0.dcm").write_bytes(data.replace(b"Thorax", b"Kidney"))
+    os.utime(folder / "0.dcm", (time.time() - 1800,) * 2)
+
+
+def damage(folder: Path) -> None:
+    os.truncate(folder / "1.dcm", 400)
+    aged(folder / "1.dcm")
+
+
+def rename(folder: Path) -> None:
+    (folder / "1.dcm").rename(folder / "z.dcm")
+
+
+def swap(folder: Path) -> None:
+    (folder / "1.dcm").rename(folder / "x")
+    (folder / "0.dcm").rename(folder / "1.dcm")
+    (folder / "x").rename(folder / "0.dcm")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        remove,
+        add,
+        add_an_image_of_another_kind,
+        add_a_volume_with_its_values_elsewhere,
+        change,
+        damage,
+        rename,
+        swap,
+    ],
+    ids=lambda f: f.__name__,
+)
+def test_a_folder_that_changed_gives_what_a_first_scan_gives(
+    tmp_path: Path, edit: Callable[[Path], None], sorted_again: list[int]
+) -> None:
+    folder = tmp_path / "in"
+    for i in range(3):
+        save(dataset(z=2.5 * i, number=i + 1), folder / f"{i}.dcm")
+    aged(folder)
+    before = scanned(folder)
+    assert same(scanned(folder), before)
+    assert sorted_again == [3]
+    edit(folder)
+    after = scanned(folder)
+    again = scanned(folder)
+    cache.clear()
+    fresh = scanned(folder)
+    assert same(after, fresh)
+    assert same(again, fresh)
+    assert not same(fresh, before)
+
+
+def test_a_scan_that_was_stopped_does_not_stand_for_the_whole_folder(tmp_path: Path) -> None:
+    stack(tmp_path / "in", [0.0, 2.5])
+    aged(tmp_path / "in")
+    job = scanning([tmp_path / "in"])
+    next(job)
+    job.throw(Stop())  # type: ignore[attr-defined]
+    finish(job)
+    assert only(tmp_path / "in").slices == 2
+
+
+def test_a_change_of_the_code_reads_everything_anew(
+    tmp_path: Path, inspected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack(tmp_path / "in", [0.0, 2.5])
+    aged(tmp_path / "in")
+    for text in ("a = 1", "a = 1", "a = 22"):
+        (tmp_path / "code").mkdir(exist_ok=True)
+        (tmp_path / "code" / "scan.py").write_text(text)
+        os.utime(tmp_path / "code" / "scan.py", (1, 1))
+        monkeypatch.setattr(cache, "_CODE", tmp_path / "code")
+        cache._sources.cache_clear()
+        scanned(tmp_path / "in")
+    cache._sources.cache_clear()
+    assert len(inspected) == 4
 
 
 def test_another_root_is_told_even_of_files_that_are_known(tmp_path: Path) -> None:
@@ -132,12 +264,14 @@ def rubbish(path: Path) -> None:
 def wrong_items(path: Path) -> None:
     with sqlite3.connect(path) as file:
         file.execute('UPDATE items SET item = \'{"rows": "many"}\'')
+        file.execute("UPDATE results SET part = '[[{}], []]'")
     file.close()
 
 
 def wrong_kind(path: Path) -> None:
     with sqlite3.connect(path) as file:
         file.execute("UPDATE items SET kind = 'pickle'")
+        file.execute("DELETE FROM results")
     file.close()
 
 
@@ -254,3 +388,30 @@ def test_clearing_forgets_everything(tmp_path: Path, homes: Path, inspected: lis
     cache.clear()
     scanned(tmp_path / "in")
     assert len(inspected) == 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems allow no such names")
+def test_a_file_whose_name_is_no_unicode_is_found_each_time(tmp_path: Path, inspected: list[str]) -> None:
+    folder = tmp_path / "in"
+    stack(folder, [0.0, 2.5])
+    save(dataset(z=5.0, number=3), Path(os.fsdecode(os.fsencode(folder) + b"/\xff.dcm")))
+    aged(folder)
+    first = scanned(folder)
+    assert first.series[0].slices == 3
+    assert same(scanned(folder), first)
+    assert len(inspected) == 3
+
+
+def test_what_was_made_of_a_folder_is_forgotten_when_it_is_not_opened_for_long(tmp_path: Path, homes: Path) -> None:
+    for name in ("a", "b"):
+        stack(tmp_path / name, [0.0, 2.5])
+        aged(tmp_path / name)
+        scanned(tmp_path / name)
+        with sqlite3.connect(database(homes)) as file:
+            assert file.execute("SELECT count(*) FROM results").fetchone()[0] == 1
+            file.execute("UPDATE results SET used = used - 100 * 86400")
+        file.close()
+    scanned(tmp_path / "b")
+    with sqlite3.connect(database(homes)) as file:
+        assert time.time() - file.execute("SELECT used FROM results").fetchone()[0] < 60
+    file.close()
