@@ -14,15 +14,13 @@ from pathlib import Path, PurePosixPath
 
 from aegui.errors import UserError
 from aegui.events import Progress
+from aegui.imaging.limits import believable, room
 from aegui.imaging.series import Skipped
 from aegui.imaging.text import digest, shown
 from aegui.paths import cache_home
 
 _BLOCK = 1 << 20
-_SMALL = 1 << 29  # bytes; a zip that unpacks to less is never a bomb
-_RATIO = 250  # unpacked : packed, beyond which a large zip is refused
 _MOST_FILES = 200_000
-_MARGIN = 1 << 29  # bytes of disk left free
 _KEEP_SECONDS = 7 * 86400
 _LOCKED = 1  # flag bit of an encrypted member
 _Packed = tuple[str, str, bool]
@@ -144,5 +142,4 @@ def _parts(member: zipfile.ZipInfo) -> list[str]:
 
 
 def _budget(path: Path, folder: Path) -> int:
-    free = shutil.disk_usage(folder).free - _MARGIN
-    return max(0, min(free, max(_SMALL, path.stat().st_size * _RATIO)))
+    return max(0, min(room(folder), believable(path.stat().st_size)))

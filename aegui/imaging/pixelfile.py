@@ -101,7 +101,7 @@ class PixelFile:
             self._read_fragments(file)
             return
         if not self.layout.native:
-            raise ValueError("its pixel data are not in the fragments that its transfer syntax asks for")
+            raise ValueError("its header says that its pixels are compressed, and they are not")
         self._have = min(length, self._size - begin)
         full = replace(self.layout, photometric="YBR_FULL")
         if self.layout.subsampled and self._have * 8 >= full.frame_bits * full.frames:

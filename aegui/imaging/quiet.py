@@ -19,14 +19,6 @@ for _name in ("pydicom", "tifffile", "PIL", "openjpeg"):
 warnings.filterwarnings("ignore", "The DICOM readers are highly experimental")  # when nibabel.nicom is imported
 
 
-def itk() -> Any:
-    """SimpleITK, imported at need (it is large) and told not to print."""
-    import SimpleITK as sitk
-
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    return sitk
-
-
 def csa() -> Any:
     """nibabel's reader of Siemens' private headers, imported at need: few files have them."""
     from nibabel.nicom import csareader

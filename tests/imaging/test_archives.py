@@ -63,7 +63,7 @@ def test_a_zip_cannot_write_outside_its_folder_and_says_what_it_left(tmp_path: P
 
 
 def test_a_zip_bomb_and_a_broken_zip_are_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aegui.imaging.archive._SMALL", 1 << 20)
+    monkeypatch.setattr("aegui.imaging.limits.SMALL", 1 << 20)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", bytes(30 << 20))
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04" + bytes(100))

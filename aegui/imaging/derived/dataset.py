@@ -10,22 +10,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
 from aegui import __version__
+from aegui.imaging.derived.classes import class_for
 from aegui.imaging.elements import text
 from aegui.imaging.series import Series
 from aegui.imaging.text import made_uid
 
-_STORAGE = "1.2.840.10008.5.1.4.1.1."
-_SECONDARY_CAPTURE = f"{_STORAGE}7"
-# For files that name no SOP class.
-_CLASSES = {
-    "CT": f"{_STORAGE}2",
-    "MR": f"{_STORAGE}4",
-    "US": f"{_STORAGE}6.1",
-    "CR": f"{_STORAGE}1",
-    "DX": f"{_STORAGE}1.1",
-    "NM": f"{_STORAGE}20",
-    "PT": f"{_STORAGE}128",
-}
 # True only of the source's pixels, its encoding, its maker's signature or the object it was a part of.
 _DROPPED = (
     "InstanceCreatorUID",
@@ -56,7 +45,7 @@ def complete(dataset: Dataset, series: Series, index: int) -> None:
     had_class = bool(text(dataset, "SOPClassUID"))
     if not had_class:
         named = text(meta, "MediaStorageSOPClassUID")
-        dataset.SOPClassUID = UID(named or _CLASSES.get(text(dataset, "Modality"), _SECONDARY_CAPTURE))
+        dataset.SOPClassUID = UID(named or class_for(text(dataset, "Modality")))
         if "Laterality" not in dataset and "ImageLaterality" not in dataset:
             # With its class repaired the file is checked as an image, and the check asks for this.
             dataset.Laterality = ""

@@ -8,9 +8,9 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
+from aegui.imaging.derived.classes import FRAME_GROUPS
 from aegui.imaging.elements import whole
 
-_EACH = "PerFrameFunctionalGroupsSequence"
 # They number the source's frames.
 _NUMBERED = (
     "RepresentativeFrameNumber",
@@ -28,11 +28,11 @@ def keep_frames(dataset: Dataset, numbers: tuple[int, ...]) -> None:
     dataset.NumberOfFrames = len(numbers)
     if len(numbers) == total:
         return
-    groups = list(dataset.get(_EACH) or ())
+    groups = list(dataset.get(FRAME_GROUPS) or ())
     if len(groups) == total:
         kept = [groups[number] for number in numbers]
         _renumber(kept)
-        dataset[_EACH].value = Sequence(kept)
+        dataset[FRAME_GROUPS].value = Sequence(kept)
     _cut_vectors(dataset, numbers, total)
     for keyword in _NUMBERED:
         if keyword in dataset:

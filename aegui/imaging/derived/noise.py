@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from aegui.errors import UserError
+from aegui.imaging.derived.classes import FRAME_GROUPS, SHARED_GROUPS, unsigned_only
 from aegui.imaging.derived.pixeldata import describe_pixels, set_extremes, set_native
 from aegui.imaging.derived.provenance import set_rescale_intercept_zero
 from aegui.imaging.elements import text
@@ -31,18 +32,6 @@ _DROPPED = (
 )
 
 
-_STORAGE = "1.2.840.10008.5.1.4.1.1."
-_SECONDARY_CAPTURE = f"{_STORAGE}7"
-# Images of these classes are unsigned: DX, mammography, intra-oral, ultrasound, angiography, fluoroscopy.
-_UNSIGNED = ("1.1", "1.2", "1.3", "3", "6", "12", "13")
-
-
-def unsigned_only(sop_class: str) -> bool:
-    """Whether images of this class cannot hold negative values, so that their noise becomes a Secondary Capture."""
-    kind = sop_class.removeprefix(_STORAGE)
-    return any(kind == family or kind.startswith(f"{family}.") for family in _UNSIGNED)
-
-
 def difference(stored: Stored, values: Stored) -> Stored:
     """stored − values, 32 bits signed."""
     wide = stored.astype(np.int64) - values.astype(np.int64)
@@ -60,7 +49,7 @@ def turn_into_noise(dataset: Dataset) -> None:
     """Take away what describes the source's values; signed differences have the source's slope and intercept 0."""
     _drop(dataset)
     if unsigned_only(text(dataset, "SOPClassUID")):
-        dataset.SOPClassUID = UID(_SECONDARY_CAPTURE)
+        dataset.SOPClassUID = SecondaryCaptureImageStorage
         dataset.ConversionType = "WSD"
     set_rescale_intercept_zero(dataset)
     for tag in [tag for tag in dataset.keys() if 0x6000 <= tag.group <= 0x60FF]:  # noqa: SIM118 - iterating decodes all
@@ -71,7 +60,7 @@ def _drop(dataset: Dataset) -> None:
     for keyword in _DROPPED:
         if keyword in dataset:
             delattr(dataset, keyword)
-    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+    for groups in (SHARED_GROUPS, FRAME_GROUPS):
         for item in dataset.get(groups) or ():
             for keyword in ("FrameVOILUTSequence", "RealWorldValueMappingSequence"):
                 if keyword in item:

@@ -14,12 +14,14 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder, get_encoder
 from pydicom.uid import (
+    JPEG2000,
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
@@ -27,7 +29,6 @@ from aegui.imaging.derived.dataset import elements_of
 from aegui.imaging.elements import text, whole
 from aegui.imaging.series import Stored
 
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _CHOSEN = {
     "explicit": ExplicitVRLittleEndian,
     "implicit": ImplicitVRLittleEndian,
@@ -42,9 +43,9 @@ _LIKE_SOURCE = {
     DeflatedExplicitVRLittleEndian: DeflatedExplicitVRLittleEndian,
     RLELossless: RLELossless,
     JPEGLSLossless: JPEGLSLossless,
-    "1.2.840.10008.1.2.4.81": JPEGLSLossless,
+    JPEGLSNearLossless: JPEGLSLossless,
     JPEG2000Lossless: JPEG2000Lossless,
-    "1.2.840.10008.1.2.4.91": JPEG2000Lossless,
+    JPEG2000: JPEG2000Lossless,
 }
 _SWAPPED = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 _PALETTE = range(0x1101, 0x1224)  # elements of group 0028 that hold palette tables

@@ -10,9 +10,15 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
-from pydicom.uid import UID
+from pydicom.uid import (
+    UID,
+    EnhancedUSVolumeStorage,
+    NuclearMedicineImageStorage,
+    PositronEmissionTomographyImageStorage,
+)
 
 from aegui import __version__
+from aegui.imaging.derived.classes import FOUR_VALUES, FRAME_GROUPS, SHARED_GROUPS, is_enhanced
 from aegui.imaging.elements import number, text, texts, whole
 from aegui.imaging.rules import Provenance
 
@@ -23,11 +29,6 @@ _SCHEME = "99AEGUI"
 DENOISED = Code("DENOISED", _SCHEME, "Denoised by a neural network")
 REMOVED_NOISE = Code("NOISE", _SCHEME, "Noise removed by a neural network")
 
-_STORAGE = "1.2.840.10008.5.1.4.1.1."
-_LEGACY = {f"{_STORAGE}{kind}" for kind in ("2.2", "4.4", "128.1")}
-_ENHANCED_US = f"{_STORAGE}6.2"
-# Enhanced CT, MR and PET, whose Image Type has four values (PS3.3 C.8.16.1).
-_FOUR_VALUES = _LEGACY | {f"{_STORAGE}{kind}" for kind in ("2.1", "4.1", "4.3", "130")}
 # How an enhanced MR image was acquired: demanded of originals, and by the common checker allowed for them alone.
 _OF_ORIGINALS = (
     "PulseSequenceName",
@@ -48,7 +49,6 @@ _OF_ORIGINALS = (
     "NumberOfKSpaceTrajectories",
     "BulkMotionCompensationTechnique",
 )
-_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _OFFSET = re.compile(r"([+-])(\d\d)(\d\d)")
 
 _JPEG, _JPEG_LS, _JPEG_2000, _HTJ2K = "ISO_10918_1", "ISO_14495_1", "ISO_15444_1", "ISO_15444_15"
@@ -84,28 +84,10 @@ class Reference(NamedTuple):
         return UID(self.sop_uid).is_valid and self.sop_uid.startswith(("1.", "2."))
 
 
-def is_enhanced(dataset: Dataset) -> bool:
-    """Whether frames are described by functional groups, or should be."""
-    return any(group in dataset for group in _GROUPS) or text(dataset, "SOPClassUID") in _FOUR_VALUES
-
-
-def is_legacy(dataset: Dataset) -> bool:
-    """Whether it is a Legacy Converted Enhanced CT, MR or PET image."""
-    return text(dataset, "SOPClassUID") in _LEGACY
-
-
-def conversion_sources_missing(dataset: Dataset) -> bool:
-    """Whether a legacy-converted object lacks what its class demands of every frame."""
-    shared = next(iter(dataset.get(_GROUPS[0]) or ()), Dataset())
-    each = list(dataset.get(_GROUPS[1]) or ())
-    keyword = "ConversionSourceAttributesSequence"
-    return not shared.get(keyword) and not (each and all(item.get(keyword) for item in each))
-
-
 def set_image_type(dataset: Dataset, *, noise: bool = False) -> None:
     """DERIVED, in Image Type and every Frame Type; values 3 … n stay."""
     if is_enhanced(dataset):
-        four = text(dataset, "SOPClassUID") in _FOUR_VALUES
+        four = text(dataset, "SOPClassUID") in FOUR_VALUES
         dataset.ImageType = _enhanced_type(texts(dataset, "ImageType"), noise, four)
         for keyword in _OF_ORIGINALS if text(dataset, "Modality") == "MR" else ():
             if keyword in dataset:
@@ -116,11 +98,8 @@ def set_image_type(dataset: Dataset, *, noise: bool = False) -> None:
         return
     sop_class = text(dataset, "SOPClassUID")
     # PET and NM allow no other value 2.
-    second = (
-        "PRIMARY"
-        if sop_class in (f"{_STORAGE}128", f"{_STORAGE}20") or text(dataset, "Modality") in ("PT", "NM")
-        else "SECONDARY"
-    )
+    nuclear = sop_class in (PositronEmissionTomographyImageStorage, NuclearMedicineImageStorage)
+    second = "PRIMARY" if nuclear or text(dataset, "Modality") in ("PT", "NM") else "SECONDARY"
     rest = list(texts(dataset, "ImageType")[2:])
     dataset.ImageType = ["DERIVED", second, *rest, *(["NOISE"] if noise and rest else [])]
 
@@ -138,7 +117,7 @@ def _enhanced_type(values: tuple[str, ...], noise: bool, four: bool) -> list[str
 def _groups_of(dataset: Dataset) -> list[Dataset]:
     """Every functional group of the whole object and of its frames."""
     found: list[Dataset] = []
-    for groups in _GROUPS:
+    for groups in (SHARED_GROUPS, FRAME_GROUPS):
         for item in dataset.get(groups) or ():
             found += [sub for element in item if element.VR == "SQ" for sub in element.value]
     return found
@@ -155,23 +134,23 @@ def set_derivation(dataset: Dataset, words: str, code: Code, source: Reference) 
     """Derivation Description and Code, Source Image Sequence: in each frame's functional group, or in the image."""
     if not source.legal:
         words = f"{words}; source instance {source.sop_uid}"
-    frames = list(dataset.get(_GROUPS[1]) or ()) if is_enhanced(dataset) else []
+    frames = list(dataset.get(FRAME_GROUPS) or ()) if is_enhanced(dataset) else []
     if not frames:
         _append_derivation(dataset, words, code)
         if source.legal:
-            dataset.SourceImageSequence = Sequence([_source(source, source.frames if source.volume else ())])
+            dataset.add_new("SourceImageSequence", "SQ", [_source(source, source.frames if source.volume else ())])
     else:
         _shared_derivation_to_frames(dataset, frames)
         for i, item in enumerate(frames):
             step = Dataset()
             _append_derivation(step, words, code)
             if source.legal:
-                step.SourceImageSequence = Sequence([_source(source, source.frames[i : i + 1])])
-            item.DerivationImageSequence = Sequence([*(item.get("DerivationImageSequence") or ()), step])
+                step.add_new("SourceImageSequence", "SQ", [_source(source, source.frames[i : i + 1])])
+            item.add_new("DerivationImageSequence", "SQ", [*_items(item, "DerivationImageSequence"), step])
         if source.legal:
             _add_evidence(dataset, source)
-        if source.legal and text(dataset, "SOPClassUID") == _ENHANCED_US:
-            dataset.SourceImageSequence = Sequence([_source(source, source.frames)])  # its module asks for it too
+        if source.legal and text(dataset, "SOPClassUID") == EnhancedUSVolumeStorage:
+            dataset.add_new("SourceImageSequence", "SQ", [_source(source, source.frames)])  # its module asks for it too
     _identify_scheme(dataset)
 
 
@@ -186,18 +165,18 @@ def _add_evidence(dataset: Dataset, source: Reference) -> None:
     study = Dataset()
     study.StudyInstanceUID = UID(text(dataset, "StudyInstanceUID"))
     study.ReferencedSeriesSequence = Sequence([series])
-    earlier = dataset.get("SourceImageEvidenceSequence") or ()
-    dataset.SourceImageEvidenceSequence = Sequence([*earlier, study])
+    earlier = _items(dataset, "SourceImageEvidenceSequence")
+    dataset.add_new("SourceImageEvidenceSequence", "SQ", [*earlier, study])
 
 
 def _shared_derivation_to_frames(dataset: Dataset, frames: list[Dataset]) -> None:
     """A functional group is either shared or of each frame, never both."""
-    for shared in list(dataset.get(_GROUPS[0]) or ())[:1]:
-        earlier = list(shared.get("DerivationImageSequence") or ())
+    for shared in list(dataset.get(SHARED_GROUPS) or ())[:1]:
+        earlier = _items(shared, "DerivationImageSequence")
         if "DerivationImageSequence" in shared:
             del shared.DerivationImageSequence
         for item in frames if earlier else ():
-            item.DerivationImageSequence = Sequence([*earlier, *(item.get("DerivationImageSequence") or ())])
+            item.add_new("DerivationImageSequence", "SQ", [*earlier, *_items(item, "DerivationImageSequence")])
 
 
 def _append_derivation(item: Dataset, words: str, code: Code) -> None:
@@ -206,7 +185,12 @@ def _append_derivation(item: Dataset, words: str, code: Code) -> None:
     before = text(item, "DerivationDescription")
     room = _SHORT_TEXT - len(words) - 2
     item.DerivationDescription = f"{before[:room]}; {words}" if before and room > 0 else words[:_SHORT_TEXT]
-    item.DerivationCodeSequence = Sequence([*(item.get("DerivationCodeSequence") or ()), _coded(code)])
+    item.add_new("DerivationCodeSequence", "SQ", [*_items(item, "DerivationCodeSequence"), _coded(code)])
+
+
+def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """The items of a sequence; none where a damaged header gives it another value representation."""
+    return list(dataset[keyword].value or ()) if keyword in dataset and dataset[keyword].VR == "SQ" else []
 
 
 def _source(source: Reference, frames: tuple[int, ...]) -> Dataset:
@@ -229,14 +213,14 @@ def _coded(code: Code) -> Dataset:
 
 
 def _identify_scheme(dataset: Dataset) -> None:
-    known = list(dataset.get("CodingSchemeIdentificationSequence") or ())
+    known = _items(dataset, "CodingSchemeIdentificationSequence")
     if any(text(item, "CodingSchemeDesignator") == _SCHEME for item in known):
         return
     item = Dataset()
     item.CodingSchemeDesignator = _SCHEME
     item.CodingSchemeName = "Local codes of aegui"
     item.CodingSchemeResponsibleOrganization = "aegui"
-    dataset.CodingSchemeIdentificationSequence = Sequence([*known, item])
+    dataset.add_new("CodingSchemeIdentificationSequence", "SQ", [*known, item])
 
 
 def ascii_text(words: str) -> str:
@@ -260,7 +244,7 @@ def add_equipment(dataset: Dataset, words: str, origin: Provenance) -> None:
     title = f" ({origin.title})" if origin.title else ""
     weights = f"; weights SHA-256 {origin.weights}" if origin.weights else ""
     item.ContributionDescription = ascii_text(f"{words}{title}{weights}")[:_SHORT_TEXT]
-    dataset.ContributingEquipmentSequence = Sequence([*(dataset.get("ContributingEquipmentSequence") or ()), item])
+    dataset.add_new("ContributingEquipmentSequence", "SQ", [*_items(dataset, "ContributingEquipmentSequence"), item])
 
 
 def _value(words: str) -> str:

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from pydicom.dataset import Dataset
 
-from aegui.imaging.derived.noise import unsigned_only
-from aegui.imaging.derived.provenance import conversion_sources_missing, is_enhanced, is_legacy
+from aegui.imaging.derived.classes import (
+    FRAME_GROUPS,
+    LEGACY,
+    SHARED_GROUPS,
+    is_enhanced,
+    may_be_coloured,
+    unsigned_only,
+)
 from aegui.imaging.elements import text, whole
 from aegui.imaging.rules import OutputRules
 from aegui.imaging.series import Series
-
-_STORAGE = "1.2.840.10008.5.1.4.1.1."
-# Families of SOP classes whose images may be in colours.
-_COLOURED = ("3", "6", "7", "77")
 
 
 def refusal(series: Series, header: Dataset, rules: OutputRules) -> str:
     """Why a series with such a header is not written; "" if it is."""
     if whole(header, "BitsAllocated", 16) == 1 or whole(header, "BitsStored", 16) == 1:
         return "One-bit images have no noise to remove and are not written."
-    if "FloatPixelData" in header or "DoubleFloatPixelData" in header:
-        return "Pixels that are floating-point numbers are not written as DICOM."
     if header.get("ModalityLUTSequence"):
         return "Its values go through a look-up table, which cannot be turned back."
-    if is_legacy(header) and conversion_sources_missing(header):
+    if text(header, "SOPClassUID") in LEGACY and _conversion_sources_missing(header):
         return "This legacy-converted file does not name the images it was converted from, so no valid one can follow."
     if series.mosaic and (rules.private_tags == "drop" or rules.deidentify):
         return "A mosaic's slices lie in private attributes; without them it cannot be read."
@@ -38,8 +38,15 @@ def refusal(series: Series, header: Dataset, rules: OutputRules) -> str:
 def _colour_refusal(header: Dataset, sop_class: str, rules: OutputRules) -> str:
     if rules.noise_series:
         return "The removed noise is kept of grey images only."
-    kind = sop_class.removeprefix(_STORAGE).split(".")[0]
     palette = text(header, "PhotometricInterpretation").upper() == "PALETTE COLOR"
-    if is_enhanced(header) or (palette and kind not in _COLOURED):
+    if is_enhanced(header) or (palette and not may_be_coloured(sop_class)):
         return "Images of this kind hold no RGB colours, which is what denoised colours are written in."
     return ""
+
+
+def _conversion_sources_missing(header: Dataset) -> bool:
+    """Whether a legacy-converted object lacks what its class demands of every frame."""
+    shared = next(iter(header.get(SHARED_GROUPS) or ()), Dataset())
+    each = list(header.get(FRAME_GROUPS) or ())
+    keyword = "ConversionSourceAttributesSequence"
+    return not shared.get(keyword) and not (each and all(item.get(keyword) for item in each))

@@ -21,7 +21,7 @@ from aegui.imaging.derived.naming import FileNames
 from aegui.imaging.derived.outframes import FrameStore, OutputFrames
 from aegui.imaging.derived.provenance import Reference, keep_loss, was_lossy
 from aegui.imaging.derived.refusal import refusal
-from aegui.imaging.elements import text, whole
+from aegui.imaging.elements import BIG_ENDIAN, text, whole
 from aegui.imaging.headers import read_dataset
 from aegui.imaging.pixels import DicomSource, decode, embedded_overlays, stored_range
 from aegui.imaging.rules import OutputRules, Provenance, output_name
@@ -97,7 +97,7 @@ class DicomSink:
     def _encoded(self, index: int, pixels: Pixels) -> Stored:
         item = self._source.slice(index)
         if item.stored.dtype.kind == "f":
-            raise UserError("Pixels that are floating-point numbers are not written as DICOM.", "Choose NIfTI.")
+            raise UserError("Pixels that are not whole numbers are not written as DICOM.", "Choose NIfTI.")
         limits = stored_range(self._bits(index), item.stored.dtype.kind == "i")
         scale = (item.slope, item.intercept)
         if item.stored.ndim == 3:
@@ -226,7 +226,7 @@ class DicomSink:
         keep_loss(dataset, syntax, encoded)
         if "PixelData" in dataset:
             del dataset.PixelData
-        if syntax == pixeldata.BIG_ENDIAN:
+        if syntax == BIG_ENDIAN:
             pixeldata.make_readable(dataset)
             pixeldata.to_little_endian(dataset)
         if self._person:

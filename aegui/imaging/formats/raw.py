@@ -6,7 +6,6 @@ import bz2
 import gzip
 import io
 import math
-import shutil
 import struct
 import tempfile
 import threading
@@ -20,6 +19,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from aegui.errors import UserError
+from aegui.imaging.limits import believable, room
 from aegui.imaging.series import Stored
 from aegui.paths import cache_home
 
@@ -27,10 +27,7 @@ Packing = Literal["", "gzip", "zlib", "deflate", "bzip2", "text"]
 LARGEST_SLICE = 178_956_970  # pixels
 _MOST_BYTES = 1 << 46
 _BLOCK = 1 << 20
-_SMALL = 1 << 29  # bytes; what unpacks to less is never a bomb
-_RATIO = 250  # unpacked : packed, beyond which a large file is refused
 _IN_MEMORY = 1 << 27  # bytes; larger volumes are unpacked to the disk
-_MARGIN = 1 << 29  # bytes of disk left free
 _LONGEST_TEXT = 1 << 29
 
 
@@ -99,7 +96,7 @@ class Raw:
             if there > _LONGEST_TEXT or there < 2 * math.prod(self.shape) - 1:
                 raise Broken("Truncated: it holds fewer values than its header says.")
             return
-        if need > _SMALL and need > _RATIO * there:
+        if need > believable(there):
             raise Broken(f"Its header claims {_gigabytes(need)}, packed in {_gigabytes(there)}: refused.")
         if self.packed == "gzip" and len(self.files) == 1 and _gzip_size(self.files[0][0]) == need & 0xFFFFFFFF:
             return
@@ -268,8 +265,7 @@ def _unpack(raw: Raw) -> IO[bytes]:
         out: IO[bytes] = io.BytesIO()
     else:
         home = cache_home()
-        free = shutil.disk_usage(home).free - _MARGIN
-        if need > free:
+        if need > room(home):
             raise UserError(
                 f"{raw.files[0][0].name} unpacks to {_gigabytes(need)}, more than the disk has free.", "Make room."
             )
