@@ -119,6 +119,7 @@ _PIXEL_TAGS = {b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00", b"\xe0\x7f\x10\x00"}
 _BIG_PIXEL_TAGS = {b"\x7f\xe0\x00\x08", b"\x7f\xe0\x00\x09", b"\x7f\xe0\x00\x10"}
 _VIDEO = "1.2.840.10008.1.2.4.10"  # MPEG and HEVC: one fragment holds many frames
 _LARGEST_FRAME = 1 << 30  # bytes
+_MOST_FRAMES = 10**9 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,16 +201,17 @@ def read_header(path: Path) -> Header | Skipped:
             size = os.fstat(file.fileno()).st_size
             meta, found = read_elements(file, size, _TAGS, whole_when=_is_several)
             problem = _pixel_problem(file, found, text(meta, "TransferSyntaxUID"))
-    except OSError as error:
-        return Skipped(path, f"Cannot be read: {error.strerror or error}.", damaged=True)
-    except Exception:  # noqa: BLE001 - any broken file is listed, the rest goes on
+    except Exception as error:  # noqa: BLE001 - any broken file is listed, the rest goes on
+        # pydicom raises OSErrors of its own, which tell of the file and not of the drive.
+        if isinstance(error, OSError) and error.strerror:
+            return Skipped(path, f"Cannot be read: {error.strerror}.", damaged=True)
         return Skipped(path, "Damaged DICOM file: its header cannot be read.", damaged=True)
     return _to_header(path, size, found, meta, problem)
 
 
 def _is_several(found: Elements) -> bool:
     """Whether one file holds several slices, as frames or as the tiles of a mosaic."""
-    if whole(found, "NumberOfFrames", 1) > 1 or "MOSAIC" in texts(found, "ImageType"):
+    if _frame_count(found) > 1 or "MOSAIC" in texts(found, "ImageType"):
         return True
     return any(keyword in found for keyword in _GROUPS)
 
@@ -254,7 +256,7 @@ def _to_header(path: Path, size: int, found: Elements, meta: Elements, problem: 
         number=None if number(found, "InstanceNumber") is None else whole(found, "InstanceNumber"),
         rows=whole(found, "Rows"),
         columns=whole(found, "Columns"),
-        frames=max(1, whole(found, "NumberOfFrames", 1)),
+        frames=_frame_count(found),
         samples=max(1, whole(found, "SamplesPerPixel", 1)),
         photometric=text(found, "PhotometricInterpretation").upper(),
         bits=whole(found, "BitsStored") or whole(found, "BitsAllocated", 16),
@@ -313,10 +315,12 @@ def _pixel_problem(file: BinaryIO, found: Elements, syntax: str) -> str:
     ]
     if lacking:
         return f"Damaged: {', '.join(lacking)} not given."
-    frames = max(1, whole(found, "NumberOfFrames", 1))
+    frames = _frame_count(found)
     expected = _native_bytes(found, rows * columns)
     if expected > _LARGEST_FRAME:
         return f"Its header claims {columns} × {rows} pixels, more than can be read."
+    if frames > _MOST_FRAMES:
+        return f"Its header claims {frames} frames, more than can be read."
     if length == 0xFFFFFFFF:
         if not syntax.startswith(_VIDEO):
             return _fragment_problem(file, begin, size, frames)
@@ -327,6 +331,14 @@ def _pixel_problem(file: BinaryIO, found: Elements, syntax: str) -> str:
     if begin + length > size or length < expected:
         return f"Truncated: {_percent(min(size - begin, length), max(length, expected))} of its pixel data are there."
     return ""
+
+
+def _frame_count(found: Elements) -> int:
+    """What the file claims, however absurd: nothing else tells that it must not be believed."""
+    try:
+        return max(1, int(min(sys.maxsize, float(next(iter(texts(found, "NumberOfFrames")), 1)))))
+    except ValueError:
+        return 1
 
 
 def _bits(found: Elements) -> int:

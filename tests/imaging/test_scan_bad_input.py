@@ -82,6 +82,39 @@ def test_a_video_that_claims_more_frames_than_it_has_bytes_is_refused(tmp_path: 
     assert skipped.reason == "Its header claims 900000000 frames, more than it has bytes."
 
 
+@pytest.mark.parametrize("claimed", [10**9, 2**31 - 1, 999_999_999_999])
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"])
+def test_an_absurd_number_of_frames_is_refused_and_not_taken_for_one(tmp_path: Path, claimed: int, syntax: str) -> None:
+    item = dataset(NumberOfFrames=claimed, syntax=syntax)
+    if syntax.endswith(".5"):
+        item.PixelData = encapsulate([b"\0" * 64])
+        item["PixelData"].is_undefined_length = True
+    skipped = fate(save(item, tmp_path / "a.dcm"))
+    assert skipped.reason == f"Its header claims {claimed} frames, more than can be read."
+    assert skipped.damaged
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"])
+def test_a_header_broken_anywhere_is_told_in_our_words(tmp_path: Path, syntax: str) -> None:
+    item = dataset(syntax=syntax, RequestAttributesSequence=[dataset()])
+    data = save(item, tmp_path / "whole.dcm").read_bytes()
+    reasons = set()
+    for at in range(130, len(data) - 250, 5):
+        for broken in (data[:at], data[:at] + b"\xff" * 8 + data[at + 8 :]):
+            (tmp_path / "a.dcm").write_bytes(broken)
+            found = headers.read_header(tmp_path / "a.dcm")
+            if isinstance(found, Skipped):
+                reasons.add(found.reason.removeprefix("Damaged: ").split(" not given")[0])
+    assert "Damaged DICOM file: its header cannot be read." in reasons
+    assert reasons <= {
+        "Damaged DICOM file: its header cannot be read.",
+        "Truncated: the file ends before its pixel data.",
+        "Holds no pixel data.",
+        "Not an image.",
+        *("Rows", "Columns", "Bits Allocated"),
+    }
+
+
 def test_a_multi_frame_file_with_fewer_frames_than_it_claims_is_truncated(tmp_path: Path) -> None:
     item = dataset(NumberOfFrames=10000, syntax="1.2.840.10008.1.2.5")
     item.PixelData = encapsulate([b"\0" * 64, b"\0" * 64])
