@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from aegui import paths, workflow
+from aegui import imaging, paths, workflow
 from aegui.errors import UserError
 from aegui.events import finish
 from aegui.imaging import OutputRules
@@ -96,3 +97,37 @@ def test_an_output_folder_that_vanishes_fails_its_series_and_leaves_nothing_of_i
     assert [row.status for row in rows] == ["failed", "done"]
     assert rows[0].reason.startswith("Cannot write to")
     assert {path.name for path in work.output.iterdir()} == {Path(rows[1].output).name, "report.json"}
+
+
+def test_sequences_that_a_header_gives_as_text_are_replaced(scans: Path) -> None:
+    item = pydicom.dcmread(scans / "CT_small.dcm")
+    for keyword in ("DerivationCodeSequence", "ContributingEquipmentSequence", "SourceImageSequence"):
+        item.add_new(keyword, "LO", "none")
+    item.save_as(scans / "CT_small.dcm")
+    (row,) = finish(workflow.denoise(_job(scans))).series
+    assert row.status in ("done", "flagged"), row.reason
+    new = pydicom.dcmread(Path(row.output) / "CT_small.dcm")
+    assert (
+        len(new.DerivationCodeSequence) == len(new.ContributingEquipmentSequence) == len(new.SourceImageSequence) == 1
+    )
+
+
+def test_whatever_goes_wrong_in_one_series_the_next_is_denoised(
+    scans: Path, monkeypatch: pytest.MonkeyPatch, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("series failed unexpectedly")
+    other = pydicom.dcmread(scans / "CT_small.dcm")
+    other.SeriesInstanceUID += ".1"
+    other.save_as(scans / "other.dcm")
+    real, opened = imaging.open_sink, []
+
+    def bad_once(*given: object) -> imaging.SliceSink:
+        opened.append(given)
+        if len(opened) == 1:
+            raise TypeError("a damaged header")
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(imaging, "open_sink", bad_once)
+    first, second = finish(workflow.denoise(_job(scans))).series
+    assert first.status == "failed" and "a damaged header" in first.reason
+    assert second.status in ("done", "flagged")

@@ -24,8 +24,10 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # pydicom raises another one from it, its traceback as the message.
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
         raise UserError(
-            f"Cannot write to {folder}: {error.strerror or error}.",
+            f"Cannot write to {folder}: {cause.strerror or cause}.",
             "Choose another output folder, or see that the disk has room and you may write there.",
         ) from error
 

@@ -124,11 +124,12 @@ def denoise(job: DenoiseJob) -> Events:
             else:
                 try:
                     result = yield from _denoise_series(job, model, series, device, origin)
+                except Stop:
+                    raise
                 except UserError as error:
                     _log.info("series failed: %s", error)
                     result = SeriesResult(series.uid, series.label, series.description, "failed", str(error))
-                except (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, ValueError) as error:
-                    # A bug met in one series must not cost the user the rest of the batch.
+                except Exception as error:  # noqa: BLE001 - what one series brings up must not cost the user the rest
                     _log.exception("series failed unexpectedly")
                     reason = f"Unexpected problem ({type(error).__name__}: {error}). The log file says more."
                     result = SeriesResult(series.uid, series.label, series.description, "failed", reason)

@@ -404,3 +404,18 @@ def test_a_full_disk_during_a_multi_frame_file_leaves_nothing(at: str, tmp_path:
         sink.finish()
     sink.abort()
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt" or not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    # Larger than the buffer of a file, so that pydicom meets the full disk and raises an error of its own.
+    save(dataset(stored=np.zeros((512, 512), int), rows=512, columns=512), tmp_path / "in" / "a")
+    source = opened(tmp_path / "in")
+    sink = open_sink(source, tmp_path / "out", OutputRules(), ORIGIN)
+    (partial,) = (tmp_path / "out").iterdir()
+    (partial / "a").symlink_to("/dev/full")
+    with pytest.raises(UserError) as caught:
+        sink.write(0, source.read(0))
+        sink.finish()
+    sink.abort()
+    assert caught.value.message == f"Cannot write to {tmp_path / 'out'}: No space left on device."
