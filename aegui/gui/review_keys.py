@@ -31,7 +31,7 @@ def bind(page: ReviewPage) -> None:
         "P": lambda: page.go_to_flag(-1),
         "L": bar.link.toggle,
         "G": bar.tool.toggle,
-        "M": page.toggle_fold,
+        "M": page.measurements.toggle,
         "R": linked.reset,
     }
 

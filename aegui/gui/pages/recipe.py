@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtCore import Qt, Slot
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from aegui import models, paths, recipes, workflow
@@ -14,6 +14,7 @@ from aegui.gui import previews, theme
 from aegui.gui.pages.base import Page, RailState
 from aegui.gui.runs import train_job
 from aegui.gui.session import Session
+from aegui.gui.timers import once
 from aegui.gui.widgets.basic import STRETCH, button, column, frame, holder, label, row
 from aegui.gui.widgets.gallery import Entry, Gallery, speed_words
 from aegui.gui.widgets.model_chooser import card_of, title_of, unfit
@@ -62,14 +63,8 @@ class RecipePage(Page):
         self.load = button("Load recipe…", "default", "folder-open", clicked=self._on_load)
         self.head_actions = [self.reset, self.load]
         self.primary_action = self.foot.start
-        self._check_timer = QTimer(self)
-        self._check_timer.setSingleShot(True)
-        self._check_timer.setInterval(200)
-        self._check_timer.timeout.connect(self._check)
-        self._measure_timer = QTimer(self)
-        self._measure_timer.setSingleShot(True)
-        self._measure_timer.setInterval(800)
-        self._measure_timer.timeout.connect(self._measure)
+        self._check_timer = once(self, 200, self._check)
+        self._measure_timer = once(self, 800, self._measure)
         self._connect()
         self._take_recipe()
         self._take_models()
@@ -137,12 +132,15 @@ class RecipePage(Page):
         """The session's recipe changed: another preset, an undo, a project."""
         form = self.editor.form
         if form.value() != self.session.recipe or form.errors():
-            self._quiet = True
-            form.set_value(self.session.recipe, self.session.preset)
-            self._quiet = False
+            self._fill_form()
         self.initial.set_current(int(self.session.initial == "random"))
         self._show_presets()
         self._refresh()
+
+    def _fill_form(self) -> None:
+        self._quiet = True
+        self.editor.form.set_value(self.session.recipe, self.session.preset)
+        self._quiet = False
 
     @Slot()
     def _take_models(self) -> None:
@@ -202,9 +200,7 @@ class RecipePage(Page):
     @Slot(object)
     def _on_preset(self, preset: Recipe) -> None:
         self.session.set_preset(preset)
-        self._quiet = True
-        self.editor.form.set_value(self.session.recipe, preset)
-        self._quiet = False
+        self._fill_form()
         self._show_presets()
         self._check_timer.start()
         self._refresh()
@@ -317,12 +313,9 @@ class RecipePage(Page):
         self.session.set_model(read.path)
 
     # ---- work in the background
-    def _training(self) -> bool:
-        return self.session.lanes.busy()
-
     def _preview(self) -> None:
         """Clean one of the user's slices with every model that fits, unless that was done."""
-        if not self.isVisible() or self._training() or self.session.lanes.busy("preview"):
+        if not self.isVisible() or self.session.lanes.busy() or self.session.lanes.busy("preview"):
             return
         series = next((s for s in self.session.noisy if s.treat == "denoise"), None)
         refs = tuple(
@@ -368,7 +361,7 @@ class RecipePage(Page):
         key = self._measured_key()
         if key in self._times:
             self.editor.show_parameters(self._times[key].parameters)
-        if key in self._times or not self.isVisible() or not self.session.model_ref or self._training():
+        if key in self._times or not self.isVisible() or not self.session.model_ref or self.session.lanes.busy():
             return
         if self.session.lanes.busy("preview") or self.blocking():
             return

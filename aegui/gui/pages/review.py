@@ -65,7 +65,6 @@ class ReviewPage(Page):
         self._limit: float | None = None
         self._windowed = False  # whether the grey levels were set from the first slice
         self._shown_model: tuple[str, str] = ("", "")
-        self._fold_chosen = False
         self._guest = ""
         self._out: np.ndarray | None = None  # the current slice at the current strength
         self._build()
@@ -305,8 +304,7 @@ class ReviewPage(Page):
 
     @Slot()
     def _say_window(self) -> None:
-        first = self.views.linked.first
-        self.bar.show_window(first.presets, first.preset, first.width, first.level)
+        self.bar.show_window(self.views.linked.first)
 
     @Slot()
     def _auto_window(self) -> None:
@@ -338,10 +336,6 @@ class ReviewPage(Page):
             self.views.curtain.flicker(not self.views.curtain.flickering)
         else:
             self.set_mode("flicker")
-
-    def toggle_fold(self) -> None:
-        self._fold_chosen = True
-        self.measurements.set_folded(not self.measurements.folded)
 
     def hold(self, side: str) -> None:
         self.views.hold(side)
@@ -399,13 +393,9 @@ class ReviewPage(Page):
             self.views.curtain.flicker(False)
         return super().eventFilter(watched, event)
 
-    def _fold_if_low(self) -> None:
-        if not self._fold_chosen:
-            self.measurements.set_folded(self.window().height() < 800)
-
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._fold_if_low()
+        self.measurements.fit(self.window().height())
 
     def hideEvent(self, event: QHideEvent) -> None:
         self.views.curtain.flicker(False)
@@ -413,4 +403,4 @@ class ReviewPage(Page):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._fold_if_low()
+        self.measurements.fit(self.window().height())

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QSize, Qt, QTimer, Slot
+from PySide6.QtCore import QSize, Qt, Slot
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QDialog, QPlainTextEdit, QStackedWidget, QWidget
 
@@ -18,6 +18,7 @@ from aegui.gui.job import Job
 from aegui.gui.pages.base import Page, RailState
 from aegui.gui.requirements import requirements
 from aegui.gui.session import Session
+from aegui.gui.timers import once
 from aegui.gui.widgets.basic import Note, button, column, holder, label, row
 from aegui.gui.widgets.model_chooser import title_of
 from aegui.gui.widgets.recipe_foot import duration_words
@@ -71,10 +72,7 @@ class TrainPage(Page):
         self.setLayout(column(self.unfinished_room, (self.stack, 1), gap=0))
         self.recipe_button = button("Recipe used", "ghost", "file-text", clicked=self._on_recipe)
         self.head_actions = [self.recipe_button]
-        self._look = QTimer(self)
-        self._look.setSingleShot(True)
-        self._look.setInterval(250)
-        self._look.timeout.connect(self._show)
+        self._look = once(self, 250, self._show)
         self._connect()
         self._show()
 

@@ -12,6 +12,8 @@ from aegui.gui.widgets.noise_plot import NoisePlot
 from aegui.gui.widgets.painted import KeyCap
 from aegui.gui.widgets.regions_table import RegionsModel, RegionsTable, arrow, figure
 
+LOW = 800  # height of a window without room for them
+
 
 class _Line(QFrame):
     clicked = Signal()
@@ -21,14 +23,14 @@ class _Line(QFrame):
 
 
 class Measurements(QWidget):
-    """folded_changed: whether only the line is shown."""
+    """folded: only the line is shown. add_asked: the user wants to draw a region."""
 
-    folded_changed = Signal(bool)
     add_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self.folded = False
+        self._chosen = False  # whether the user has folded or opened them
         self.model = RegionsModel(self)
         self.table = RegionsTable(self.model)
         self.plot = NoisePlot()
@@ -66,12 +68,19 @@ class Measurements(QWidget):
 
     def set_folded(self, folded: bool) -> None:
         """Show the line alone, or everything."""
-        changed = folded != self.folded
         self.folded = folded
         self._open.setVisible(not folded)
         self._line.setVisible(folded)
-        if changed:
-            self.folded_changed.emit(folded)
+
+    def toggle(self) -> None:
+        """Fold or open them for good."""
+        self._chosen = True
+        self.set_folded(not self.folded)
+
+    def fit(self, height: int) -> None:
+        """Fold in a low window, unless the user chose."""
+        if not self._chosen:
+            self.set_folded(height < LOW)
 
     def refresh(self) -> None:
         """Sum up the table in the line."""

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from aegui.gui import theme
+from aegui.gui.timers import once
 from aegui.gui.widgets.painted import animated
 from aegui.gui.widgets.queue import (
     COLUMNS,
@@ -178,10 +179,7 @@ class QueueView(QTableView):
         self._timer = QTimer(self)
         self._timer.setInterval(80)
         self._timer.timeout.connect(self._turn)
-        self._settle = QTimer(self)
-        self._settle.setInterval(SETTLE)
-        self._settle.setSingleShot(True)
-        self._settle.timeout.connect(self._tell_seen)
+        self._settle = once(self, SETTLE, self._tell_seen)
         self.verticalScrollBar().valueChanged.connect(self._moved)
         for signal in (model.modelReset, model.rowsInserted, model.rowsRemoved):
             signal.connect(self._moved)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QSlider
@@ -11,7 +9,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QSlider
 from aegui.gui import theme
 from aegui.gui.widgets.basic import STRETCH, button, label, row, rule
 from aegui.gui.widgets.painted import Segmented
-from aegui.gui.widgets.view_link import Preset, window_words
+from aegui.gui.widgets.view_link import ViewLink, window_words
 
 MODES = ("side", "curtain", "flicker", "difference")
 _LONG = ("Side by side", "Curtain", "Flicker", "Difference")
@@ -84,19 +82,17 @@ class ReviewBar(QFrame):
     def show_mode(self, mode: str) -> None:
         self.modes.set_current(MODES.index(mode))
 
-    def show_window(self, presets: Sequence[Preset], preset: int, width: float, level: float) -> None:
+    def show_window(self, link: ViewLink) -> None:
         """List the presets; a window set by hand stands first."""
         self.windows.blockSignals(True)
         self.windows.clear()
-        keys = [known.key for known in presets]
-        if preset not in keys:
-            self.windows.addItem(window_words(width, level), 0)
-        for known in presets:
-            words = known.words
-            if known.width is None and known.key == preset:
-                words = f"{known.name}  {window_words(width, level)}"
-            self.windows.addItem(words, known.key)
-        row_ = self.windows.findData(preset if preset in keys else 0)
+        keys, current = [known.key for known in link.presets], window_words(link.width, link.level)
+        if link.preset not in keys:
+            self.windows.addItem(current, 0)
+        for known in link.presets:
+            auto = known.width is None and known.key == link.preset
+            self.windows.addItem(f"{known.name}  {current}" if auto else known.words, known.key)
+        row_ = self.windows.findData(link.preset if link.preset in keys else 0)
         self.windows.setCurrentIndex(max(0, row_))
         self.windows.blockSignals(False)
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PySide6.QtCore import Qt, QTimer, Signal, Slot
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QSlider, QWidget
 
 from aegui import imaging
 from aegui.errors import UserError
 from aegui.gui import planes, slices
+from aegui.gui.timers import once
 from aegui.gui.widgets import overlay
 from aegui.gui.widgets.basic import ElidedLabel, column, frame, holder, icon_label, label, row
 from aegui.gui.widgets.tools import Ruler, probe_words
@@ -47,14 +48,9 @@ class ScanViewer(QWidget):
         self._three = True
         self._windowed = False
         self._syncing = False
-        self._late = QTimer(self)
-        self._late.setSingleShot(True)
-        self._late.setInterval(REFRESH)
-        self._late.timeout.connect(self._show_sides)
-        self._dim = QTimer(self)  # the old image stays; it is dimmed only when the new one takes long
-        self._dim.setSingleShot(True)
-        self._dim.setInterval(300)
-        self._dim.timeout.connect(self.main.set_busy)
+        self._late = once(self, REFRESH, self._show_sides)
+        # The old image stays; it is dimmed only when the new one takes long
+        self._dim = once(self, 300, self.main.set_busy)
         self._build()
         self._connect()
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QWidget
 
 from aegui.events import Baselines
 from aegui.gui import theme
 from aegui.gui.curves import Curves
+from aegui.gui.timers import once
 from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, column, holder, label, row
 from aegui.gui.widgets.painted import LineKey
 from aegui.gui.widgets.plots import (
@@ -112,10 +113,7 @@ class TrainingPlots(QWidget):
             PlotCard((self.rate, self.norm), ((), ())),
         )
         self.setLayout(row(*((card, 1) for card in self.cards), gap=16))
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(round(GAP * 1000))
-        self._timer.timeout.connect(self.draw)
+        self._timer = once(self, round(GAP * 1000), self.draw)
         theme.changed().connect(self._redress)
 
     def begin(self, curves: Curves) -> None:
