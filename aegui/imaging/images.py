@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ import numpy as np
 from aegui.errors import UserError
 from aegui.imaging import volumes
 from aegui.imaging.formats import arrays, picture, tiff
-from aegui.imaging.formats.raw import Broken
-from aegui.imaging.pixels import OUTSIDE_CT
-from aegui.imaging.series import Geometry, Mask, Pixels, Series, Skipped, Stored
+from aegui.imaging.recent import Recent
+from aegui.imaging.series import INVERTED, Geometry, Mask, Pixels, Series, Skipped, Stored
 from aegui.imaging.text import digest, made_uid, natural
+from aegui.imaging.values import OUTSIDE_CT, finite, looks_like_ct, numbers, single
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".gif")
 _ENDINGS = re.compile(r"(\.(dcm|dicom|ima|nii|gz|png|jpe?g|tiff?|bmp|npy))+$", re.IGNORECASE)
@@ -54,26 +53,20 @@ def patient_stem(path: Path) -> str:
 def inspect(path: Path, root: Path) -> Picture | Series | tuple[Series, ...] | Skipped:
     """One image file. A 3-D array or a TIFF of many pages is a series of its own, or several."""
     suffix = path.suffix.lower()
-    kind = suffix[1:].upper()
     try:
         if suffix == ".npy":
             return _inspect_npy(path, root)
         if suffix in tiff.SUFFIXES:
             return _inspect_tiff(path, root)
         return Picture(path, root, *picture.inspect(path))
-    except UserError as error:
-        return Skipped(path, error.message, isinstance(error, Broken))
-    except OSError as error:
-        if error.errno is not None:
-            return Skipped(path, f"Cannot be read: {error.strerror or error}.", damaged=True)
-        return Skipped(path, f"Damaged, or not a {kind} image.", damaged=True)
-    except Exception:  # noqa: BLE001 - any broken file is listed, the rest goes on
-        return Skipped(path, f"Damaged, or not a {kind} image.", damaged=True)
+    except Exception as error:  # noqa: BLE001 - any broken file is listed, the rest goes on
+        return volumes.skipped(path, error, f"a {suffix[1:].upper()} image")
 
 
 def _inspect_npy(path: Path, root: Path) -> Picture | Series | tuple[Series, ...] | Skipped:
-    layout = arrays.npy(path).layout()
-    if len(arrays.npy(path).shape) == 3 and layout.channels == 1:
+    array = arrays.npy(path)
+    layout = array.layout()
+    if len(array.shape) == 3 and layout.channels == 1:
         return volumes.describe(path, root)
     return Picture(path, root, layout.shape[2], layout.shape[3], layout.channels, layout.dtype.itemsize * 8)
 
@@ -132,7 +125,7 @@ def _series(members: list[Picture]) -> Series:
         geometry=Geometry((0.0, *(first.spacing or (1.0, 1.0)))),
         unit="HU" if hounsfield else "",
         channels=1 if grey else first.channels,
-        acquisition=volumes.INVERTED if first.inverted else {},
+        acquisition=INVERTED if first.inverted else {},
         bits=first.bits,
         warnings=(*notes, "One slice only") if len(members) == 1 else notes,
         treat="view" if first.problem else "denoise",
@@ -146,7 +139,7 @@ def _looks_like_ct(members: list[Picture]) -> bool:
         values = load(members[len(members) // 2].file)
     except UserError:
         return False
-    return values.dtype.kind != "u" and volumes.looks_like_ct(values)
+    return values.dtype.kind != "u" and looks_like_ct(values)
 
 
 def _all_grey(members: list[Picture]) -> bool:
@@ -187,8 +180,7 @@ class ImageSource:
 
     def __init__(self, series: Series) -> None:
         self.series = series
-        self._lock = threading.Lock()
-        self._slices: OrderedDict[int, Stored] = OrderedDict()
+        self._slices: Recent[Stored] = Recent(_CACHED)
 
     def __len__(self) -> int:
         return self.series.slices
@@ -202,10 +194,9 @@ class ImageSource:
         """Slice `index` in the file's own type."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        with self._lock:
-            if index in self._slices:
-                self._slices.move_to_end(index)
-                return self._slices[index]
+        recent = self._slices.get(index)
+        if recent is not None:
+            return recent
         path = self.series.files[index]
         values = load(path)
         if values.shape[:2] != (self.series.rows, self.series.columns):
@@ -217,24 +208,19 @@ class ImageSource:
                     "Move it to another folder and scan again.",
                 )
             values = np.ascontiguousarray(values[..., 0])
-        with self._lock:
-            self._slices[index] = values
-            while len(self._slices) > _CACHED:
-                self._slices.popitem(last=False)
+        self._slices.keep(index, values)
         return values
 
     def read(self, index: int) -> Pixels:
         """Slice `index`; values that are not numbers read as 0."""
-        values = volumes.single(self.stored(index))
-        return values if np.isfinite(values).all() else np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
+        return finite(single(self.stored(index)))
 
     def valid(self, index: int) -> Mask:
         """False where there is no number that 32 bits hold, and in CT outside the field of view."""
         values = self.stored(index)
-        mask = volumes.numbers(values)
+        mask = numbers(values)
         return mask & (values > OUTSIDE_CT) if self.series.modality == "CT" else mask
 
     def close(self) -> None:
         """Forget decoded slices."""
-        with self._lock:
-            self._slices.clear()
+        self._slices.clear()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,9 +20,10 @@ from aegui.imaging.elements import Source, number, whole
 from aegui.imaging.frames import rescale_of, rescales
 from aegui.imaging.headers import read_dataset
 from aegui.imaging.pixelfile import PixelFile
+from aegui.imaging.recent import Recent
 from aegui.imaging.series import Mask, Pixels, Series, Stored
+from aegui.imaging.values import OUTSIDE_CT, finite
 
-OUTSIDE_CT = -2000.0  # HU and below: never anatomy, so outside the field of view
 _CACHED = 8
 
 
@@ -129,7 +129,7 @@ class DicomSource:
     def __init__(self, series: Series) -> None:
         self.series = series
         self._lock = threading.Lock()
-        self._slices: OrderedDict[int, Slice] = OrderedDict()
+        self._slices: Recent[Slice] = Recent(_CACHED)
         self._file: PixelFile | None = None  # the one that holds all frames
         self._mosaic: Stored | None = None
         # Rescale by frame number, of a file that holds several.
@@ -161,10 +161,9 @@ class DicomSource:
         """Stored values with what turns them into real ones."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        with self._lock:
-            if index in self._slices:
-                self._slices.move_to_end(index)
-                return self._slices[index]
+        recent = self._slices.get(index)
+        if recent is not None:
+            return recent
         path = self.file(index)
         with _named(path):
             file = self._pixels(index)
@@ -178,10 +177,7 @@ class DicomSource:
             )
         padding = padding_of(file.header) if stored.ndim == 2 else None
         result = Slice(stored, slope, intercept, padding, file.layout.stored)
-        with self._lock:
-            self._slices[index] = result
-            while len(self._slices) > _CACHED:
-                self._slices.popitem(last=False)
+        self._slices.keep(index, result)
         return result
 
     def _number(self, index: int) -> int:
@@ -227,9 +223,7 @@ class DicomSource:
             values = np.multiply(item.stored, item.slope, dtype=np.float64)
             values += item.intercept
             out = values.astype(np.float32)
-        if item.stored.dtype.kind != "f" or np.isfinite(out).all():
-            return out
-        return np.nan_to_num(out, copy=False, posinf=0.0, neginf=0.0)
+        return finite(out) if item.stored.dtype.kind == "f" else out
 
     def valid(self, index: int) -> Mask:
         """False in padding: Pixel Padding Value, and for CT whatever lies outside the field of view."""
@@ -252,6 +246,6 @@ class DicomSource:
 
     def close(self) -> None:
         """Forget decoded slices."""
+        self._slices.clear()
         with self._lock:
-            self._slices.clear()
             self._file = self._mosaic = None

@@ -31,6 +31,7 @@ class Geometry:
 
 
 DERIVED_HERE = "Already denoised by aegui"  # a warning of such series
+INVERTED = {"photometric": "MONOCHROME1"}  # acquisition of series whose low values are bright
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Series:
     @property
     def inverted(self) -> bool:
         """Whether low values are shown bright (MONOCHROME1)."""
-        return bool(self.acquisition.get("photometric") == "MONOCHROME1")
+        return INVERTED.items() <= self.acquisition.items()
 
     @property
     def derived_here(self) -> bool:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from aegui.errors import UserError
 from aegui.imaging.formats import arrays, metaimage, nifti, nrrd, tiff
-from aegui.imaging.formats.detached import companions
+from aegui.imaging.formats.detached import companions as companions
 from aegui.imaging.formats.layout import Layout, New, Stack
 from aegui.imaging.formats.raw import Broken, Raw, RawStack
-from aegui.imaging.pixels import OUTSIDE_CT
-from aegui.imaging.series import Mask, Pixels, Series, Skipped, Stored
+from aegui.imaging.recent import Recent
+from aegui.imaging.series import INVERTED, Mask, Pixels, Series, Skipped, Stored
 from aegui.imaging.text import digest, made_uid
+from aegui.imaging.values import OUTSIDE_CT, finite, looks_like_ct, numbers, single
 
 _HEADERS: dict[str, ModuleType] = {
     ".nii": nifti,
@@ -29,21 +31,7 @@ _HEADERS: dict[str, ModuleType] = {
     ".mhd": metaimage,
 }
 SUFFIXES = (*_HEADERS, ".npz")
-_CT_LIKE = -900  # a grey value this low in a whole-number volume is air in HU
-INVERTED = {"photometric": "MONOCHROME1"}  # how DICOM says that low values are bright
 _LARGE = 1 << 28  # bytes; values of larger packed files are not looked at while scanning
-
-__all__ = [
-    "SUFFIXES",
-    "VolumeSource",
-    "companions",
-    "describe",
-    "looks_like_ct",
-    "numbers",
-    "rewrite",
-    "single",
-    "suffix_of",
-]
 
 
 def suffix_of(path: Path) -> str:
@@ -62,19 +50,22 @@ def describe(path: Path, root: Path) -> Series | tuple[Series, ...] | Skipped:
         found: list[Series] = []
         for part, layout, notes in _layouts(path):
             found += _series(path, root, tuple(data), part, layout.placed(), notes)
-    except UserError as error:
-        return Skipped(path, error.message, isinstance(error, Broken))
-    except FileNotFoundError:
-        return Skipped(path, "It is no longer there.")
-    except OSError as error:
-        if error.errno is not None:
-            return Skipped(path, f"Cannot be read: {error.strerror or error}.", damaged=True)
-        return Skipped(path, "Damaged or not a volume: it cannot be read.", damaged=True)
-    except Exception:  # noqa: BLE001 - any broken file is listed, the rest goes on
-        return Skipped(path, "Damaged or not a volume: it cannot be read.", damaged=True)
+    except Exception as error:  # noqa: BLE001 - any broken file is listed, the rest goes on
+        return skipped(path, error, "a volume")
     if len(found) == 1:
         return found[0]
     return tuple(replace(one, uid=f"{one.uid}#{i + 1}" if i else one.uid) for i, one in enumerate(found))
+
+
+def skipped(path: Path, error: Exception, kind: str) -> Skipped:
+    """What to say of a file that could not be read. kind: what it should have been, with its article."""
+    if isinstance(error, UserError):
+        return Skipped(path, error.message, isinstance(error, Broken))
+    if isinstance(error, FileNotFoundError):
+        return Skipped(path, "It is no longer there.")
+    if isinstance(error, OSError) and error.errno is not None:
+        return Skipped(path, f"Cannot be read: {error.strerror or error}.", damaged=True)
+    return Skipped(path, f"Damaged, or not {kind}.", damaged=True)
 
 
 def _layouts(path: Path) -> list[tuple[str, Layout, list[str]]]:
@@ -167,12 +158,6 @@ def _middle_looks_like_ct(path: Path, part: str, layout: Layout) -> bool:
     return looks_like_ct(values * layout.scale[0] + layout.scale[1] if layout.scale != (1.0, 0.0) else values)
 
 
-def looks_like_ct(values: Stored) -> bool:
-    """Whether grey values of a slice without a header can only be Hounsfield units."""
-    finite = values[np.isfinite(values)]
-    return finite.size > 0 and -4096 <= float(finite.min()) <= _CT_LIKE and 0 < float(finite.max()) <= 32767
-
-
 def open_stack(path: Path, part: str = "") -> Stack:
     """The slices of one array of a file."""
     suffix = suffix_of(path)
@@ -226,20 +211,6 @@ def rewrite(series: Series, target: Path, new: New) -> None:
         arrays.rewrite(path, series.part, target, new)
 
 
-def single(values: Stored) -> Pixels:
-    """As 32-bit floats; what does not fit is infinite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return values.astype(np.float32)
-
-
-def numbers(values: Stored) -> Mask:
-    """True where there is a number that 32 bits hold, in all colours."""
-    if values.dtype.kind != "f":
-        return np.ones(values.shape[:2], bool)
-    mask = np.isfinite(single(values))
-    return np.asarray(mask.all(axis=2) if values.ndim == 3 else mask)
-
-
 class VolumeSource:
     """A volume file, or one volume of it. Nothing but the slice asked for is kept in memory, unless it is packed."""
 
@@ -247,7 +218,7 @@ class VolumeSource:
         self.series = series
         self._stack: Stack | None = None
         self._scale: tuple[float, float] | None = None
-        self._last: tuple[int, Stored] | None = None  # read() and valid() ask for the same slice
+        self._last: Recent[Stored] = Recent(1)  # read() and valid() ask for the same slice
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -259,23 +230,23 @@ class VolumeSource:
         if self._scale is None:
             path = self.series.files[0]
             form = _HEADERS.get(suffix_of(path))
-            self._scale = (1.0, 0.0) if form is None else self._named(lambda: form.layout(path)[0].scale)
-        scale: tuple[float, float] = self._scale
-        return scale
+            with self._named():
+                self._scale = (1.0, 0.0) if form is None else form.layout(path)[0].scale
+        return self._scale
 
     def stored(self, index: int) -> Stored:
         """Slice `index` in the file's own type."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        last = self._last
-        if last is not None and last[0] == index:
-            return last[1]
+        last = self._last.get(index)
+        if last is not None:
+            return last
         number = self.series.frames[index] if self.series.frames else index
-        values = self._named(lambda: self._opened().slice(number))
+        with self._named():
+            values = np.asarray(self._opened().slice(number))
         if values.shape[:2] != (self.series.rows, self.series.columns):
             raise UserError(f"{self.series.files[0].name} has changed its size.", "Scan the folder again.")
-        values = np.asarray(values)
-        self._last = (index, values)
+        self._last.keep(index, values)
         return values
 
     def _opened(self) -> Stack:
@@ -284,11 +255,12 @@ class VolumeSource:
                 self._stack = open_stack(self.series.files[0], self.series.part)
             return self._stack
 
-    def _named(self, action: Any) -> Any:
+    @contextmanager
+    def _named(self) -> Iterator[None]:
         """What goes wrong with the file, in words that name it."""
         name = self.series.files[0].name
         try:
-            return action()
+            yield
         except UserError as error:
             if name in error.message:
                 raise
@@ -303,8 +275,7 @@ class VolumeSource:
 
     def read(self, index: int) -> Pixels:
         """Slice `index` in real units; values that are not numbers read as 0."""
-        values = single(self.real(self.stored(index)))
-        return values if np.isfinite(values).all() else np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
+        return finite(single(self.real(self.stored(index))))
 
     def valid(self, index: int) -> Mask:
         """False where there is no number that 32 bits hold, and in CT outside the field of view."""
@@ -314,7 +285,7 @@ class VolumeSource:
 
     def close(self) -> None:
         """Release the file."""
-        self._last = None
+        self._last.clear()
         with self._lock:
             if self._stack is not None:
                 self._stack.close()
