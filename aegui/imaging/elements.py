@@ -248,6 +248,7 @@ class _Walker:
         found: dict[int, tuple[str, bytes]],
         tags: Collection[int] | None,
         stop: int,
+        depth: int = 0,
     ) -> int:
         """Cut the wanted elements out until a tag ≥ `stop`; the position of that, or of what the file lacks."""
         data = self._data
@@ -272,7 +273,7 @@ class _Walker:
             elif not implicit and name not in _SHORT:
                 raise Odd
             if length == _UNDEFINED:
-                end, position = self._sequence(begin, implicit, name, 0)
+                end, position = self._sequence(begin, implicit, name, depth)
                 data = self._data
             else:
                 end = position = int(begin + length)
@@ -302,28 +303,10 @@ class _Walker:
 
     def _item(self, position: int, implicit: bool, depth: int) -> int:
         """What follows an item of undefined length."""
-        while True:
-            if position + 12 > len(self._data) and not self._need(position + 8):
-                raise Odd
-            if implicit:
-                group, element, length = _IMPLICIT_HEAD(self._data, position)
-                name, begin = b"", position + 8
-            else:
-                group, element, name, length = _EXPLICIT_HEAD(self._data, position)
-                begin = position + 8
-            if group == 0xFFFE:
-                if element != 0xE00D:
-                    raise Odd
-                return begin
-            if not implicit:
-                if name in _LONG:
-                    if not self._need(begin + 4):
-                        raise Odd
-                    (length,) = _LENGTH(self._data, begin)
-                    begin += 4
-                elif name not in _SHORT:
-                    raise Odd
-            position = self._sequence(begin, implicit, name, depth + 1)[1] if length == _UNDEFINED else begin + length
+        end = self._walk(position, implicit, {}, (), 0xFFFE0000, depth + 1)
+        if not self._need(end + 8) or self._data[end : end + 4] != b"\xfe\xff\x0d\xe0":
+            raise Odd
+        return end + 8
 
 
 class Source(Protocol):
