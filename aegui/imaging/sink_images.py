@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,11 @@ from aegui.errors import UserError
 from aegui.imaging.formats import arrays, picture, tiff
 from aegui.imaging.formats.layout import New
 from aegui.imaging.images import ImageSource
+from aegui.imaging.removed import difference, narrow
 from aegui.imaging.rules import OutputRules, output_name
 from aegui.imaging.series import Pixels, SliceSource, Stored
 from aegui.imaging.sink_volumes import refuse_noise, refuse_unread
-from aegui.imaging.staging import Staging, Tally, encode, writing
+from aegui.imaging.staging import SeriesFolders, Staging, Tally, encode, writing
 from aegui.imaging.text import safe_name
 from aegui.imaging.volumes import VolumeSource
 
@@ -47,9 +47,7 @@ class ImageSink:
         self._clean = rules.deidentify
         self._tally = Tally(len(source))
         self._taken: set[str] = set()
-        name = safe_name(output_name(series, rules))
-        self._staging = Staging(folder, name)
-        self._noise = Staging(folder, f"{name}_noise") if rules.noise_series else None
+        self._folders = SeriesFolders(folder, safe_name(output_name(series, rules)), noise=rules.noise_series)
 
     @property
     def clipped(self) -> int:
@@ -68,12 +66,12 @@ class ImageSink:
         values = encode(pixels, stored, self._source.valid(index), tally=self._tally)
         path = self._source.series.files[index]
         name = self._named(path, index)
-        with writing(self._staging.folder):
-            _save(path, self._staging.path / name, values, self._clean)
-            if self._noise is not None:
-                removed = np.subtract(stored, values, dtype=np.int64)
-                narrow = removed.min(initial=0) >= -32768 and removed.max(initial=0) <= 32767
-                _save(path, self._noise.path / name, removed.astype(np.int16 if narrow else np.int32), clean=True)
+        with writing(self._folders.denoised.folder):
+            _save(path, self._folders.denoised.path / name, values, self._clean)
+            if self._folders.noise is not None:
+                removed = difference(stored, values)
+                dtype = np.int16 if narrow(removed) else np.int32
+                _save(path, self._folders.noise.path / name, removed.astype(dtype), clean=True)
         self._tally.take(index)
 
     def _named(self, path: Path, index: int) -> str:
@@ -89,19 +87,11 @@ class ImageSink:
     def finish(self) -> Path:
         """Rename the folder into place."""
         self._tally.close()
-        beside = self._noise.publish_folder() if self._noise is not None else None
-        try:
-            return self._staging.publish_folder()
-        except UserError:
-            if beside is not None:
-                shutil.rmtree(beside, ignore_errors=True)
-            raise
+        return self._folders.publish()
 
     def abort(self) -> None:
         """Remove what was written."""
-        self._staging.discard()
-        if self._noise is not None:
-            self._noise.discard()
+        self._folders.discard()
 
 
 def _save(source: Path, target: Path, values: Stored, clean: bool) -> None:

@@ -16,13 +16,14 @@ from aegui.imaging.formats import nifti, nrrd, tiff
 from aegui.imaging.formats.layout import PALETTE, New, affine_of
 from aegui.imaging.images import ImageSource
 from aegui.imaging.pixels import DicomSource
+from aegui.imaging.removed import SUFFIX as NOISE_SUFFIX
+from aegui.imaging.removed import difference, narrow
 from aegui.imaging.rules import OutputRules, Provenance, output_name
 from aegui.imaging.series import Pixels, Series, SliceSource, Stored
 from aegui.imaging.staging import Spool, Staging, Tally, encode, writing
 from aegui.imaging.text import safe_name
 
 SUFFIXES = {"nifti": ".nii.gz", "nrrd": ".nrrd", "tiff": ".tif"}
-_NOISE = "_noise"
 _EXACT = 1 << 24  # whole numbers up to here are exact in 32-bit floats
 _COLOURS = 3
 _TILT = 0.01  # degrees
@@ -34,19 +35,17 @@ class Noise:
     """What was removed, slice by slice, in stored units."""
 
     def __init__(self, staging: Staging, count: int, shape: tuple[int, ...]) -> None:
-        self._spool = Spool(staging.path / "noise.part", count, shape, np.int64)
-        self._limit = 0
+        self._spool = Spool(staging.path / "noise.part", count, shape, np.int32)
+        self._narrow = True
 
-    def take(self, index: int, stored: Stored, values: Stored) -> None:
-        """Keep stored − values."""
-        removed = np.subtract(stored, values, dtype=np.int64)
-        self._limit = max(self._limit, int(removed.max(initial=0)), -1 - int(removed.min(initial=0)))
+    def take(self, index: int, removed: Stored) -> None:
+        """Keep stored − values of slice `index`."""
+        self._narrow &= narrow(removed)
         self._spool[index] = removed
 
     def new(self, shape: tuple[int, ...], order: str, slope: float) -> New:
         """The signed values, in 16 bits where these hold them, else 32."""
-        dtype = np.dtype(f"{order}i{2 if self._limit <= np.iinfo(np.int16).max else 4}")
-        return New(_each(self._spool), shape, dtype, (slope, 0.0), clean=True)
+        return New(_each(self._spool), shape, np.dtype(f"{order}i{2 if self._narrow else 4}"), (slope, 0.0), clean=True)
 
     def discard(self) -> None:
         """Forget it."""
@@ -79,7 +78,9 @@ def _each(spool: Spool) -> Iterator[Stored]:
 class _OneFile:
     """What both sinks share: a spool of slices that becomes one file, and the noise beside it."""
 
-    def __init__(self, source: SliceSource, folder: Path, stem: str, suffix: str, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, source: SliceSource, folder: Path, stem: str, suffix: str, dtype: np.dtype[Any], *, noise: bool
+    ) -> None:
         self.source = source
         self.tally = Tally(len(source))
         self._stem, self._suffix = stem, suffix
@@ -89,6 +90,8 @@ class _OneFile:
         self.noise: Noise | None = None
         try:
             self.spool = Spool(self.staging.path / "slices.part", len(source), self._shape, dtype)
+            if noise:
+                self.noise = Noise(self.staging, len(source), self._shape)
         except UserError:
             self.staging.discard()
             raise
@@ -98,9 +101,12 @@ class _OneFile:
         """Of all values: (slices, rows, columns[, 3])."""
         return (len(self.source), *self._shape)
 
-    def keep_noise(self) -> None:
-        """From the first slice on."""
-        self.noise = Noise(self.staging, len(self.source), self._shape)
+    def put(self, index: int, stored: Stored, values: Stored) -> None:
+        """Keep slice `index`, and what it differs by from the source's own values in the same unit."""
+        self.spool[index] = values
+        if self.noise is not None:
+            self.noise.take(index, difference(stored, values))
+        self.tally.take(index)
 
     def publish(self, write: Write, new: New, noise: New | None) -> Path:
         """Write the files and move them into the output folder; returns the denoised one."""
@@ -111,7 +117,7 @@ class _OneFile:
         with writing(self.staging.folder):
             write(target, new)
             if noise is not None and self.noise is not None:
-                write(self.staging.path / f"{stem}{_NOISE}{self._suffix}", noise)
+                write(self.staging.path / f"{stem}{NOISE_SUFFIX}{self._suffix}", noise)
                 self.noise.discard()
             self.spool.discard()
         return self.staging.publish_files()
@@ -121,8 +127,9 @@ class _OneFile:
         folder = self.staging.folder
         suffixes = {".mhd": (".mhd", ".raw", ".zraw"), ".nhdr": (".nhdr", ".raw", ".raw.gz", ".raw.bz2")}
         endings = suffixes.get(self._suffix.lower(), (self._suffix,))
+        beside = ("", NOISE_SUFFIX) if noise else ("",)
         stem, number = self._stem, 1
-        while any((folder / f"{stem}{part}{end}").exists() for end in endings for part in ("", _NOISE)[: 1 + noise]):
+        while any((folder / f"{stem}{part}{end}").exists() for end in endings for part in beside):
             number += 1
             stem = f"{self._stem}_{number}"
         return stem
@@ -151,9 +158,7 @@ class VolumeSink:
         self._source = source
         self._clean = rules.deidentify
         self._dtype = first.dtype
-        self._file = _OneFile(source, folder, stem, suffix, first.dtype)
-        if rules.noise_series:
-            self._file.keep_noise()
+        self._file = _OneFile(source, folder, stem, suffix, first.dtype, noise=rules.noise_series)
 
     @property
     def clipped(self) -> int:
@@ -172,10 +177,7 @@ class VolumeSink:
         stored = self._source.stored(index)
         scale = self._source.scale
         values = encode(pixels, stored, self._source.valid(index), scale, tally=self._file.tally)
-        self._file.spool[index] = values
-        if self._file.noise is not None:
-            self._file.noise.take(index, stored, values)
-        self._file.tally.take(index)
+        self._file.put(index, stored, values)
 
     def finish(self) -> Path:
         """Write the file under its final name."""
@@ -241,9 +243,8 @@ class StackSink:
         dtype = stored.dtype.newbyteorder("<") if self._own else np.dtype("f4" if stored.dtype.itemsize <= 2 else "f8")
         self._whole = True
         self._low, self._high = 0.0, 0.0
-        self._file = _OneFile(source, folder, safe_name(output_name(series, rules)), SUFFIXES[rules.format], dtype)
-        if rules.noise_series:
-            self._file.keep_noise()
+        stem = safe_name(output_name(series, rules))
+        self._file = _OneFile(source, folder, stem, SUFFIXES[rules.format], dtype, noise=rules.noise_series)
 
     @property
     def clipped(self) -> int:
@@ -280,10 +281,7 @@ class StackSink:
             self._high = max(self._high, float(np.nanmax(values, initial=0)))
             whole = slope.is_integer() and intercept.is_integer() and stored.dtype.kind != "f"
             self._whole &= whole and (self._file.spool.dtype.itemsize > 4 or max(-self._low, self._high) <= _EXACT)
-        self._file.spool[index] = values
-        if self._file.noise is not None:
-            self._file.noise.take(index, stored, values)
-        self._file.tally.take(index)
+        self._file.put(index, stored, values)
 
     def finish(self) -> Path:
         """Write the file under its final name."""

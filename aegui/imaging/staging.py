@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aegui.errors import UserError
+from aegui.imaging.removed import SUFFIX
 from aegui.imaging.series import Mask, Pixels
 from aegui.imaging.text import free_path
 
@@ -72,6 +73,38 @@ class Staging:
     def discard(self) -> None:
         """Remove what was written."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+class SeriesFolders:
+    """The folder of a derived series and, where it is kept, that of the removed noise: both appear, or neither."""
+
+    def __init__(self, folder: Path, name: str, *, noise: bool) -> None:
+        self.denoised = Staging(folder, name)
+        self.noise: Staging | None = None
+        if noise:
+            try:
+                self.noise = Staging(folder, f"{name}{SUFFIX}")
+            except UserError:
+                self.denoised.discard()
+                raise
+
+    def publish(self) -> Path:
+        """Rename them into place, the noise after the denoised one's name; returns that."""
+        final = self.denoised.publish_folder()
+        if self.noise is not None:
+            self.noise.name = f"{final.name}{SUFFIX}"
+            try:
+                self.noise.publish_folder()
+            except UserError:
+                shutil.rmtree(final, ignore_errors=True)
+                raise
+        return final
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self.denoised.discard()
+        if self.noise is not None:
+            self.noise.discard()
 
 
 class Spool:

@@ -225,6 +225,20 @@ def test_the_noise_of_dicom_can_stand_beside_another_format(tmp_path: Path, form
     np.testing.assert_array_equal(total.T if format == "nifti" else total, values_in(source))
 
 
+@pytest.mark.parametrize("slices", [1, 3])
+def test_noise_beyond_32_bits_is_refused_and_not_written_wrapped(tmp_path: Path, slices: int) -> None:
+    (tmp_path / "in").mkdir()
+    shape = (12, 10) if slices == 1 else (slices, 12, 10)
+    np.save(tmp_path / "in" / "a1.npy", np.full(shape, 4_000_000_000, np.uint32))
+    source = opened(tmp_path / "in")
+    sink = open_sink(source, tmp_path / "out", OutputRules(noise_series=True), Provenance())
+    with pytest.raises(UserError, match="does not fit into 32 bits"):
+        sink.write(0, np.zeros((12, 10), np.float32))
+    sink.abort()
+    source.close()
+    assert not any((tmp_path / "out").iterdir())
+
+
 def test_noise_that_cannot_be_exact_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     makers = {
         "whole numbers": lambda folder: nifti(folder / "v.nii", values_of("f4")),

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
 from aegui import __version__
+from aegui.errors import UserError
 from aegui.imaging.derived.classes import class_for
 from aegui.imaging.elements import text
 from aegui.imaging.series import Series
@@ -42,6 +43,7 @@ def complete(dataset: Dataset, series: Series, index: int) -> None:
     """Fill in UIDs that the file lacks, as the scan did."""
     meta = dataset.file_meta
     base = series.uid.split("#")[0]
+    name = series.files[0 if series.frames else index].name
     had_class = bool(text(dataset, "SOPClassUID"))
     if not had_class:
         named = text(meta, "MediaStorageSOPClassUID")
@@ -56,6 +58,9 @@ def complete(dataset: Dataset, series: Series, index: int) -> None:
         dataset.StudyInstanceUID = UID(series.study_uid)
     if not text(dataset, "SeriesInstanceUID"):
         dataset.SeriesInstanceUID = UID(base)
+    elif not f"{series.uid}#".startswith(f"{text(dataset, 'SeriesInstanceUID')}#"):
+        # Another scan has taken its name since: its pixels and patient must not get into this series.
+        raise UserError(f"{name} is of another series now.", "Scan the folder again.")
     if not text(dataset, "FrameOfReferenceUID") and "ImagePositionPatient" in dataset:
         dataset.FrameOfReferenceUID = UID(made_uid("frame of reference", base))
 

@@ -24,7 +24,7 @@ class Identity:
 
     def series(self, source: str, kind: str = "") -> str:
         """Series Instance UID; the volumes of one source series share it."""
-        return _uid("series", source, *self._settings, *self._runtime, *self._batch, *_given(kind))
+        return _uid("series", source, *self._settings, *self._runtime, *self._batch, *filter(None, (kind,)))
 
     def instance(self, source: str, pixels: str, frames: tuple[int, ...] = ()) -> str:
         """SOP Instance UID. pixels: SHA-256 of the output's. frames: those of the source, unless all."""
@@ -41,10 +41,6 @@ class Identity:
     def companion(instance: str, kind: str) -> str:
         """SOP Instance UID of what is written beside a derived instance."""
         return _uid("companion", instance, kind)
-
-
-def _given(kind: str) -> tuple[str, ...]:
-    return (kind,) if kind else ()
 
 
 def _uid(*parts: object) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from io import BufferedReader
+from pathlib import Path
+from typing import NamedTuple
 
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
@@ -19,6 +21,21 @@ from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.staging import Spool, Staging, writing
 
 
+class Draft(NamedTuple):
+    """An instance without its pixels. source: what it is derived from. syntax: the one to write, if its frames are."""
+
+    staging: Staging
+    name: str
+    dataset: Dataset
+    source: Reference
+    syntax: UID
+
+    @property
+    def path(self) -> Path:
+        """Where it is saved."""
+        return self.staging.path / self.name
+
+
 class Writer:
     """Writes the instances of one derived series and of its noise. notes: what the report should say."""
 
@@ -29,57 +46,40 @@ class Writer:
         self._words = f"{origin.words}{'; written as a mosaic, each tile denoised by itself' if mosaic else ''}"
         self.notes: list[str] = []
 
-    def write(
-        self,
-        staging: Staging,
-        name: str,
-        dataset: Dataset,
-        source: Reference,
-        frames: OutputFrames,
-        syntax: UID,
-    ) -> str:
-        """Save a denoised instance under `name`; returns its UID. syntax: the one to write, if its frames are."""
+    def write(self, draft: Draft, frames: OutputFrames) -> str:
+        """Save a denoised instance; returns its UID."""
         pixels = hashlib.sha256()
         for frame in frames:
             pixels.update(pixeldata.little(frame).tobytes())
-        volume = source.frames if source.volume else ()
-        uid = self._identity.instance(source.sop_uid, pixels.hexdigest(), volume)
-        provenance.set_image_type(dataset)
-        self._describe(dataset, source, self._words, DENOISED)
-        self._save(staging, name, dataset, frames, syntax, uid)
+        source = draft.source
+        uid = self._identity.instance(source.sop_uid, pixels.hexdigest(), source.frames if source.volume else ())
+        provenance.set_image_type(draft.dataset)
+        self._describe(draft, self._words, DENOISED)
+        self._save(draft, frames, uid)
         return uid
 
-    def write_noise(
-        self,
-        staging: Staging,
-        name: str,
-        dataset: Dataset,
-        source: Reference,
-        frames: OutputFrames,
-        syntax: UID,
-        denoised: str,
-    ) -> None:
+    def write_noise(self, draft: Draft, frames: OutputFrames, denoised: str) -> None:
         """Save what was removed from the instance whose denoised UID is given."""
-        uid = Identity.companion(denoised, noise.KIND)
-        noise.turn_into_noise(dataset)
-        provenance.set_image_type(dataset, noise=True)
+        noise.turn_into_noise(draft.dataset)
+        provenance.set_image_type(draft.dataset, noise=True)
         words = f"Removed noise: original minus denoised, in stored values. {self._words}"
-        self._describe(dataset, source, words, REMOVED_NOISE, noise=True)
-        self._save(staging, name, dataset, frames, syntax, uid)
+        self._describe(draft, words, REMOVED_NOISE, removed=True)
+        self._save(draft, frames, Identity.companion(denoised, noise.KIND))
 
-    def _describe(self, dataset: Dataset, source: Reference, words: str, code: Code, *, noise: bool = False) -> None:
+    def _describe(self, draft: Draft, words: str, code: Code, *, removed: bool = False) -> None:
         """Where it comes from, and the series it belongs to."""
-        kind = "noise" if noise else ""
-        dataset.SeriesDescription = series_description(dataset, self._rules, self._origin, noise=noise)
-        dataset.SeriesNumber = series_number(dataset, self._rules, noise=noise)
-        dataset.SeriesInstanceUID = UID(self._identity.series(source.series_uid, kind))
+        dataset, source = draft.dataset, draft.source
+        dataset.SeriesDescription = series_description(dataset, self._rules, self._origin, noise=removed)
+        dataset.SeriesNumber = series_number(dataset, self._rules, noise=removed)
+        dataset.SeriesInstanceUID = UID(self._identity.series(source.series_uid, noise.KIND if removed else ""))
         if source.volume:
             dataset.InstanceNumber = source.volume
         provenance.set_dates(dataset)
         provenance.set_derivation(dataset, words, code, source)
         provenance.add_equipment(dataset, words, self._origin)
 
-    def _save(self, staging: Staging, name: str, dataset: Dataset, frames: OutputFrames, syntax: UID, uid: str) -> None:
+    def _save(self, draft: Draft, frames: OutputFrames, uid: str) -> None:
+        dataset, syntax = draft.dataset, draft.syntax
         was_implicit = dataset.original_encoding[0]
         like = frames.values[0]
         dataset.SOPInstanceUID = UID(uid)
@@ -99,8 +99,8 @@ class Writer:
         pixeldata.make_readable(dataset, all_of_it=was_implicit != (syntax == ImplicitVRLittleEndian))
         new_file_meta(dataset, syntax)
         try:
-            with writing(staging.folder):
-                dataset.save_as(staging.path / name, enforce_file_format=True)
+            with writing(draft.staging.folder):
+                dataset.save_as(draft.path, enforce_file_format=True)
         finally:
             if reader is not None:
                 reader.close()

@@ -1,24 +1,19 @@
-"""The removed noise as a series of its own: original minus denoised, in stored values, exactly."""
+"""What a data set says where its pixels are the removed noise."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from aegui.errors import UserError
 from aegui.imaging.derived.classes import FRAME_GROUPS, SHARED_GROUPS, unsigned_only
 from aegui.imaging.derived.pixeldata import describe_pixels, set_extremes, set_native
 from aegui.imaging.derived.provenance import set_rescale_intercept_zero
 from aegui.imaging.elements import text
-from aegui.imaging.series import Stored
 
 KIND = "noise"
-_NARROW = np.iinfo(np.int16)
-_WIDE = np.iinfo(np.int32)
 # True of the source's values, not of differences between them.
 _DROPPED = (
     "PixelPaddingValue",
@@ -30,19 +25,6 @@ _DROPPED = (
     "VOILUTSequence",
     "RealWorldValueMappingSequence",
 )
-
-
-def difference(stored: Stored, values: Stored) -> Stored:
-    """stored − values, 32 bits signed."""
-    wide = stored.astype(np.int64) - values.astype(np.int64)
-    if wide.size and (wide.min() < _WIDE.min or wide.max() > _WIDE.max):
-        raise UserError("The removed noise does not fit into 32 bits.", "Leave the noise series out.")
-    return wide.astype("<i4")
-
-
-def narrow(noise: Stored) -> bool:
-    """Whether 16 bits hold it."""
-    return bool(noise.size == 0 or (noise.min() >= _NARROW.min and noise.max() <= _NARROW.max))
 
 
 def turn_into_noise(dataset: Dataset) -> None:

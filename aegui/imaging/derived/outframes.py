@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from pydicom.uid import UID
 
-from aegui.imaging.derived import noise
 from aegui.imaging.derived.pixeldata import compressed
+from aegui.imaging.removed import narrow
 from aegui.imaging.series import Stored
 from aegui.imaging.staging import Spool
 
@@ -48,7 +48,7 @@ class FrameStore:
         """Take one frame."""
         self._spool[place] = values
         # Noise starts as 16 bits and is compressed as such, until a frame needs more.
-        if self._narrow and not noise.narrow(values):
+        if self._narrow and not narrow(values):
             self._narrow = False
             self._codes = None
         if self._codes is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from bisect import bisect_left
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from aegui.errors import UserError
 from aegui.imaging.deidentify import Deidentifier
 from aegui.imaging.derived import noise, pixeldata
 from aegui.imaging.derived.dataset import complete, strip
-from aegui.imaging.derived.instance import Writer
+from aegui.imaging.derived.instance import Draft, Writer
 from aegui.imaging.derived.keepframes import keep_frames
 from aegui.imaging.derived.naming import FileNames
 from aegui.imaging.derived.outframes import FrameStore, OutputFrames
@@ -24,9 +23,10 @@ from aegui.imaging.derived.refusal import refusal
 from aegui.imaging.elements import BIG_ENDIAN, text, whole
 from aegui.imaging.headers import read_dataset
 from aegui.imaging.pixels import DicomSource, decode, embedded_overlays, stored_range
+from aegui.imaging.removed import difference, narrow
 from aegui.imaging.rules import OutputRules, Provenance, output_name
 from aegui.imaging.series import Pixels, Stored
-from aegui.imaging.staging import Staging, Tally, encode
+from aegui.imaging.staging import SeriesFolders, Tally, encode
 from aegui.imaging.text import safe_name
 
 
@@ -50,12 +50,7 @@ class DicomSink:
         self._wide: set[Path] = set()
         self._narrow: set[Path] = set()
         name = safe_name(output_name(series, rules, self._pseudonym(header)))
-        self._staging = Staging(folder, name)
-        try:
-            self._noise_staging = Staging(folder, f"{name}_noise") if rules.noise_series else None
-        except UserError:
-            self._staging.discard()
-            raise
+        self._folders = SeriesFolders(folder, name, noise=rules.noise_series)
         # The frames of one file, in file order; tiles of a mosaic stay in the picture they are part of.
         self._order = sorted(series.frames) if self._in_one_file else []
         self._frames: FrameStore | None = None
@@ -83,7 +78,7 @@ class DicomSink:
         item = self._source.slice(index)
         stored = item.stored
         values = self._encoded(index, pixels)
-        removed = noise.difference(stored, values) if self._noise_staging else None
+        removed = difference(stored, values) if self._folders.noise else None
         if self._overlays:
             values = pixeldata.with_overlay_bits(values, self._source.words(index), self._overlays)
         if self._source.series.mosaic:
@@ -114,24 +109,14 @@ class DicomSink:
             self._save_frames(self._frames)
         for path in self._narrow if self._wide else ():
             noise.widen(path)
-        final = self._staging.publish_folder()
-        if self._noise_staging:
-            self._noise_staging.name = f"{final.name}_noise"
-            try:
-                self._noise_staging.publish_folder()
-            except UserError:
-                shutil.rmtree(final, ignore_errors=True)
-                raise
-        return final
+        return self._folders.publish()
 
     def abort(self) -> None:
         """Remove what was written."""
         for store in (self._frames, self._noise_frames):
             if store is not None:
                 store.close()
-        self._staging.discard()
-        if self._noise_staging:
-            self._noise_staging.discard()
+        self._folders.discard()
 
     def _pseudonym(self, header: Dataset) -> str:
         if self._person is None:
@@ -156,10 +141,10 @@ class DicomSink:
     def _put_frame(self, index: int, values: Stored, removed: Stored | None) -> None:
         if self._frames is None:
             count, bits, syntax = len(self._order), self._bits(index), self._target(self._source.header(0))
-            path = self._staging.path / "frames.part"
+            path = self._folders.denoised.path / "frames.part"
             self._frames = FrameStore(path, count, values, bits, ExplicitVRLittleEndian if self._overlays else syntax)
-            if self._noise_staging:
-                path = self._noise_staging.path / "frames.part"
+            if self._folders.noise:
+                path = self._folders.noise.path / "frames.part"
                 self._noise_frames = FrameStore(path, count, values, bits, syntax, removed=True)
         place = bisect_left(self._order, self._source.series.frames[index])
         self._frames.put(place, values)
@@ -167,33 +152,35 @@ class DicomSink:
             self._noise_frames.put(place, removed)
 
     def _save_slice(self, index: int, values: Stored, removed: Stored | None) -> None:
+        draft, beside = self._drafts(index)
+        syntax = ExplicitVRLittleEndian if self._overlays else draft.syntax
+        uid = self._writer.write(draft, OutputFrames.single(values, self._bits(index), syntax))
+        if beside is None or removed is None:
+            return
+        short = narrow(removed) and values.dtype.itemsize <= 2
+        frames = OutputFrames.single(removed.astype("<i2") if short else removed, 16 if short else 32, draft.syntax)
+        self._writer.write_noise(beside, frames, uid)
+        (self._narrow if short else self._wide).add(beside.path)
+
+    def _save_frames(self, frames: FrameStore) -> None:
+        draft, beside = self._drafts(0)
+        uid = self._writer.write(draft, frames.frames())
+        frames.discard()
+        if beside is not None and self._noise_frames is not None:
+            self._writer.write_noise(beside, self._noise_frames.frames(), uid)
+            self._noise_frames.discard()
+
+    def _drafts(self, index: int) -> tuple[Draft, Draft | None]:
+        """The instance of slice `index` without its pixels, and that of its noise."""
         dataset = self._prepared(index)
         syntax = self._target(dataset)
         source = self._adapted(dataset, index)
-        name = self._name(index)
-        other = copy.deepcopy(dataset) if self._noise_staging else None
-        frames = OutputFrames.single(values, self._bits(index), ExplicitVRLittleEndian if self._overlays else syntax)
-        uid = self._writer.write(self._staging, name, dataset, source, frames, syntax)
-        if other is None or removed is None or self._noise_staging is None:
-            return
-        narrow = noise.narrow(removed) and values.dtype.itemsize <= 2
-        frames = OutputFrames.single(removed.astype("<i2") if narrow else removed, 16 if narrow else 32, syntax)
-        self._writer.write_noise(self._noise_staging, name, other, source, frames, syntax, uid)
-        (self._narrow if narrow else self._wide).add(self._noise_staging.path / name)
-
-    def _save_frames(self, frames: FrameStore) -> None:
-        dataset = self._prepared(0)
-        syntax = self._target(dataset)
-        source = self._adapted(dataset, 0)
-        keep_frames(dataset, tuple(self._order))
-        name = self._name(0)
-        other = copy.deepcopy(dataset) if self._noise_staging else None
-        uid = self._writer.write(self._staging, name, dataset, source, frames.frames(), syntax)
-        frames.discard()
-        if other is not None and self._noise_frames is not None and self._noise_staging is not None:
-            noise_frames = self._noise_frames.frames()
-            self._writer.write_noise(self._noise_staging, name, other, source, noise_frames, syntax, uid)
-            self._noise_frames.discard()
+        if self._order:
+            keep_frames(dataset, tuple(self._order))
+        draft = Draft(self._folders.denoised, self._name(index), dataset, source, syntax)
+        if self._folders.noise is None:
+            return draft, None
+        return draft, draft._replace(staging=self._folders.noise, dataset=copy.deepcopy(dataset))
 
     def _bits(self, index: int) -> int:
         item = self._source.slice(index)
