@@ -131,3 +131,13 @@ def test_whatever_goes_wrong_in_one_series_the_next_is_denoised(
     first, second = finish(workflow.denoise(_job(scans))).series
     assert first.status == "failed" and "a damaged header" in first.reason
     assert second.status in ("done", "flagged")
+
+
+def test_a_file_that_became_another_patients_since_the_scan_is_refused(scans: Path) -> None:
+    job = _job(scans)
+    other = pydicom.dcmread(scans / "CT_small.dcm")
+    other.PatientID, other.SeriesInstanceUID = "another", other.SeriesInstanceUID + ".1"
+    other.save_as(scans / "CT_small.dcm")
+    (row,) = finish(workflow.denoise(job)).series
+    assert row.status == "failed" and row.reason.startswith("CT_small.dcm is of another series now")
+    assert not list(job.output.rglob("*.dcm"))
