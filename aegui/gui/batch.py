@@ -56,6 +56,7 @@ class Batch(QObject):
         super().__init__(parent)
         self.model = QueueModel(self)
         self.stopped = False
+        self._more = False  # whether series came to the queue while it ran
         self._session = session
         self._card: Card | None = None
         self._job: Job | None = None
@@ -83,6 +84,7 @@ class Batch(QObject):
 
     def add_series(self, series: Iterable[Series], skipped: Iterable[Skipped] = ()) -> None:
         """Queue the series of another folder."""
+        self._more = self.running
         fresh = [one for one in series if self.model.find(one.uid) is None]
         self._added |= {one.uid: one for one in fresh}
         self._skipped += tuple(skipped)
@@ -120,6 +122,8 @@ class Batch(QObject):
     def include(self, entries: Iterable[Entry], on: bool = True) -> None:
         """Denoise them although they are left out by default; or leave them out again."""
         chosen = list(entries)
+        if on:
+            self._more = self.running
         for entry in chosen:
             entry.included = on
         # What the project holds it also remembers, and shows on Scans.
@@ -135,6 +139,7 @@ class Batch(QObject):
 
     def retry(self, entries: Iterable[Entry]) -> None:
         """Queue failed series again."""
+        self._more = self.running
         for entry in entries:
             entry.reset()
         self._judge()
@@ -323,7 +328,10 @@ class Batch(QObject):
 
     def go_on(self) -> None:
         """After a job: start the series that came while it ran."""
-        if self._options is not None and not self.stopped and not self.running:
+        if self.running or not self._more or not self.model.count("waiting"):
+            return
+        self._more = False
+        if self._options is not None and not self.stopped:
             self.start(self._options)
 
     # ---- figures

@@ -52,7 +52,6 @@ class DeliverPage(Page):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
         self._suggested = ""  # the output folder that nobody chose
-        self._again = False  # whether what waits goes on in a next job
         self.batch = Batch(session, self)
         self.thumbs = Thumbnails(self.batch.model, self)
         self.exports = ExportPanel(session)
@@ -78,16 +77,8 @@ class DeliverPage(Page):
 
     def _build(self) -> None:
         table = card((self.view, 1), (self.empty, 1), self.left_out, padding=4, gap=0)
-        right = column(
-            self.bar,
-            self.options,
-            self.problem,
-            self.outlook,
-            self.progress,
-            (table, 1),
-            margins=(16, 16, 24, 16),
-            gap=10,
-        )
+        above = (self.bar, self.options, self.problem, self.outlook, self.progress)
+        right = column(*above, (table, 1), margins=(16, 16, 24, 16), gap=10)
         self.setLayout(row(self.exports, (right, 1), gap=0))
         remove = QAction("Remove from queue", self.view)
         remove.setShortcut(QKeySequence(QKeySequence.StandardKey.Delete))
@@ -186,12 +177,10 @@ class DeliverPage(Page):
 
     @Slot()
     def _on_model(self) -> None:
-        card_now = card_of(self.session.model_ref)
-        self.batch.set_card(card_now)
+        model = card_of(self.session.model_ref)
+        self.batch.set_card(model)
         units = {entry.series.unit for entry in self.batch.model.entries}
-        self.options.set_noise_level(
-            card_now is not None and card_now.noise_level, units.pop() if len(units) == 1 else ""
-        )
+        self.options.set_noise_level(model is not None and model.noise_level, units.pop() if len(units) == 1 else "")
         self._refresh()
 
     @Slot()
@@ -201,10 +190,7 @@ class DeliverPage(Page):
 
     @Slot(object)
     def _on_lane_free(self, _job: object) -> None:
-        # Series added or retried during a job run in a next one.
-        if not self.batch.running and self.batch.model.count("waiting") and self._again:
-            self._again = False
-            self.batch.go_on()
+        self.batch.go_on()
         self._refresh()
 
     def _suggest_folder(self) -> None:
@@ -244,7 +230,6 @@ class DeliverPage(Page):
     def _act(self, entries: list[Entry], action: str) -> None:
         match action:
             case queue.RETRY:
-                self._again = self.batch.running
                 for entry in entries:
                     self.thumbs.forget(entry.series.uid)
                 self.batch.retry(entries)
@@ -262,16 +247,11 @@ class DeliverPage(Page):
 
     def _include(self, entries: list[Entry]) -> None:
         """Ask first where the picture is none that models are made for."""
-
-        def include() -> None:
-            self._again = self.batch.running
-            self.batch.include(entries)
-
         odd = [entry.series for entry in entries if entry.series.treat == "view"]
         if odd:
-            ask_to_denoise(self.window(), odd, include)
+            ask_to_denoise(self.window(), odd, lambda: self.batch.include(entries))
         else:
-            include()
+            self.batch.include(entries)
 
     def _add_folder(self) -> None:
         start = self.session.settings.last_folder or str(Path.home())
@@ -297,7 +277,6 @@ class DeliverPage(Page):
     @Slot(object)
     def _on_scanned(self, result: Any) -> None:
         before = len(self.batch.model.entries)
-        self._again = self.batch.running
         self.batch.add_series(result.series, result.skipped)
         self._on_queue()
         added = len(self.batch.model.entries) - before
@@ -307,7 +286,8 @@ class DeliverPage(Page):
             )
         elif not added:
             self.session.toast.emit("info", "These series are in the queue already", "")
-        self._on_model() if not self.batch.running else self._refresh()
+        if not self.batch.running:
+            self._on_model()
 
     def _open_output(self) -> None:
         folder = Path(self.options.folder.text().strip() or ".").expanduser()
