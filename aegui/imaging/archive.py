@@ -16,7 +16,7 @@ from aegui.errors import UserError
 from aegui.events import Progress
 from aegui.imaging.limits import believable, room
 from aegui.imaging.series import Skipped
-from aegui.imaging.text import digest, shown
+from aegui.imaging.text import digest, is_device, shown
 from aegui.paths import cache_home
 
 _BLOCK = 1 << 20
@@ -24,7 +24,6 @@ _MOST_FILES = 200_000
 _KEEP_SECONDS = 7 * 86400
 _LOCKED = 1  # flag bit of an encrypted member
 _Packed = tuple[str, str, bool]
-_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"COM{i}" for i in range(1, 10)), *(f"LPT{i}" for i in range(1, 10))}
 
 
 def unpack(path: Path, every: float = 0.2) -> Iterator[Progress | Skipped | Path]:
@@ -130,7 +129,7 @@ def _problem(folder: Path, member: zipfile.ZipInfo) -> tuple[str, bool]:
     parts = _parts(member)
     if not parts or ".." in parts or name.startswith("/") or ":" in parts[0]:
         return "Not unpacked: its name points outside the zip file.", True
-    if any(part.split(".")[0].upper() in _RESERVED for part in parts):
+    if any(is_device(part) for part in parts):
         return "Not unpacked: Windows keeps its name for devices.", True
     if not folder.joinpath(*parts).resolve().is_relative_to(folder.resolve()):
         return "Not unpacked: its name points outside the zip file.", True

@@ -68,22 +68,6 @@ def _short(error: Exception) -> str:
     return (words[:160] or type(error).__name__) + "."
 
 
-def embedded_overlays(header: Dataset) -> list[int]:
-    """Bit numbers, above the stored ones, in which pixel words hold overlays (retired, still met)."""
-    bits: list[int] = []
-    for group in range(0x6000, 0x6020, 2):
-        if (group, 0x0102) not in header or (group, 0x3000) in header:
-            continue
-        if header[group, 0x0100].value == header.get("BitsAllocated") if (group, 0x0100) in header else True:
-            bits.append(int(header[group, 0x0102].value))
-    return [bit for bit in bits if bit >= whole(header, "BitsStored", 16)]
-
-
-def stored_range(bits: int, signed: bool) -> tuple[int, int]:
-    """Lowest and highest value that fits."""
-    return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-
-
 def padding_of(header: Source) -> tuple[int, int] | None:
     """Stored padding values, lowest and highest.
 

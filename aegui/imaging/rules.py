@@ -10,6 +10,7 @@ from uuid import uuid4
 from pydantic import field_validator
 
 from aegui.imaging.series import Series
+from aegui.imaging.text import safe_name
 from aegui.spec import Spec, knob
 
 _NUMBER = re.compile(r"\+?\d{1,9}")
@@ -138,6 +139,6 @@ class Provenance:
 
 
 def output_name(series: Series, rules: OutputRules, pseudonym: str = "") -> str:
-    """Stem of the folder or file of a derived series, before it is made safe; free of the source's text on request."""
+    """Stem of the folder or file of a derived series; where that is de-identified, without the source's own text."""
     described = series.modality if rules.deidentify else series.description or series.modality
-    return f"{pseudonym or series.label}_{described}{rules.suffix}"
+    return safe_name(f"{pseudonym or series.label}_{described}{rules.suffix}")

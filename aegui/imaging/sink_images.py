@@ -18,7 +18,7 @@ from aegui.imaging.rules import OutputRules, output_name
 from aegui.imaging.series import Pixels, SliceSource, Stored
 from aegui.imaging.sink_volumes import refuse_noise, refuse_unread
 from aegui.imaging.staging import SeriesFolders, Staging, Tally, encode, writing
-from aegui.imaging.text import safe_name
+from aegui.imaging.text import unused
 from aegui.imaging.volumes import VolumeSource
 
 _LEVELS = 65535
@@ -47,7 +47,7 @@ class ImageSink:
         self._clean = rules.deidentify
         self._tally = Tally(len(source))
         self._taken: set[str] = set()
-        self._folders = SeriesFolders(folder, safe_name(output_name(series, rules)), noise=rules.noise_series)
+        self._folders = SeriesFolders(folder, output_name(series, rules), noise=rules.noise_series)
 
     @property
     def clipped(self) -> int:
@@ -77,12 +77,7 @@ class ImageSink:
     def _named(self, path: Path, index: int) -> str:
         suffix = ".png" if path.suffix.lower() in picture.LOSSY else path.suffix
         stem = f"slice_{index + 1:04d}" if self._clean else path.stem
-        name, number = f"{stem}{suffix}", 1
-        while name.casefold() in self._taken:
-            number += 1
-            name = f"{stem}_{number}{suffix}"
-        self._taken.add(name.casefold())
-        return name
+        return unused(f"{stem}{suffix}", self._taken)
 
     def finish(self) -> Path:
         """Rename the folder into place."""
@@ -121,7 +116,7 @@ class PngSink:
         self._tally = Tally(len(source))
         self._eight = _is_eight(source)
         self._slope, self._offset = (1.0, 0.0) if self._eight else _png_scale(source)
-        self._staging = Staging(folder, safe_name(output_name(series, rules)))
+        self._staging = Staging(folder, output_name(series, rules))
         self._digits = max(4, int(math.log10(max(1, len(source)))) + 1)
 
     @property

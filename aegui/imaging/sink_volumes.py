@@ -154,7 +154,7 @@ class VolumeSink:
         path = series.files[0]
         ending = re.search(r"\.(nii\.gz|ome\.tiff?|[^.]+)$", path.name, re.IGNORECASE)
         suffix = ending[0] if ending else ""
-        stem = safe_name(output_name(series, rules)) if rules.deidentify else _stem(series, suffix, rules.suffix)
+        stem = output_name(series, rules) if rules.deidentify else _stem(series, suffix, rules.suffix)
         self._source = source
         self._clean = rules.deidentify
         self._dtype = first.dtype
@@ -243,7 +243,7 @@ class StackSink:
         dtype = stored.dtype.newbyteorder("<") if self._own else np.dtype("f4" if stored.dtype.itemsize <= 2 else "f8")
         self._whole = True
         self._low, self._high = 0.0, 0.0
-        stem = safe_name(output_name(series, rules))
+        stem = output_name(series, rules)
         self._file = _OneFile(source, folder, stem, SUFFIXES[rules.format], dtype, noise=rules.noise_series)
 
     @property

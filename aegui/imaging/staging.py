@@ -16,7 +16,6 @@ import numpy.typing as npt
 from aegui.errors import UserError
 from aegui.imaging.removed import SUFFIX
 from aegui.imaging.series import Mask, Pixels
-from aegui.imaging.text import free_path
 
 
 @contextmanager
@@ -50,7 +49,11 @@ class Staging:
             umask = os.umask(0)
             os.umask(umask)
             self.path.chmod(0o777 & ~umask)
-            final = free_path(self.folder / self.name)
+            final = self.folder / self.name
+            number = 1
+            while final.exists():
+                number += 1
+                final = self.folder / f"{self.name}_{number}"
             self.path.rename(final)
         return final
 

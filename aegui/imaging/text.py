@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 _DIGITS = re.compile(r"(\d+)")
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\.|$)", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
@@ -52,13 +53,19 @@ def shown(name: str, limit: int = 80) -> str:
     return line if len(line) <= limit else f"{line[: limit // 2]}…{line[-limit // 2 + 1 :]}"
 
 
-def free_path(path: Path) -> Path:
-    """The path, or the first of name_2, name_3 … that does not exist."""
-    if not path.exists():
-        return path
-    suffix = "".join(path.suffixes[-2:]) if path.name.lower().endswith((".nii.gz", ".dcm.png")) else path.suffix
-    stem = path.name[: len(path.name) - len(suffix)]
-    number = 2
-    while (candidate := path.with_name(f"{stem}_{number}{suffix}")).exists():
+def unused(name: str, taken: set[str]) -> str:
+    """The name, or the first of name_2, name_3 … that is not taken, upper or lower case being one; it is taken then."""
+    stem, dot, suffix = name.rpartition(".")
+    if not stem:
+        stem, dot, suffix = name, "", ""
+    candidate, number = name, 1
+    while candidate.casefold() in taken:
         number += 1
+        candidate = f"{stem}_{number}{dot}{suffix}"
+    taken.add(candidate.casefold())
     return candidate
+
+
+def is_device(name: str) -> bool:
+    """Whether Windows keeps a file name for a device, whatever its extension."""
+    return bool(_DEVICES.match(name))

@@ -10,15 +10,13 @@ from pydicom.dataset import Dataset
 
 from aegui.imaging.elements import text, texts, whole
 from aegui.imaging.rules import OutputRules, Provenance
-from aegui.imaging.text import safe_name
+from aegui.imaging.text import is_device, safe_name, unused
 
 NOISE_WORDS = " removed noise"
 _LONG_STRING = 64
 _LARGEST_NUMBER = 2**31 - 1
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\\]+")
 _FIELD = re.compile(r"\{(\w+)\}")
-# Windows keeps these for devices, whatever the extension.
-_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
 
 def series_number(dataset: Dataset, rules: OutputRules, *, noise: bool = False) -> int:
@@ -80,7 +78,7 @@ def _described(dataset: Dataset, rules: OutputRules) -> str:
 
 
 class FileNames:
-    """A name for each instance, unique also where upper and lower case are one."""
+    """A name for each instance."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
@@ -88,14 +86,4 @@ class FileNames:
     def give(self, wanted: str) -> str:
         """The wanted name made safe; repeated ones get a number."""
         name = safe_name(wanted, 120)
-        if _DEVICES.match(name):
-            name = f"_{name}"
-        stem, dot, suffix = name.rpartition(".")
-        if not stem:
-            stem, dot, suffix = name, "", ""
-        candidate, number = name, 1
-        while candidate.casefold() in self._taken:
-            number += 1
-            candidate = f"{stem}_{number}{dot}{suffix}"
-        self._taken.add(candidate.casefold())
-        return candidate
+        return unused(f"_{name}" if is_device(name) else name, self._taken)

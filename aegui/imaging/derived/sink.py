@@ -22,12 +22,11 @@ from aegui.imaging.derived.provenance import Reference, keep_loss, was_lossy
 from aegui.imaging.derived.refusal import refusal
 from aegui.imaging.elements import BIG_ENDIAN, text, whole
 from aegui.imaging.headers import read_dataset
-from aegui.imaging.pixels import DicomSource, decode, embedded_overlays, stored_range
+from aegui.imaging.pixels import DicomSource, decode
 from aegui.imaging.removed import difference, narrow
 from aegui.imaging.rules import OutputRules, Provenance, output_name
 from aegui.imaging.series import Pixels, Stored
 from aegui.imaging.staging import SeriesFolders, Tally, encode
-from aegui.imaging.text import safe_name
 
 
 class DicomSink:
@@ -46,10 +45,10 @@ class DicomSink:
         self._names = FileNames()
         self._lossy = False
         # Bits above the stored ones in which overlays lie; de-identification takes those out.
-        self._overlays = [] if rules.deidentify else embedded_overlays(header)
+        self._overlays = [] if rules.deidentify else pixeldata.embedded_overlays(header)
         self._wide: set[Path] = set()
         self._narrow: set[Path] = set()
-        name = safe_name(output_name(series, rules, self._pseudonym(header)))
+        name = output_name(series, rules, self._pseudonym(header))
         self._folders = SeriesFolders(folder, name, noise=rules.noise_series)
         # The frames of one file, in file order; tiles of a mosaic stay in the picture they are part of.
         self._order = sorted(series.frames) if self._in_one_file else []
@@ -93,7 +92,7 @@ class DicomSink:
         item = self._source.slice(index)
         if item.stored.dtype.kind == "f":
             raise UserError("Pixels that are not whole numbers are not written as DICOM.", "Choose NIfTI.")
-        limits = stored_range(self._bits(index), item.stored.dtype.kind == "i")
+        limits = pixeldata.stored_range(self._bits(index), item.stored.dtype.kind == "i")
         scale = (item.slope, item.intercept)
         if item.stored.ndim == 3:
             scale = (1.0 if item.bits <= 8 else 255 / limits[1], 0.0)  # colours are read as 0 to 255
