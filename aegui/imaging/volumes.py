@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -43,6 +44,9 @@ def suffix_of(path: Path) -> str:
 def describe(path: Path, root: Path) -> Series | tuple[Series, ...] | Skipped:
     """The series in one volume file, a series for each volume of each of its arrays."""
     data = companions(path)
+    home = os.path.abspath(path.parent)  # noqa: PTH100 - links stay as they are: the user made them
+    if any(os.path.commonpath((home, os.path.abspath(item))) != home for item in data):  # noqa: PTH100
+        return Skipped(path, "It names a data file outside its own folder: not read.", damaged=True)
     lost = [item for item in data if not item.is_file()]
     if lost:
         return Skipped(path, f"Its data file {lost[0].name} is missing.", damaged=True)

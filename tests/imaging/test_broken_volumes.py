@@ -378,6 +378,22 @@ def test_a_header_that_names_no_file_or_a_folder_is_listed(tmp_path: Path) -> No
         assert not result.series and result.skipped[0].damaged
 
 
+@pytest.mark.parametrize("name", ["ABSOLUTE", "../secret.raw", "sub/../../secret.raw"])
+@pytest.mark.parametrize("form", ["mhd", "nhdr"])
+def test_a_header_cannot_have_files_outside_its_folder_read(tmp_path: Path, form: str, name: str) -> None:
+    (tmp_path / "secret.raw").write_bytes(bytes(1000))
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    data = name.replace("ABSOLUTE", str(tmp_path / "secret.raw"))
+    words = {
+        "mhd": f"NDims = 3\nDimSize = 10 10 10\nElementType = MET_UCHAR\nElementDataFile = {data}\n",
+        "nhdr": f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 10 10 10\nencoding: raw\ndata file: {data}\n",
+    }
+    (tmp_path / "in" / f"a.{form}").write_text(words[form])
+    result = scanned(tmp_path / "in")
+    assert not result.series
+    assert [item.reason for item in result.skipped] == ["It names a data file outside its own folder: not read."]
+
+
 def test_16_bit_tiff_of_either_byte_order_reads_alike(tmp_path: Path) -> None:
     values = values_of("u2")
     for order in ("<", ">"):
