@@ -53,22 +53,25 @@ def _exactly(stream: BinaryIO, count: int) -> bytearray:
 
 def rle(data: bytes, header: dict[str, Any]) -> Any:
     """The RLE decoder of pylibjpeg, written in Rust."""
-    import numpy as np
     from rle.utils import decode_frame
 
-    rows, columns, samples, bits = (header[name] for name in ("rows", "columns", "samples", "allocated"))
-    planes = np.frombuffer(decode_frame(data, rows * columns, bits, "<"), f"<u{max(1, bits // 8)}")
-    return np.moveaxis(planes.reshape(samples, rows, columns), 0, -1)
+    return _from_planes(decode_frame(data, header["rows"] * header["columns"], header["allocated"], "<"), header)
 
 
 def rle_in_python(data: bytes, header: dict[str, Any]) -> Any:
     """pydicom's own RLE decoder."""
-    import numpy as np
     from pydicom.pixels.decoders.rle import _rle_decode_frame
 
     rows, columns, samples, bits = (header[name] for name in ("rows", "columns", "samples", "allocated"))
-    planes = np.frombuffer(_rle_decode_frame(data, rows, columns, samples, bits, "<"), f"<u{max(1, bits // 8)}")
-    return np.moveaxis(planes.reshape(samples, rows, columns), 0, -1)
+    return _from_planes(_rle_decode_frame(data, rows, columns, samples, bits, "<"), header)
+
+
+def _from_planes(planes: bytes | bytearray, header: dict[str, Any]) -> Any:
+    """One sample of all pixels after the other → (rows, columns, samples)."""
+    import numpy as np
+
+    values = np.frombuffer(planes, f"<u{max(1, header['allocated'] // 8)}")
+    return np.moveaxis(values.reshape(header["samples"], header["rows"], header["columns"]), 0, -1)
 
 
 def openjpeg(data: bytes, header: dict[str, Any]) -> Any:

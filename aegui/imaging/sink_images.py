@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from aegui.errors import UserError
+from aegui.imaging.encoding import Tally, encode
 from aegui.imaging.formats import arrays, picture, tiff
 from aegui.imaging.formats.layout import New
 from aegui.imaging.images import ImageSource
@@ -17,7 +18,7 @@ from aegui.imaging.removed import difference, narrow
 from aegui.imaging.rules import OutputRules, output_name
 from aegui.imaging.series import Pixels, SliceSource, Stored
 from aegui.imaging.sink_volumes import refuse_noise, refuse_unread
-from aegui.imaging.staging import SeriesFolders, Staging, Tally, encode, writing
+from aegui.imaging.staging import SeriesFolders, Staging, writing
 from aegui.imaging.text import unused
 from aegui.imaging.volumes import VolumeSource
 

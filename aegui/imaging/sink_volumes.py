@@ -12,6 +12,7 @@ import numpy as np
 from aegui.errors import UserError
 from aegui.imaging import geometry as geo
 from aegui.imaging import volumes
+from aegui.imaging.encoding import Tally, encode
 from aegui.imaging.formats import nifti, nrrd, tiff
 from aegui.imaging.formats.layout import PALETTE, New, affine_of
 from aegui.imaging.images import ImageSource
@@ -20,7 +21,7 @@ from aegui.imaging.removed import SUFFIX as NOISE_SUFFIX
 from aegui.imaging.removed import difference, narrow
 from aegui.imaging.rules import OutputRules, Provenance, output_name
 from aegui.imaging.series import Pixels, Series, SliceSource, Stored
-from aegui.imaging.staging import Spool, Staging, Tally, encode, writing
+from aegui.imaging.staging import Spool, Staging, writing
 from aegui.imaging.text import safe_name
 
 SUFFIXES = {"nifti": ".nii.gz", "nrrd": ".nrrd", "tiff": ".tif"}

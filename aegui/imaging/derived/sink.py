@@ -21,12 +21,13 @@ from aegui.imaging.derived.outframes import FrameStore, OutputFrames
 from aegui.imaging.derived.provenance import Reference, keep_loss, was_lossy
 from aegui.imaging.derived.refusal import refusal
 from aegui.imaging.elements import BIG_ENDIAN, text, whole
+from aegui.imaging.encoding import Tally, encode
 from aegui.imaging.headers import read_dataset
 from aegui.imaging.pixels import DicomSource, decode
 from aegui.imaging.removed import difference, narrow
 from aegui.imaging.rules import OutputRules, Provenance, output_name
 from aegui.imaging.series import Pixels, Stored
-from aegui.imaging.staging import SeriesFolders, Tally, encode
+from aegui.imaging.staging import SeriesFolders
 
 
 class DicomSink:
