@@ -16,9 +16,10 @@ from aegui.imaging.derived import noise, pixeldata
 from aegui.imaging.derived.dataset import complete, strip
 from aegui.imaging.derived.instance import Draft, Writer
 from aegui.imaging.derived.keepframes import keep_frames
+from aegui.imaging.derived.loss import keep_loss, was_lossy
 from aegui.imaging.derived.naming import FileNames
 from aegui.imaging.derived.outframes import FrameStore, OutputFrames
-from aegui.imaging.derived.provenance import Reference, keep_loss, was_lossy
+from aegui.imaging.derived.provenance import Reference
 from aegui.imaging.derived.refusal import refusal
 from aegui.imaging.elements import BIG_ENDIAN, text, whole
 from aegui.imaging.encoding import Tally, encode
