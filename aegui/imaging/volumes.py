@@ -44,8 +44,8 @@ def suffix_of(path: Path) -> str:
 def describe(path: Path, root: Path) -> Series | tuple[Series, ...] | Skipped:
     """The series in one volume file, a series for each volume of each of its arrays."""
     data = companions(path)
-    home = os.path.abspath(path.parent)  # noqa: PTH100 - links stay as they are: the user made them
-    if any(os.path.commonpath((home, os.path.abspath(item))) != home for item in data):  # noqa: PTH100
+    home = _absolute(path.parent)
+    if not all(_absolute(item).is_relative_to(home) for item in data):
         return Skipped(path, "It names a data file outside its own folder: not read.", damaged=True)
     lost = [item for item in data if not item.is_file()]
     if lost:
@@ -59,6 +59,11 @@ def describe(path: Path, root: Path) -> Series | tuple[Series, ...] | Skipped:
     if len(found) == 1:
         return found[0]
     return tuple(replace(one, uid=f"{one.uid}#{i + 1}" if i else one.uid) for i, one in enumerate(found))
+
+
+def _absolute(path: Path) -> Path:
+    """Without “..”; links stay as they are, the user made them."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
 
 
 def skipped(path: Path, error: Exception, kind: str) -> Skipped:
