@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aegui.errors import UserError
 from aegui.imaging.derived import DicomSink
+from aegui.imaging.formats.layout import PALETTE
 from aegui.imaging.images import ImageSource
 from aegui.imaging.pixels import DicomSource
 from aegui.imaging.rules import OutputRules, Provenance
@@ -33,6 +34,7 @@ def open_sink(source: SliceSource, folder: Path, rules: OutputRules, origin: Pro
     series = source.series
     if series.treat != "denoise":
         raise UserError(f"{series.description or series.modality} is not denoised. {series.reason}")
+    _refuse_unread(source)
     if format in SUFFIXES:
         return StackSink(source, folder, rules, origin)
     if format == "png":
@@ -49,3 +51,12 @@ def open_sink(source: SliceSource, folder: Path, rules: OutputRules, origin: Pro
     if isinstance(source, ImageSource):
         return ImageSink(source, folder, rules)
     raise TypeError(f"No sink for {type(source).__name__}")
+
+
+def _refuse_unread(source: SliceSource) -> None:
+    """UserError where the values are not the picture's own, which only someone who insists comes to."""
+    series = source.series
+    if series.channels == 1 and series.reason == PALETTE:
+        raise UserError(f"{series.description} holds numbers of palette colours, which have no noise to remove.")
+    if isinstance(source, ImageSource) and source.partial:
+        raise UserError(f"{series.description}: only 8 of its 16 bits are read, so it is not written.")

@@ -14,10 +14,9 @@ from aegui.imaging.encoding import Tally, encode
 from aegui.imaging.formats import arrays, picture, tiff
 from aegui.imaging.formats.layout import New
 from aegui.imaging.images import ImageSource
-from aegui.imaging.removed import difference, narrow
+from aegui.imaging.removed import difference, narrow, refuse_noise
 from aegui.imaging.rules import OutputRules, output_name
 from aegui.imaging.series import Pixels, SliceSource, Stored
-from aegui.imaging.sink_volumes import refuse_noise, refuse_unread
 from aegui.imaging.staging import SeriesFolders, Staging, writing
 from aegui.imaging.text import unused
 from aegui.imaging.volumes import VolumeSource
@@ -43,7 +42,6 @@ class ImageSink:
                     "Save as NIfTI, NRRD or TIFF, or leave the noise series out.",
                 )
             refuse_noise(series, source.stored(0).dtype)
-        refuse_unread(source)
         self._source = source
         self._clean = rules.deidentify
         self._tally = Tally(len(source))
@@ -112,7 +110,6 @@ class PngSink:
                 f"The removed noise of {series.description} cannot be kept: PNG holds no negative values.",
                 "Save as NIfTI, NRRD or TIFF, or leave the noise series out.",
             )
-        refuse_unread(source)
         self._source = source
         self._tally = Tally(len(source))
         self._eight = _is_eight(source)

@@ -14,11 +14,11 @@ from aegui.imaging import geometry as geo
 from aegui.imaging import volumes
 from aegui.imaging.encoding import Tally, encode
 from aegui.imaging.formats import nifti, nrrd, tiff
-from aegui.imaging.formats.layout import PALETTE, New, affine_of
+from aegui.imaging.formats.layout import New, affine_of
 from aegui.imaging.images import ImageSource
 from aegui.imaging.pixels import DicomSource
 from aegui.imaging.removed import SUFFIX as NOISE_SUFFIX
-from aegui.imaging.removed import difference, narrow
+from aegui.imaging.removed import difference, narrow, refuse_noise
 from aegui.imaging.rules import OutputRules, Provenance, output_name
 from aegui.imaging.series import Pixels, Series, SliceSource, Stored
 from aegui.imaging.staging import Spool, Staging, writing
@@ -51,25 +51,6 @@ class Noise:
     def discard(self) -> None:
         """Forget it."""
         self._spool.discard()
-
-
-def refuse_noise(series: Series, dtype: np.dtype[Any]) -> None:
-    """UserError where original = denoised + noise cannot hold exactly."""
-    if dtype.kind not in "iu" or dtype.itemsize > 4:
-        raise UserError(
-            f"The removed noise of {series.description} cannot be kept exactly: its values are "
-            f"{'not whole numbers' if dtype.kind == 'f' else '64-bit numbers'}.",
-            "Leave the noise series out.",
-        )
-
-
-def refuse_unread(source: SliceSource) -> None:
-    """UserError where the values are not the picture's own, which only someone who insists comes to."""
-    series = source.series
-    if series.channels == 1 and series.reason == PALETTE:
-        raise UserError(f"{series.description} holds numbers of palette colours, which have no noise to remove.")
-    if isinstance(source, ImageSource) and source.partial:
-        raise UserError(f"{series.description}: only 8 of its 16 bits are read, so it is not written.")
 
 
 def _each(spool: Spool) -> Iterator[Stored]:
@@ -148,7 +129,6 @@ class VolumeSink:
 
     def __init__(self, source: volumes.VolumeSource, folder: Path, rules: OutputRules) -> None:
         series = source.series
-        refuse_unread(source)
         first = source.stored(0)  # before anything is made: a broken source must leave nothing behind
         if rules.noise_series:
             refuse_noise(series, first.dtype)
@@ -210,7 +190,6 @@ class StackSink:
 
     def __init__(self, source: SliceSource, folder: Path, rules: OutputRules, origin: Provenance) -> None:
         series = source.series
-        refuse_unread(source)
         self._source = source
         self._format = rules.format
         self._unit = series.unit
