@@ -7,11 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from aegui.imaging.deidentify import burned_in
 from aegui.imaging.derived.naming import series_description, series_number
+from aegui.imaging.headers import read_dataset
 from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.series import Series
 
@@ -26,7 +26,7 @@ class Names(NamedTuple):
 @lru_cache(maxsize=4)
 def _header(file: Path, _changed: int) -> Dataset | None:
     try:
-        return dcmread(file, stop_before_pixels=True, force=True)
+        return read_dataset(file, pixels=False)
     except Exception:  # noqa: BLE001 - pydicom raises anything; a header that cannot be read tells nothing
         return None
 
