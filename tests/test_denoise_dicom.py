@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -141,3 +142,30 @@ def test_a_file_that_became_another_patients_since_the_scan_is_refused(scans: Pa
     (row,) = finish(workflow.denoise(job)).series
     assert row.status == "failed" and row.reason.startswith("CT_small.dcm is of another series now")
     assert not list(job.output.rglob("*.dcm"))
+
+
+def test_a_header_nested_without_end_fails_at_once_and_the_next_series_is_denoised(scans: Path) -> None:
+    other = pydicom.dcmread(scans / "CT_small.dcm")
+    other.SeriesInstanceUID += ".1"
+    inner = b""
+    for _ in range(3000):
+        item = b"\xfe\xff\x00\xe0" + len(inner).to_bytes(4, "little") + inner
+        inner = b"\x08\x00\x40\x11SQ\0\0" + len(item).to_bytes(4, "little") + item
+    other.save_as(scans / "a.dcm")
+    content = (scans / "a.dcm").read_bytes()
+    at = content.index(b"\x10\x00\x10\x00PN")
+    (scans / "a.dcm").write_bytes(content[:at] + inner + content[at:])
+    began = time.monotonic()
+    rows = finish(workflow.denoise(_job(scans))).series
+    assert time.monotonic() - began < 30
+    assert sorted(row.status for row in rows) in (["done", "failed"], ["failed", "flagged"])
+    assert "a.dcm is nested more than 64 levels deep" in next(row.reason for row in rows if row.status == "failed")
+
+
+def test_a_long_sequence_of_unknown_representation_is_kept_as_bytes(scans: Path) -> None:
+    item = pydicom.dcmread(scans / "CT_small.dcm")
+    with pydicom.config.disable_value_validation():
+        item.add_new("ReferencedImageSequence", "UN", bytes(100_000))
+        item.save_as(scans / "CT_small.dcm")
+    (row,) = finish(workflow.denoise(_job(scans))).series
+    assert row.status in ("done", "flagged"), row.reason

@@ -36,7 +36,18 @@ _DROPPED = (
     "InConcatenationTotalNumber",
     "ConcatenationFrameOffsetNumber",
 )
+_DEEPEST = 64
 _SIGNATURES = ("DigitalSignaturesSequence", "MACParametersSequence")
+
+
+def check_nesting(dataset: Dataset, name: str) -> None:
+    """Refuse items within items without end: what pydicom raises on writing them takes hours to put together."""
+    level = [dataset]
+    for _ in range(_DEEPEST):
+        level = [item for one in level for element in _sequences(one) for item in element.value]
+        if not level:
+            return
+    raise UserError(f"The header of {name} is nested more than {_DEEPEST} levels deep.", "Leave the file out.")
 
 
 def complete(dataset: Dataset, series: Series, index: int) -> None:
@@ -44,6 +55,7 @@ def complete(dataset: Dataset, series: Series, index: int) -> None:
     meta = dataset.file_meta
     base = series.uid.split("#")[0]
     name = series.files[0 if series.frames else index].name
+    check_nesting(dataset, name)
     had_class = bool(text(dataset, "SOPClassUID"))
     if not had_class:
         named = text(meta, "MediaStorageSOPClassUID")
@@ -83,9 +95,14 @@ def _unsign(dataset: Dataset) -> None:
     for keyword in _SIGNATURES:
         if keyword in dataset:
             delattr(dataset, keyword)
-    for element in elements_of(dataset, {"SQ"}):
+    for element in _sequences(dataset):
         for item in element.value:
             _unsign(item)
+
+
+def _sequences(dataset: Dataset) -> Iterator[DataElement]:
+    """Its sequences that can be read as such; pydicom leaves long ones of unknown representation as bytes."""
+    return (element for element in elements_of(dataset, {"SQ"}) if element.VR == "SQ")
 
 
 def elements_of(dataset: Dataset, vrs: Container[str]) -> Iterator[DataElement]:
