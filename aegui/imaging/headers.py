@@ -13,9 +13,20 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from aegui.imaging import kinds, media
+from aegui.imaging import dicomdir, kinds
 from aegui.imaging.deflate import unpacked
-from aegui.imaging.elements import BIG_ENDIAN, Elements, floats, number, read_elements, tag_of, text, texts, whole
+from aegui.imaging.elements import (
+    BIG_ENDIAN,
+    Elements,
+    floats,
+    number,
+    read_elements,
+    tag_of,
+    shown,
+    text,
+    texts,
+    whole,
+)
 from aegui.imaging.frames import Frames, frames_of
 from aegui.imaging.series import Skipped, Vector
 from aegui.imaging.text import digest
@@ -176,10 +187,10 @@ class Header:
         return self.get(keyword) not in (None, "", [])
 
 
-def read_dataset(path: Path, *, pixels: bool = True, tags: list[int] | None = None) -> Dataset:
+def read_dataset(path: Path, *, pixels: bool = True) -> Dataset:
     """The dataset, its file meta completed when the file has none."""
     deflated = unpacked(path)
-    dataset = pydicom.dcmread(deflated or path, stop_before_pixels=not pixels, specific_tags=tags, force=True)
+    dataset = pydicom.dcmread(deflated or path, stop_before_pixels=not pixels, force=True)
     if deflated:
         dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     _complete_meta(dataset)
@@ -221,9 +232,9 @@ def _to_header(path: Path, size: int, found: Elements, meta: Elements, problem: 
     sop_uid = text(found, "SOPInstanceUID")
     meta_class = text(meta, "MediaStorageSOPClassUID")
     meta_uid = text(meta, "MediaStorageSOPInstanceUID")
-    modality = text(found, "Modality").upper()
-    if media.CLASS in (sop_class, meta_class):
-        return Skipped(path, media.summary(path))
+    modality = shown(found, "Modality").upper()
+    if dicomdir.CLASS in (sop_class, meta_class):
+        return Skipped(path, dicomdir.summary(path))
     if problem == "none":
         known = bool(sop_class or meta_class or modality)
         reason = kinds.without_pixels(sop_class or meta_class, modality)
@@ -252,7 +263,7 @@ def _to_header(path: Path, size: int, found: Elements, meta: Elements, problem: 
         patient=digest("patient", patient) if patient else "",
         study_date=text(found, "StudyDate") or text(found, "SeriesDate"),
         modality=modality or "OT",
-        description=text(found, "SeriesDescription") or text(found, "BodyPartExamined").capitalize(),
+        description=shown(found, "SeriesDescription") or shown(found, "BodyPartExamined").capitalize(),
         number=None if number(found, "InstanceNumber") is None else whole(found, "InstanceNumber"),
         rows=whole(found, "Rows"),
         columns=whole(found, "Columns"),

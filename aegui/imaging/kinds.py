@@ -115,6 +115,18 @@ def _images(name: str, classes: str, modalities: str, told_by: str = "SOP class"
     return Kind(name, told_by, "denoise", "", tuple(classes.split()), tuple(modalities.split()))
 
 
+def _is_velocity(facts: Facts) -> bool:
+    return bool(_VELOCITY & facts.types) and facts.component != "MAGNITUDE"
+
+
+def _is_map(facts: Facts) -> bool:
+    return bool(_MAPS & facts.types) or any(value.endswith((" MAP", "_MAP", "FRACTION")) for value in facts.types)
+
+
+def _is_projection(facts: Facts) -> bool:
+    return bool(_PROJECTIONS & facts.types) or facts.calculation in _PROJECTIONS
+
+
 KINDS: tuple[Kind, ...] = (
     _object("Segmentation", "66.4 66.5 66.7 66.8", "SEG"),
     _object("Parametric map", "30"),
@@ -183,7 +195,7 @@ KINDS: tuple[Kind, ...] = (
         "Image Type LOCALIZER, SCOUT; Series Description that names it localizer, scout, survey, topogram",
         lambda f: bool(_LOCALIZERS & f.types) or bool(_NAMED_LOCALIZER.search(f.description)),
     ),
-    _shown("Velocity map", "Image Type VELOCITY", lambda f: _is_velocity(f)),
+    _shown("Velocity map", "Image Type VELOCITY", _is_velocity),
     _shown("Phase image", "Complex Image Component PHASE; MR Image Type P, PHASE", lambda f: f.component == "PHASE"),
     _shown(
         "Real or imaginary part",
@@ -193,9 +205,9 @@ KINDS: tuple[Kind, ...] = (
     _shown(
         "Derived map",
         "Image Type ADC, FA, tensor, perfusion (CBF, CBV, MTT, TTP …), T1 MAP, … MAP, statistics",
-        lambda f: _is_map(f),
+        _is_map,
     ),
-    _shown("Projection", "Image Type MIP, MAX_IP, MIN_IP, rendering", lambda f: _is_projection(f)),
+    _shown("Projection", "Image Type MIP, MAX_IP, MIN_IP, rendering", _is_projection),
     _shown("Fused image", "Image Type FUSED, FUSION", lambda f: bool({"FUSED", "FUSION"} & f.types)),
     _shown(
         "CT values other than HU",
@@ -297,15 +309,3 @@ def treatment(header: Header, frame: Frame) -> tuple[Treat, str]:
     )
     kind = kind_of(facts)
     return kind.treat, kind.reason
-
-
-def _is_velocity(facts: Facts) -> bool:
-    return bool(_VELOCITY & facts.types) and facts.component != "MAGNITUDE"
-
-
-def _is_map(facts: Facts) -> bool:
-    return bool(_MAPS & facts.types) or any(value.endswith((" MAP", "_MAP", "FRACTION")) for value in facts.types)
-
-
-def _is_projection(facts: Facts) -> bool:
-    return bool(_PROJECTIONS & facts.types) or facts.calculation in _PROJECTIONS

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Found, Progress, Stop
-from aegui.imaging import archive, dicom, images, media, volumes
+from aegui.imaging import archive, dicom, dicomdir, images, volumes
 from aegui.imaging.cache import Cache, Item, Result
 from aegui.imaging.elements import looks_like_dicom
+from aegui.imaging.formats import detached
 from aegui.imaging.headers import Header, read_header
 from aegui.imaging.listing import Entry, Listing
 from aegui.imaging.series import ScanResult, Series, Skipped
@@ -27,7 +28,6 @@ _CHUNK, _LARGEST_CHUNK = 32, 256  # files handed to a thread at a time
 _SLOW = 0.004  # seconds per file spent waiting for the drive
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
-_DETACHED = (".mhd", ".nhdr")  # volume headers with their values in other files
 _ZIPPED_TWICE = "A zip file within a zip file: unpack it and open the folder."
 _NO_IMAGE = "Not an image."
 _STOPPED = "Not read: the scan was stopped."
@@ -81,7 +81,7 @@ class _Scan:
         listing = Listing()
         zips: list[Path] = []
         for path in paths:
-            contents = media.contents(path) if path.is_file() and media.is_dicomdir(path) else None
+            contents = dicomdir.contents(path) if path.is_file() and dicomdir.is_dicomdir(path) else None
             if contents is None:
                 yield from self._list(listing.below(path), zips, path)
                 continue
@@ -293,7 +293,7 @@ def _labelled(series: list[Series], roots: Mapping[Path, Path]) -> list[Series]:
 
 
 def _is_detached(entry: Entry) -> bool:
-    return entry.path.lower().endswith(_DETACHED)
+    return entry.path.lower().endswith(detached.HEADERS)
 
 
 def _is_zip(path: str) -> bool:
@@ -312,7 +312,7 @@ def _owned(entries: Sequence[Entry]) -> dict[Path, Path]:
     if not headers:
         return {}
     present = {Path(entry.path) for entry in entries}
-    return {data: file for file in headers for data in volumes.companions(file) if data in present}
+    return {data: file for file in headers for data in detached.companions(file) if data in present}
 
 
 def _inspect(file: Path, root: Path) -> Item | Skipped:

@@ -15,7 +15,7 @@ import numpy as np
 
 from aegui.errors import UserError
 from aegui.imaging.formats import arrays, metaimage, nifti, nrrd, tiff
-from aegui.imaging.formats.detached import companions as companions
+from aegui.imaging.formats.detached import companions
 from aegui.imaging.formats.layout import Layout, New, Stack
 from aegui.imaging.formats.raw import Broken, Raw, RawStack
 from aegui.imaging.recent import Recent

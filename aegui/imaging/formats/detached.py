@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-HEADERS = (".mhd", ".nhdr")
+HEADERS = (".mhd", ".nhdr")  # volume headers with their values in other files
 _MOST = 100_000
 _LONGEST = 1 << 22
 _KEYS = ("elementdatafile", "data file", "datafile")
