@@ -337,9 +337,16 @@ def text(dataset: Source, keyword: str) -> str:
     """The value as stripped text, "" when absent, empty or broken."""
     try:
         value = dataset.get(keyword)
+        if isinstance(value, MultiValue | list | tuple):
+            value = "\\".join(map(str, value))
         return "" if value is None else str(value).strip().strip("\x00")
     except Exception:  # noqa: BLE001 - a broken element must not lose the file
         return ""
+
+
+def shown(dataset: Source, keyword: str) -> str:
+    """The text on one line, without what moves a terminal's cursor or turns the direction of writing."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text(dataset, keyword)).split())
 
 
 def floats(dataset: Source, keyword: str, count: int) -> tuple[float, ...] | None:

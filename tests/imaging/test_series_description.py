@@ -7,7 +7,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from tests.imaging.made_files import copied, dataset, opened, save
+from tests.imaging.made_files import copied, dataset, only, opened, save
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,13 @@ def test_the_suffix_is_spelled_in_the_sources_characters(
     new = pydicom.dcmread(path)
     assert new.SeriesDescription == expected
     assert new.get("SpecificCharacterSet") == charset
+
+
+def test_what_is_shown_of_a_header_is_one_plain_line(tmp_path: Path) -> None:
+    item = dataset(Modality="CT", SeriesDescription="Head\x1b[2J\nneck \u202egnol")
+    item.SpecificCharacterSet = "ISO_IR 192"
+    save(item, tmp_path / "in" / "a.dcm")
+    assert only(tmp_path / "in").description == "Head [2J neck gnol"
+    item.SeriesDescription = ["A", "B"]
+    save(item, tmp_path / "in" / "a.dcm")
+    assert only(tmp_path / "in").description == r"A\B"
