@@ -19,7 +19,7 @@ from aegui.imaging.elements import looks_like_dicom
 from aegui.imaging.formats import detached
 from aegui.imaging.headers import Header, read_header
 from aegui.imaging.listing import Entry, Listing
-from aegui.imaging.series import ScanResult, Series, Skipped
+from aegui.imaging.series import DERIVED_HERE, ScanResult, Series, Skipped
 from aegui.imaging.text import by_name, natural, shown
 
 _EVERY = 0.1  # seconds between signs of life
@@ -289,7 +289,14 @@ def _labelled(series: list[Series], roots: Mapping[Path, Path]) -> list[Series]:
             number = (number + 1) % room
         taken.add(number)
         labels[key] = f"ANON-{number:04d}"
-    return [replace(item, label=labels[item.patient], root=roots[item.files[0]]) for item in series]
+    return [_once(replace(item, label=labels[item.patient], root=roots[item.files[0]])) for item in series]
+
+
+def _once(item: Series) -> Series:
+    """What this program wrote is not denoised a second time unless the user insists."""
+    if not item.derived_here or item.treat != "denoise":
+        return item
+    return replace(item, treat="view", reason=f"{DERIVED_HERE}: shown, not denoised again.")
 
 
 def _is_detached(entry: Entry) -> bool:

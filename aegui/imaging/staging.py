@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import numpy.typing as npt
 
 from aegui.errors import UserError
 from aegui.imaging.removed import SUFFIX
+
+_PART = ".part"
+_ABANDONED = 86400.0  # seconds since anything was added
 
 
 @contextmanager
@@ -31,6 +35,14 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _clear(folder: Path) -> None:
+    """Remove what a program that was killed left behind; another one may be at work on what is younger."""
+    for item in folder.glob(f".*{_PART}"):
+        with suppress(OSError):
+            if item.is_dir() and not item.is_symlink() and time.time() - item.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(item, ignore_errors=True)
+
+
 class Staging:
     """A temporary folder inside the output folder, named so that scans pass it by."""
 
@@ -39,7 +51,8 @@ class Staging:
         self.name = name
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self.path = Path(tempfile.mkdtemp(prefix=f".{name[:40]}.", suffix=".part", dir=folder))
+            _clear(folder)
+            self.path = Path(tempfile.mkdtemp(prefix=f".{name[:40]}.", suffix=_PART, dir=folder))
 
     def publish_folder(self) -> Path:
         """Rename the whole folder into place; never over something that is there."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from aegui.errors import UserError
 from aegui.imaging import OutputRules, Provenance, open_series, open_sink
-from tests.imaging.made_files import MR, SC, WHEEL, copied, dataset, opened, save, scanned, stack
+from tests.imaging.made_files import MR, SC, WHEEL, copied, dataset, only, opened, save, scanned, stack
 
 
 def test_a_derived_series_has_its_own_identity_and_names_its_source(tmp_path: Path) -> None:
@@ -360,3 +361,24 @@ def test_png_output_keeps_whole_values_and_writes_its_scale(tmp_path: Path) -> N
         with Image.open(out / f"slice_{i + 1:04d}.png") as image:
             levels = np.asarray(image).astype(float)
         np.testing.assert_array_equal(levels * scale["slope"] + scale["offset"], source.read(i))
+
+
+def test_what_a_killed_program_left_goes_after_a_day_and_what_is_at_work_stays(tmp_path: Path) -> None:
+    stack(tmp_path / "in", [0.0])
+    old, young = tmp_path / "out" / ".CT_DN.abc.part", tmp_path / "out" / ".CT_DN.def.part"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "000.dcm").write_bytes(b"half")
+    long_ago = time.time() - 2 * 86400
+    os.utime(old, (long_ago, long_ago))
+    copied(opened(tmp_path / "in"), tmp_path / "out")
+    assert not old.exists() and (young / "000.dcm").exists()
+
+
+def test_what_this_program_wrote_is_not_denoised_again_unasked(tmp_path: Path) -> None:
+    stack(tmp_path / "in", [0.0])
+    source = opened(tmp_path / "in")
+    for format in ("same", "nifti"):
+        copied(source, tmp_path / format, format=format)
+        again = only(tmp_path / format)
+        assert again.treat == "view" and "Already denoised" in again.reason
