@@ -10,7 +10,7 @@ from typing import cast
 
 from aegui import paths
 from aegui.imaging import OutputRules
-from aegui.imaging.kinds import KINDS
+from aegui.imaging.dicom.kinds import KINDS
 
 DONE = {"denoise": "Denoised", "view": "View only", "list": "Listed"}
 

@@ -21,9 +21,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from aegui import __version__
-from aegui.imaging.frames import Frames
-from aegui.imaging.headers import KEPT, Header
-from aegui.imaging.images import Picture
+from aegui.imaging.dicom.frames import Frames
+from aegui.imaging.dicom.headers import KEPT, Header
+from aegui.imaging.files.images import Picture
 from aegui.imaging.listing import Entry
 from aegui.imaging.series import Series, Skipped
 from aegui.imaging.text import digest

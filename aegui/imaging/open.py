@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from aegui.errors import UserError
-from aegui.imaging.derived import DicomSink
-from aegui.imaging.formats.layout import PALETTE
-from aegui.imaging.images import ImageSource
-from aegui.imaging.pixels import DicomSource
+from aegui.imaging.dicom.derived import DicomSink
+from aegui.imaging.dicom.pixels import DicomSource
+from aegui.imaging.files.formats.layout import PALETTE
+from aegui.imaging.files.images import ImageSource
+from aegui.imaging.files.sink_images import ImageSink, PngSink
+from aegui.imaging.files.sink_volumes import SUFFIXES, StackSink, VolumeSink
+from aegui.imaging.files.volumes import VolumeSource
 from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.series import Series, SliceSink, SliceSource
-from aegui.imaging.sink_images import ImageSink, PngSink
-from aegui.imaging.sink_volumes import SUFFIXES, StackSink, VolumeSink
-from aegui.imaging.volumes import VolumeSource
 
 
 def open_series(series: Series) -> SliceSource:

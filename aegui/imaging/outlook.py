@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from pydicom.dataset import Dataset
 
-from aegui.imaging.deidentify import burned_in
-from aegui.imaging.derived.naming import series_description, series_number
-from aegui.imaging.headers import read_dataset
+from aegui.imaging.dicom.deidentify import burned_in
+from aegui.imaging.dicom.derived.naming import series_description, series_number
+from aegui.imaging.dicom.headers import read_dataset
 from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.series import Series
 

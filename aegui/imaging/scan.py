@@ -13,11 +13,13 @@ from pathlib import Path
 
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Found, Progress, Stop
-from aegui.imaging import archive, dicom, dicomdir, images, volumes
+from aegui.imaging import archive
 from aegui.imaging.cache import Cache, Item, Result
-from aegui.imaging.elements import looks_like_dicom
-from aegui.imaging.formats import detached
-from aegui.imaging.headers import Header, read_header
+from aegui.imaging.dicom import dicomdir, grouping
+from aegui.imaging.dicom.elements import looks_like_dicom
+from aegui.imaging.dicom.headers import Header, read_header
+from aegui.imaging.files import images, volumes
+from aegui.imaging.files.formats import detached
 from aegui.imaging.listing import Entry, Listing
 from aegui.imaging.series import DERIVED_HERE, ScanResult, Series, Skipped
 from aegui.imaging.text import by_name, natural, shown
@@ -267,7 +269,7 @@ class _Scan:
                 series += parts
                 roots.update((part.files[0], entry.root) for part in parts)
         self._items = []
-        for found, twice in chain(dicom.gather(headers), images.gather(pictures)):
+        for found, twice in chain(grouping.gather(headers), images.gather(pictures)):
             if self._halt.is_set():
                 break
             series += found

@@ -10,9 +10,9 @@ from PIL import Image
 from pydicom.dataset import Dataset
 
 from aegui.errors import UserError
-from aegui.imaging.elements import number
+from aegui.imaging.dicom.elements import number
+from aegui.imaging.dicom.pixels import DicomSource
 from aegui.imaging.open import open_series
-from aegui.imaging.pixels import DicomSource
 from aegui.imaging.series import Mask, Pixels, Series, SliceSource
 
 Window = tuple[float, float]

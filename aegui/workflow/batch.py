@@ -18,7 +18,7 @@ from aegui import imaging, paths
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Progress, SeriesDone, SeriesStarted, SliceDone, Stop
 from aegui.imaging import OutputRules, Pixels, Series, Skipped, SliceSource
-from aegui.imaging.deidentify import Deidentifier
+from aegui.imaging.dicom.deidentify import Deidentifier
 from aegui.imaging.outlook import may_show_text
 from aegui.models import Card
 

@@ -16,7 +16,7 @@ import pytest
 from aegui import decoding
 from aegui.decoding import pool, worker
 from aegui.errors import UserError
-from aegui.imaging.pixels import decode
+from aegui.imaging.dicom.pixels import decode
 
 WHEEL = Path(pydicom.__file__).parent / "data" / "test_files"
 J2K = WHEEL / "MR_small_jp2klossless.dcm"
@@ -160,7 +160,7 @@ def test_pixels_without_compression_need_no_worker() -> None:
 
 def test_a_program_without_standard_streams_decodes_too(tmp_path: Path, repository: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from aegui.imaging.pixels import decode;"
+        "import sys; from pathlib import Path; from aegui.imaging.dicom.pixels import decode;"
         "Path(sys.argv[2]).write_text(str(decode(Path(sys.argv[1])).sum()))"
     )
     command = 'exec "$@" <&- >&- 2>&-'
@@ -171,7 +171,7 @@ def test_a_program_without_standard_streams_decodes_too(tmp_path: Path, reposito
 
 def test_the_workers_end_with_the_program(repository: Path) -> None:
     code = (
-        "import sys, psutil; from pathlib import Path; from aegui.imaging.pixels import decode;"
+        "import sys, psutil; from pathlib import Path; from aegui.imaging.dicom.pixels import decode;"
         "decode(Path(sys.argv[1]));"
         "print(psutil.Process().children()[0].pid, flush=True); {}"
     )

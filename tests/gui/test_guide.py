@@ -14,8 +14,9 @@ from aegui.gui import guide_text, theme
 from aegui.gui.dialogs import Dialog
 from aegui.gui.guide import GuideWindow
 from aegui.gui.window import CHAPTERS
-from aegui.imaging import OutputRules, images, volumes
-from aegui.imaging.kinds import KINDS
+from aegui.imaging import OutputRules
+from aegui.imaging.dicom.kinds import KINDS
+from aegui.imaging.files import images, volumes
 
 
 @pytest.fixture

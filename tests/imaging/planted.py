@@ -13,7 +13,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from aegui.imaging.deidentify import table
+from aegui.imaging.dicom.deidentify import table
 from tests.imaging.made_files import WHEEL
 
 NAME, NUMBER = "Zyxwvut", 4711081547

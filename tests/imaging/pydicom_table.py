@@ -21,7 +21,7 @@ import pydicom
 from aegui import decoding
 from aegui.events import finish
 from aegui.imaging import scan
-from aegui.imaging.pixelfile import PixelFile
+from aegui.imaging.dicom.pixelfile import PixelFile
 from tests.imaging.second_decoders import Values, second_decoder
 
 TABLE = Path(__file__).with_name("pydicom_files.csv")

@@ -21,7 +21,7 @@ from torch import nn
 
 from aegui.errors import UserError
 from aegui.imaging import OutputRules, Provenance, Series, open_series, open_sink
-from aegui.imaging.pixels import DicomSource
+from aegui.imaging.dicom.pixels import DicomSource
 from aegui.inference.denoiser import Denoiser
 from aegui.models.card import Card, FixedRange, RobustRange
 from aegui.models.slicenet import SliceNet
@@ -132,7 +132,7 @@ def _back(series: Series, out: Path, names: list[str]) -> Series:
 
 
 def _names(series: Series, secret: bool) -> list[str]:
-    from aegui.imaging.derived.naming import FileNames
+    from aegui.imaging.dicom.derived.naming import FileNames
 
     names = FileNames()
     files = series.files[:1] if series.frames else series.files

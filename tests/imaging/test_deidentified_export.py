@@ -14,7 +14,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from aegui import workflow
 from aegui.events import finish
 from aegui.imaging import OutputRules, Provenance, Series, open_series, open_sink
-from aegui.imaging.deidentify import METHOD
+from aegui.imaging.dicom.deidentify import METHOD
 from tests.imaging.made_files import WHEEL, only, scanned
 from tests.imaging.planted import NAME, NUMBER, PLANTED, found, full_of_names, written
 

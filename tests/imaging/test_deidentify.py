@@ -20,7 +20,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, UID_dictionary
 
-from aegui.imaging.deidentify import METHOD, Deidentifier, burned_in, table
+from aegui.imaging.dicom.deidentify import METHOD, Deidentifier, burned_in, table
 from tests.imaging.made_files import WHEEL
 from tests.imaging.planted import NAME, NEEDLES, NUMBER, PLANTED, found, full_of_names, written
 

@@ -9,8 +9,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from aegui.imaging import elements, headers
-from aegui.imaging.elements import Elements, read_elements, tag_of, text, texts
+from aegui.imaging.dicom import elements, headers
+from aegui.imaging.dicom.elements import Elements, read_elements, tag_of, text, texts
 from tests.imaging.made_files import CT, MR, WHEEL, dataset, save, scanned
 
 KEYWORDS = [keyword for keyword in (*headers._FIELDS, *headers.KEPT) if not keyword.endswith("Sequence")]

@@ -27,9 +27,9 @@ from pydicom.uid import (
 )
 
 from aegui.errors import UserError
-from aegui.imaging import deflate
-from aegui.imaging.headers import read_dataset
-from aegui.imaging.pixels import decode
+from aegui.imaging.dicom import deflate
+from aegui.imaging.dicom.headers import read_dataset
+from aegui.imaging.dicom.pixels import decode
 from tests.imaging.made_files import MR, WHEEL, dataset, opened, save, scanned
 
 RNG = np.random.default_rng(5)

@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID_dictionary
 
 from aegui.imaging import open_series
-from aegui.imaging.kinds import KINDS, Facts, component, kind_of, without_pixels
+from aegui.imaging.dicom.kinds import KINDS, Facts, component, kind_of, without_pixels
 from tests.imaging.made_files import CT, MR, SC, dataset, only, save, scanned
 from tests.imaging.made_frames import ENHANCED_CT, ENHANCED_MR
 

@@ -12,7 +12,7 @@ import pydicom
 import pytest
 
 from aegui.imaging import open_series
-from aegui.imaging.mosaic import parse_csa, tiles_of
+from aegui.imaging.dicom.mosaic import parse_csa, tiles_of
 from tests.imaging.made_files import only, save, scanned
 from tests.imaging.made_frames import csa, mosaic
 

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from aegui.imaging import Series, open_series
-from aegui.imaging.frames import frames_of
+from aegui.imaging.dicom.frames import frames_of
 from tests.imaging.made_files import dataset, only, save, scanned
 from tests.imaging.made_frames import ENHANCED_CT, enhanced
 

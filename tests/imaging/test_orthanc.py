@@ -19,7 +19,7 @@ from pydicom.uid import UID
 from aegui import workflow
 from aegui.events import finish
 from aegui.imaging import OutputRules, Series, open_series
-from aegui.imaging.pixels import decode
+from aegui.imaging.dicom.pixels import decode
 from tests.imaging import orthanc
 from tests.imaging.made_files import WHEEL, copied, dataset, save, scanned
 from tests.imaging.orthanc import Archive

@@ -17,7 +17,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import generate_uid
 
 from aegui.events import Done, Progress, finish
-from aegui.imaging import Skipped, dicom, headers, scan
+from aegui.imaging import Skipped, scan
+from aegui.imaging.dicom import grouping, headers
 from tests.imaging.made_files import WHEEL, dataset, only, save, scanned, stack
 
 
@@ -339,7 +340,7 @@ def test_files_that_vanish_after_they_were_read_stay_in_the_result(tmp_path: Pat
     shutil.rmtree(tmp_path / "in")
 
     assert all(isinstance(item, headers.Header) for item in found)
-    series = [s for part, _ in dicom.gather(found) for s in part]  # type: ignore[arg-type]
+    series = [s for part, _ in grouping.gather(found) for s in part]  # type: ignore[arg-type]
     assert sum(len(s.files) for s in series) >= 1
 
 
@@ -353,7 +354,7 @@ def test_many_series_are_sorted_quickly(tmp_path: Path) -> None:
         for i in range(500)
     ]
     start = time.perf_counter()
-    assert sum(len(found) for found, _ in dicom.gather(many)) == 500
+    assert sum(len(found) for found, _ in grouping.gather(many)) == 500
     assert time.perf_counter() - start < 1  # 0.1 on a machine that is not busy with tests
 
 

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from aegui.events import Stop, finish
-from aegui.imaging import ScanResult, cache, dicom
+from aegui.imaging import ScanResult, cache
 from aegui.imaging import scan as scanning
-from aegui.imaging.headers import Header
+from aegui.imaging.dicom import grouping
+from aegui.imaging.dicom.headers import Header
 from tests.imaging.made_files import WHEEL, dataset, only, save, scanned, stack
 from tests.imaging.made_frames import enhanced
 
@@ -71,13 +72,13 @@ def test_a_second_scan_reads_no_file_and_finds_the_same(tmp_path: Path, inspecte
 def sorted_again(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many headers were sorted into series, each time."""
     counts: list[int] = []
-    gather = dicom.gather
+    gather = grouping.gather
 
     def noted(headers: Sequence[Header]) -> object:
         counts.append(len(headers))
         return gather(headers)
 
-    monkeypatch.setattr(dicom, "gather", noted)
+    monkeypatch.setattr(grouping, "gather", noted)
     return counts
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from aegui.events import Done, Progress, Stop
-from aegui.imaging import dicom, scan
+from aegui.imaging import scan
 from aegui.imaging import scan as scanning
+from aegui.imaging.dicom import grouping
 from tests.imaging.made_files import dataset, save, stack
 
 
@@ -87,14 +88,14 @@ def test_a_stopped_scan_of_a_slow_drive_ends_soon_and_keeps_what_was_read(
 @pytest.mark.parametrize("end", ["go on", "abandon"])
 def test_life_is_shown_while_a_long_series_is_sorted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
     stack(tmp_path / "in", [0.0, 2.5])
-    gather = dicom.gather
+    gather = grouping.gather
 
     def slowly(found: Any) -> Any:
         for part in gather(found):
             time.sleep(0.5)
             yield part
 
-    monkeypatch.setattr(dicom, "gather", slowly)
+    monkeypatch.setattr(grouping, "gather", slowly)
     job = scan([tmp_path / "in"])
     event = next(job)
     while event.what != "Sorting":  # type: ignore[attr-defined]

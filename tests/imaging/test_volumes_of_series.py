@@ -11,9 +11,10 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from aegui.imaging import Series, dicom
+from aegui.imaging import Series
+from aegui.imaging.dicom import grouping
+from aegui.imaging.dicom.headers import Header, read_header
 from aegui.imaging.geometry import obstacle
-from aegui.imaging.headers import Header, read_header
 from tests.imaging.made_files import MR, dataset, only, save, scanned
 from tests.imaging.made_frames import ENHANCED_CT, enhanced
 
@@ -291,7 +292,7 @@ def _many(files: int, groups: int, source: Path) -> list[Header]:
 def test_thousands_of_slices_in_hundreds_of_groups_are_sorted_quickly(tmp_path: Path) -> None:
     headers = _many(2000, 500, tmp_path / "a.dcm")
     before = time.perf_counter()
-    ((found, doubles),) = dicom.gather(headers)
+    ((found, doubles),) = grouping.gather(headers)
     seconds = time.perf_counter() - before
     # Neighbouring directions differ by 0.006, which is rounding; so they are fewer than 500 groups.
     assert not doubles and sum(series.slices for series in found) == 2000 and len(found) > 100

@@ -1,0 +1,1 @@
+"""DICOM: headers → series, pixels in, derived series out."""

@@ -1,0 +1,1 @@
+"""What is not DICOM: volumes and images, in and out."""
