@@ -42,6 +42,7 @@ def fields_of(spec: type[Spec], argument: str) -> Callable[[Callable[..., int]],
         signature = inspect.signature(verb, eval_str=True)
         own = [parameter for name, parameter in signature.parameters.items() if name != argument]
         last = [parameter.replace(kind=kind) for parameter in own]
+        # Any function may carry one (PEP 362), which typeshed does not know.
         run.__signature__ = signature.replace(parameters=[*last, *options])  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*last, *options]}
         # Typer would read the hints of the verb itself.

@@ -84,6 +84,7 @@ class _Worker:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
+            # Popen's pipes are IO[bytes]; opened without text they are BinaryIO.
             worker.send(self.process.stdin, words, data)  # type: ignore[arg-type]
             answer, pixels = worker.receive(self.process.stdout)  # type: ignore[arg-type]
         except (OSError, EOFError, ValueError) as error:

@@ -41,6 +41,7 @@ def _exactly(stream: BinaryIO, count: int) -> bytearray:
     data = bytearray(count)
     view, have = memoryview(data), 0
     while have < count:
+        # BinaryIO does not promise it; every binary file and pipe has it.
         read = stream.readinto(view[have:])  # type: ignore[attr-defined]
         if not read:
             raise EOFError
@@ -223,6 +224,7 @@ def _limit_on_windows() -> None:
             ("others", ctypes.c_size_t * 3),
         )
 
+    # Only Windows has it, and mypy is run elsewhere too.
     kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
     kernel.CreateJobObjectW.restype = kernel.GetCurrentProcess.restype = ctypes.c_void_p
     job, this = ctypes.c_void_p(kernel.CreateJobObjectW(None, None)), ctypes.c_void_p(kernel.GetCurrentProcess())

@@ -73,6 +73,7 @@ def _loader(window: Window) -> QThread:
             # waiting for each round; afterwards it has no need to look at any of it.
             gc.disable()
             try:
+                # Imported to be loaded, not to be used.
                 import skimage.restoration  # noqa: F401
                 import torch
 

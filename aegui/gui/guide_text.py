@@ -50,9 +50,10 @@ _MADE = {"kinds": kinds_table, "output": output_table}
 def current(text: str) -> str:
     """A chapter with its tables made anew."""
     for name, make in _MADE.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        made = make()
-        text = pattern.sub(lambda found, made=made: f"{found[1]}{made}\n{found[2]}", text)  # type: ignore[misc]
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, found, rest = text.partition(begin)
+        if found:
+            text = f"{before}{begin}{make()}\n{end}{rest.partition(end)[2]}"
     return text
 
 
