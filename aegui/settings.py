@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from aegui import paths
 from aegui.errors import UserError
-from aegui.imaging.rules import OutputRules
+from aegui.output_rules import OutputRules
 from aegui.spec import Spec, knob
 
 _log = logging.getLogger(__name__)

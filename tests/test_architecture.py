@@ -44,8 +44,8 @@ def test_the_window_opens_before_torch_is_imported(repository: Path) -> None:
     assert "torch" not in loaded_after("aegui.gui.app", repository)
 
 
-def test_the_command_line_answers_help_without_torch_or_qt(repository: Path) -> None:
-    assert not loaded_after("aegui.cli", repository) & {"torch", "monai", *QT}
+def test_the_command_line_answers_help_without_torch_qt_or_readers(repository: Path) -> None:
+    assert not loaded_after("aegui.cli", repository) & {"torch", "monai", "pydicom", "tifffile", *QT}
 
 
 def test_imports_point_one_way(repository: Path) -> None:

@@ -14,7 +14,7 @@ from aegui.cli.fields import fields_of
 from aegui.cli.listing import found_rows, print_found, scores_words
 from aegui.cli.show import drive, print_json, print_text, say, warn
 from aegui.errors import UserError
-from aegui.imaging import OutputRules
+from aegui.output_rules import OutputRules
 
 if TYPE_CHECKING:
     from aegui.imaging import Series
