@@ -26,12 +26,16 @@ def knob(
     titles: Mapping[str, str] | None = None,
     brief: str = "",
     only: str = "",
+    suggested: Sequence[str] = (),
+    pick: str = "",
     **limits: Any,
 ) -> Any:
     """A field with what a form needs. limits: ge, gt, le, lt, min_length, max_length, discriminator …
 
     titles: what choices are called, where their own names will not do. brief: says in a summary that the value is not
     the default, “{}” being the value. only: what it concerns (“DICOM”), so that a form can switch it off elsewhere.
+    suggested: texts to choose from where others may be typed. pick: what a text names (“model”), so that a form can
+    offer what there is.
     """
     extra: dict[str, Any] = {
         "unit": unit,
@@ -39,6 +43,8 @@ def knob(
         "titles": dict(titles or {}),
         "brief": brief,
         "only": only,
+        "suggested": list(suggested),
+        "pick": pick,
     }
     return Field(default, title=title, description=help, json_schema_extra=extra, **limits)
 

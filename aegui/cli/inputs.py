@@ -79,16 +79,6 @@ def usable(result: ScanResult, quiet: bool) -> tuple[Series, ...]:
     return tuple(series for series in result.series if series.treat == "denoise")
 
 
-def paired(plan: Recipe) -> Recipe:
-    """The recipe, learning from pairs."""
-    from aegui.recipes.parts import PairedTargets
-
-    if isinstance(plan.targets, PairedTargets):
-        return plan
-    say("Learning from the clean scans given, instead of from added noise.")
-    return plan.model_copy(update={"targets": PairedTargets()})
-
-
 def pairs(noisy: Sequence[Series], clean: Sequence[Series], accept: bool) -> Sequence[Any]:
     """Noisy and clean partners, named with their method. accept: also those matched by name or order."""
     from aegui import workflow

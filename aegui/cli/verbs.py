@@ -184,8 +184,11 @@ def train(
     pairs: Sequence[Any] = ()
     if clean:
         partners = inputs.series(clean, json)
-        plan = inputs.paired(plan)
         pairs = inputs.pairs(noisy, partners, accept_pairs)
+        fitted = workflow.learning_from(plan, pairs)
+        if fitted is not plan:
+            say("Learning from the pairs given, instead of from added noise.")
+        plan = fitted
     job = workflow.TrainJob(
         model=model or DEFAULT,
         recipe=plan,

@@ -13,32 +13,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from aegui.data.corruption import Corruptor
+from aegui.data.item import Item
 from aegui.data.labels import label_of
 from aegui.data.pairs import TARGETS, Pair
 from aegui.data.split import Split, split
 from aegui.errors import UserError
 from aegui.events import Event, Progress
 from aegui.imaging import Pixels, Read, Series, SliceSource, ahead, open_series
-from aegui.measure import Range, estimate_noise, signal_range
+from aegui.measure import estimate_noise, signal_range
 from aegui.models.card import Card
 from aegui.models.intensity import Scale, sample, scale_for
 from aegui.recipes import Recipe
-from aegui.recipes.parts import PairedTargets, SyntheticNoise
+from aegui.recipes.targets import SyntheticTargets
 
 # How far the level given in training strays from the truth, as an estimate does (SD of its logarithm).
 LEVEL_JITTER = 0.1
-
-
-@dataclass(frozen=True)
-class Item:
-    """One slice. level: SD of its own noise, normalised. label: class number or −1."""
-
-    series: Series
-    index: int
-    scale: Scale
-    range: Range
-    level: float
-    label: int
 
 
 class Slices:
@@ -66,22 +56,37 @@ class Slices:
         self._file.close()
 
 
-class Batch(NamedTuple):
-    """noisy, clean: (N, channels, H, W) normalised. level: (N,). label: (N,), −1 where unknown."""
+@dataclass(frozen=True)
+class Batch:
+    """Patches of a step, normalised.
+
+    noisy, clean: (N, channels, H, W). level: (N,). label: (N,), −1 where unknown. scale: (N, 2), low and span of the
+    real units. mask: (N, 1, H, W), pixels at which the target counts; None: all. whole, picks: of
+    Neighbor2Neighbor, the patches (N, channels, 2H, 2W) and, for input and target, which of each 2×2 block was taken
+    (N, 2, H, W).
+    """
 
     noisy: Pixels
     clean: Pixels
     level: Pixels
     label: npt.NDArray[np.int64]
+    scale: Pixels
+    mask: npt.NDArray[np.bool_] | None = None
+    whole: Pixels | None = None
+    picks: npt.NDArray[np.int64] | None = None
 
 
 class Case(NamedTuple):
-    """A whole slice for validation, normalised: noisy, clean (channels, H, W); padding is NaN in clean."""
+    """A whole slice for validation, normalised: noisy, clean (channels, H, W); padding is NaN in clean.
+
+    mask: (H, W), pixels that are hidden in noisy and scored; None: all are scored.
+    """
 
     item: Item
     noisy: Pixels
     clean: Pixels
     level: float
+    mask: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass
@@ -92,7 +97,7 @@ class TrainingData:
     noisy: Slices
     clean: Slices
     split: Split
-    targets: PairedTargets | SyntheticNoise
+    corruptor: Corruptor | None
     classes: tuple[str, ...]
     warnings: tuple[str, ...]
     fingerprint: str
@@ -119,7 +124,7 @@ def prepare(
     cache: Path,
 ) -> Generator[Event, None, TrainingData]:
     """Read, normalise and split all slices. channels: of the network. pairs: confirmed, for paired targets."""
-    paired = isinstance(recipe.targets, PairedTargets)
+    paired = recipe.targets.pairs
     work: list[tuple[Series, Series, tuple[tuple[int, int], ...]]] = (
         # What is held out is nobody's target either: repeats are inputs and targets at once.
         [(p.noisy, p.clean, p.slices) for p in pairs if p.noisy.uid in holdout or p.clean.uid not in holdout]
@@ -144,8 +149,10 @@ def prepare(
         total = sum(len(slices) for _, _, slices in work)
         warnings: list[str] = []
         average, limit, left_out = 1, None, 0
-        if isinstance(recipe.targets, SyntheticNoise):
+        corruptor = None
+        if isinstance(recipe.targets, SyntheticTargets):
             average, limit = recipe.targets.average, recipe.targets.own_noise_limit
+            corruptor = Corruptor(recipe.targets.corruptions, cache)
         for block, (one, other, slices) in enumerate(work):
             source = open_series(one)
             target = open_series(other) if other is not one else source
@@ -166,6 +173,8 @@ def prepare(
                         if other_read is not None:
                             clean_slices.append(_prepared(other_read, scale, colour, 1))
                         items.append(Item(one, read.at, scale, data_range, level, -1))
+                        if corruptor is not None:
+                            corruptor.learn(x, items[-1])
                         names.append(label_of(one, read.at, labels))
                         blocks.append((f"\0held {one.uid}" if one.uid in marked else one.patient, block))
             finally:
@@ -189,7 +198,7 @@ def prepare(
             noisy_slices,
             clean_slices,
             parts,
-            recipe.targets,
+            corruptor,
             classes,
             (*warnings, *parts.warnings),
             _fingerprint(items, work),
@@ -243,24 +252,6 @@ def _fingerprint(items: Sequence[Item], work: Sequence[Any]) -> str:
 # ---------------------------------------------------------------- drawing
 
 
-def _noise_sd(targets: SyntheticNoise, item: Item, rng: np.random.Generator) -> float:
-    sigma = rng.uniform(targets.sigma_low, targets.sigma_high)
-    return float(sigma * item.range.value / 255 / item.scale.span)
-
-
-def _noise(targets: SyntheticNoise, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[Pixels, bool]:
-    """(noise of SD 1, whether it is correlated). Correlated: the spectrum f^a · Gaussian, a from 0 (smoothed) to 1
-    (filtered backprojection, which has none of the lowest frequencies)."""
-    white = rng.normal(0, 1, shape).astype(np.float32)
-    if not targets.grain or rng.random() < 0.5:
-        return white, False
-    width, power = rng.uniform(0.3, 1) * targets.grain, rng.uniform(0, 1)
-    f = np.hypot(np.fft.fftfreq(shape[-2])[:, None], np.fft.rfftfreq(shape[-1])[None])
-    transfer = f**power * np.exp(-2 * (np.pi * width * f) ** 2)
-    coloured = np.fft.irfft2(np.fft.rfft2(white) * transfer, shape[-2:])
-    return (coloured / coloured.std()).astype(np.float32), True
-
-
 def _hold(x: Pixels, scale: Scale) -> Pixels:
     """Inside the model's limits; padding becomes the lower end of the slice's values."""
     if np.isnan(x).any():
@@ -272,12 +263,12 @@ def _hold(x: Pixels, scale: Scale) -> Pixels:
 def training_order(data: TrainingData, recipe: Recipe, epoch: int, steps: int) -> npt.NDArray[np.int64]:
     """Positions of the training slices of an epoch, (steps, batch): shuffled rounds over all of them."""
     train = np.asarray(data.split.train)
-    needed = steps * recipe.run.batch_size
+    needed = steps * (recipe.run.batch_size or 16)
     rounds = [
         train[np.random.default_rng([recipe.run.seed, 2, epoch, r]).permutation(len(train))]
         for r in range(-(-needed // len(train)))
     ]
-    return np.concatenate(rounds)[:needed].reshape(steps, recipe.run.batch_size)
+    return np.concatenate(rounds)[:needed].reshape(steps, (recipe.run.batch_size or 16))
 
 
 def patch_size(data: TrainingData, recipe: Recipe) -> tuple[int, int]:
@@ -301,12 +292,10 @@ def draw_batch(
         top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
         window = np.s_[:, top : top + rows, left : left + columns]
         target = np.asarray(data.clean[member][window])
-        if isinstance(data.targets, SyntheticNoise):
-            sd = _noise_sd(data.targets, item, rng)
-            noise, correlated = _noise(data.targets, target.shape, rng)
-            source = target + noise * np.float32(sd)
-            level = float(np.hypot(sd, item.level) * np.exp(rng.normal(0, LEVEL_JITTER)))
-            if correlated:
+        if data.corruptor is not None:
+            source, known = data.corruptor.apply(target, item, int(member), (int(top), int(left)), rng)
+            level = (known or 0.0) * float(np.exp(rng.normal(0, LEVEL_JITTER)))
+            if known is None:
                 # What the estimate will say of such noise: too little. The network must see the rest itself.
                 level = estimate_noise(np.nan_to_num(source[0]), np.isfinite(source[0]))
         else:
@@ -323,18 +312,24 @@ def draw_batch(
         noisy.append(source)
         clean.append(target)
         levels.append(level)
-    labels = np.asarray([data.items[m].label for m in members], dtype=np.int64)
-    return Batch(np.stack(noisy), np.stack(clean), np.asarray(levels, dtype=np.float32), labels)
+    items = [data.items[m] for m in members]
+    return Batch(
+        np.stack(noisy),
+        np.stack(clean),
+        np.asarray(levels, dtype=np.float32),
+        np.asarray([item.label for item in items], dtype=np.int64),
+        np.asarray([(item.scale.low, item.scale.span) for item in items], dtype=np.float32),
+    )
 
 
 def case(data: TrainingData, recipe: Recipe, member: int) -> Case:
     """A whole slice, with the same noise every time."""
     item = data.items[member]
     clean = np.asarray(data.clean[member])
-    if isinstance(data.targets, SyntheticNoise):
-        rng = np.random.default_rng([recipe.run.seed, 4, member])
-        sd = _noise_sd(data.targets, item, rng)
-        noisy = (clean + _noise(data.targets, clean.shape, rng)[0] * np.float32(sd)).astype(np.float32)
+    if data.corruptor is not None:
+        noisy, _ = data.corruptor.apply(
+            clean, item, member, (0, 0), np.random.default_rng([recipe.run.seed, 4, member])
+        )
     else:
         noisy = np.asarray(data.noisy[member])
     level = estimate_noise(np.nan_to_num(noisy[0]), np.isfinite(noisy[0]))

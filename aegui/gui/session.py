@@ -15,7 +15,6 @@ from aegui.gui.job import Lanes
 from aegui.imaging import OutputRules
 from aegui.imaging.series import ScanResult, Series, Skipped
 from aegui.recipes import recipe as recipes
-from aegui.recipes.parts import PairedTargets
 
 Role = Literal["noisy", "clean", "label", "holdout", "unused"]
 ROLES: tuple[Role, ...] = ("noisy", "clean", "label", "holdout", "unused")
@@ -223,7 +222,7 @@ class Session(QObject):
         self._change("roles", roles, "Roles of pairs")
         if pairs:
             self._change("recipe", self._fitted(self.recipe), "Learn from the pairs")
-        elif had and isinstance(self.recipe.targets, PairedTargets):
+        elif had and self.recipe.targets.pairs:
             self._change("recipe", self.recipe.model_copy(update={"targets": self.preset.targets}), "What to learn")
         self.undo.endMacro()
 
@@ -237,7 +236,9 @@ class Session(QObject):
 
     def _fitted(self, recipe: recipes.Recipe) -> recipes.Recipe:
         """Confirmed pairs are what is learnt from, as on the command line; the form still offers added noise."""
-        return recipe.model_copy(update={"targets": PairedTargets()}) if self.pairs else recipe
+        from aegui import workflow
+
+        return workflow.learning_from(recipe, self.pairs)
 
     def set_model(self, ref: str | Path) -> None:
         """Choose a model by id or file."""

@@ -7,11 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 HEAD_SIDE = 16  # the classic head was trained on 64² inputs, whose features are 16²
+
+
+class Outputs(NamedTuple):
+    """All that a network computes. logits: (N, classes). latent: (N, features, h, w), the deepest features.
+
+    moments: mean and logarithm of the variance of a variational model's latent.
+    """
+
+    image: Tensor
+    logits: Tensor | None
+    latent: Tensor
+    moments: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def shown(self) -> Tensor | tuple[Tensor, Tensor]:
+        """What forward() returns: the image, with logits where there is a head."""
+        return self.image if self.logits is None else (self.image, self.logits)
 
 
 class PooledHead(nn.Sequential):
@@ -62,15 +80,20 @@ class ConvAutoencoder(nn.Module):
         """Add a fresh pooled head."""
         self.classifier, self.fixed_head = PooledHead(self.features, classes), False
 
-    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def outputs(self, x: Tensor, level: Tensor | None = None) -> Outputs:
         """x: (N, c, H, W) in 0 … 1. level is not used."""
         z = self.encoder(x)
         image = self.decoder(z)
         if self.classifier is None:
-            return image  # type: ignore[no-any-return]
+            return Outputs(image, None, z)
+        seen = z
         if self.fixed_head and z.shape[-2:] != (HEAD_SIDE, HEAD_SIDE):
-            z = nn.functional.adaptive_avg_pool2d(z, HEAD_SIDE)
-        return image, self.classifier(z)
+            seen = nn.functional.adaptive_avg_pool2d(z, HEAD_SIDE)
+        return Outputs(image, self.classifier(seen), z)
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """The image, with logits where there is a head."""
+        return self.outputs(x, level).shown
 
 
 class ResidualBlock(nn.Module):
@@ -149,7 +172,7 @@ class ResidualAutoencoder(nn.Module):
         """Add a fresh pooled head."""
         self.head = PooledHead(self.features, classes)
 
-    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def outputs(self, x: Tensor, level: Tensor | None = None) -> Outputs:
         """x: (N, c, H, W). level: noise SD in the same units, (N,)."""
         folded = nn.functional.pixel_unshuffle(x, 2)
         if level is None:
@@ -157,8 +180,12 @@ class ResidualAutoencoder(nn.Module):
         plane = level.to(folded.dtype).reshape(-1, 1, 1, 1).expand(-1, 1, folded.shape[-2], folded.shape[-1])
         features = self.encoder(torch.cat([folded, plane], dim=1))
         noise = nn.functional.pixel_shuffle(self.decoder(features).to(x.dtype), 2)
-        image = x - noise
-        return image if self.head is None else (image, self.head(features[-1]))
+        logits = None if self.head is None else self.head(features[-1])
+        return Outputs(x - noise, logits, features[-1])
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """The image, with logits where there is a head."""
+        return self.outputs(x, level).shown
 
 
 class MonaiAutoencoder(nn.Module):
@@ -196,11 +223,14 @@ class MonaiAutoencoder(nn.Module):
         """Add a fresh pooled head."""
         self.head = PooledHead(self.features, classes)
 
-    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def outputs(self, x: Tensor, level: Tensor | None = None) -> Outputs:
         """x: (N, c, H, W). level is not used."""
         z = self.encoder(x)
-        image = self.decoder(z)
-        return image if self.head is None else (image, self.head(z))
+        return Outputs(self.decoder(z), None if self.head is None else self.head(z), z)
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """The image, with logits where there is a head."""
+        return self.outputs(x, level).shown
 
 
 ARCHITECTURES: dict[str, type[ConvAutoencoder] | type[ResidualAutoencoder] | type[MonaiAutoencoder]] = {

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from aegui.errors import UserError
 from aegui.models.card import Card
-from aegui.models.networks import ARCHITECTURES
+from aegui.models.networks import ARCHITECTURES, Outputs
 
 
 def _crop(image: Tensor, height: int, width: int) -> Tensor:
@@ -30,18 +30,22 @@ class SliceNet(nn.Module):
         self.channels = channels
         self.multiple = multiple
 
-    def both(self, x: Tensor, level: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """The image and, where there is a head, its logits (N, classes)."""
+    def outputs(self, x: Tensor, level: Tensor | None = None) -> Outputs:
+        """All that the network computes; the image in the shape of x."""
         height, width = x.shape[-2], x.shape[-1]
         grey = x.shape[1] == 1 and self.channels > 1
         if grey:
             x = x.expand(-1, self.channels, -1, -1)
         if self.multiple > 1:
             x = nn.functional.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
-        result = self.net(x, level)
-        image, logits = result if isinstance(result, tuple) else (result, None)
-        image = _crop(image, height, width)
-        return (image.mean(dim=1, keepdim=True) if grey else image), logits
+        found: Outputs = self.net.outputs(x, level)  # type: ignore[operator]
+        image = _crop(found.image, height, width)
+        return found._replace(image=image.mean(dim=1, keepdim=True) if grey else image)
+
+    def both(self, x: Tensor, level: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The image and, where there is a head, its logits (N, classes)."""
+        found = self.outputs(x, level)
+        return found.image, found.logits
 
     def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor:
         """The image alone, in the shape of x."""

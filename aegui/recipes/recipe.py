@@ -5,21 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import model_validator
+
 from aegui import paths
 from aegui.errors import UserError
-from aegui.recipes.parts import (
+from aegui.recipes.losses import Contrastive, CrossEntropy, Loss, LossTerm, MultiScaleSSIM
+from aegui.recipes.migrate import VERSION, migrated
+from aegui.recipes.optimisers import (
+    LBFGS,
     Adam,
-    Augmentation,
-    ConstantSchedule,
-    CrossEntropy,
-    Loss,
+    Adaptation,
+    Averaging,
+    FullWeights,
+    LoRA,
+    NoAveraging,
     Optimiser,
     ParameterGroup,
-    Run,
-    Schedule,
-    SyntheticNoise,
-    Targets,
 )
+from aegui.recipes.run import Augmentation, Regularisation, Run, Stopping
+from aegui.recipes.schedules import ConstantSchedule, Schedule
+from aegui.recipes.targets import Neighbor2Neighbor, SyntheticTargets, Targets
 from aegui.spec import Spec, knob
 
 FIRST = ("denoise", "discriminative", "layerwise")
@@ -28,42 +33,112 @@ FIRST = ("denoise", "discriminative", "layerwise")
 class Recipe(Spec):
     """A fine-tuning recipe, as in resources/recipes/*.yaml."""
 
-    schema_version: int = knob(1, title="Schema", help="Version of this file's form", ge=1, le=1, advanced=True)
+    schema_version: int = knob(
+        VERSION, title="Schema", help="Version of this file's form", ge=VERSION, le=VERSION, advanced=True
+    )
     id: str = knob(title="Id", help="Short name", pattern=r"^[a-z0-9][a-z0-9_-]*$")
     title: str = knob(title="Title", help="Name on the chip")
     summary: str = knob("", title="Summary", help="The formula, in a few words")
-    targets: Targets = knob(SyntheticNoise(), title="What to learn", help="Where the clean target comes from")
+    targets: Targets = knob(SyntheticTargets(), title="What to learn", help="Where the target comes from")
     losses: tuple[Loss, ...] = knob(title="Loss terms", help="Their weighted sum is made small", min_length=1)
     groups: tuple[ParameterGroup, ...] = knob(
         (ParameterGroup(),), title="Parameter groups", help="Learning rates by part of the model", min_length=1
     )
+    adaptation: Adaptation = knob(FullWeights(), title="What changes", help="The weights, or small additions to them")
     optimiser: Optimiser = knob(Adam(), title="Optimiser", help="How gradients become steps")
     schedule: Schedule = knob(ConstantSchedule(), title="Schedule", help="How the learning rate changes")
-    gradient_clip: float | None = knob(
-        None, title="Clip gradients", help="Largest gradient norm; empty: no clipping", unit="norm", gt=0, le=1e6
+    regularisation: Regularisation = knob(
+        Regularisation(), title="Regularisation", help="Against learning the training slices by heart"
     )
+    averaging: Averaging = knob(NoAveraging(), title="Weight averaging", help="Averaged weights are often better")
     augmentation: Augmentation = knob(Augmentation(), title="Augment", help="Random changes of the patches")
+    stopping: Stopping = knob(Stopping(), title="Stopping", help="Which epoch is best, and when to stop")
     run: Run = knob(Run(), title="Run", help="Length, batch and seed")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, values: Any) -> Any:
+        return migrated(values) if isinstance(values, dict) else values
+
     def model_post_init(self, context: object) -> None:
-        """Checks that concern several fields."""
-        kinds = [term.kind for term in self.losses]
-        for kind in kinds:
-            if kinds.count(kind) > 1:
-                raise ValueError(f"The loss term “{kind}” is listed twice.")
+        """Rules that concern several fields."""
+        names = [term.name for term in self.losses]
+        for term in self.losses:
+            if names.count(term.name) > 1:
+                raise ValueError(f"The loss term “{term.name}” is listed twice.")
         if not any(term.weight > 0 for term in self.losses):
             raise ValueError("Every loss term has weight 0; at least one must count.")
         matches = [group.match for group in self.groups]
         for match in matches:
             if matches.count(match) > 1:
                 raise ValueError(f"The parameter group “{match}” is listed twice.")
-        if not any(group.train for group in self.groups):
+        if not any(group.train for group in self.groups) and not isinstance(self.adaptation, LoRA):
             raise ValueError("No parameter group is trained.")
+        for rule in (_blind_spot, _patch, _lbfgs, _stopping):
+            if words := rule(self):
+                raise ValueError(words)
 
     @property
     def needs_labels(self) -> bool:
         """Whether class labels are needed."""
+        return any(isinstance(term, CrossEntropy | Contrastive) for term in self.losses)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether a classification head is trained."""
         return any(isinstance(term, CrossEntropy) for term in self.losses)
+
+
+def title(term: LossTerm) -> str:
+    """A loss term's name for people."""
+    return (type(term).__doc__ or "").partition(":")[0]
+
+
+def _blind_spot(recipe: Recipe) -> str:
+    if not recipe.targets.blind:
+        return ""
+    for term in recipe.losses:
+        if term.compares and not term.pointwise and term.weight > 0:
+            return (
+                f"“{title(term)}” compares whole pictures, but a blind-spot recipe learns from single hidden pixels. "
+                "Use a mean squared, mean absolute, Huber or Charbonnier error, or another target."
+            )
+    if recipe.regularisation.mixup:
+        return "Mixup blends the pixels that a blind-spot recipe hides. Set one of the two off."
+    return ""
+
+
+def _patch(recipe: Recipe) -> str:
+    side = recipe.run.patch_size
+    if side is None:
+        return ""
+    half = isinstance(recipe.targets, Neighbor2Neighbor)
+    if half and side % 2:
+        return "Neighbouring pixels need a patch with an even side."
+    for term in recipe.losses:
+        if isinstance(term, MultiScaleSSIM) and (side // 2 if half else side) < term.smallest:
+            needed = term.smallest * (2 if half else 1)
+            return f"MS-SSIM with {term.scales} scales needs patches of at least {needed} px. Use fewer scales."
+    return ""
+
+
+def _lbfgs(recipe: Recipe) -> str:
+    if not isinstance(recipe.optimiser, LBFGS):
+        return ""
+    if recipe.run.accumulate > 1:
+        return "L-BFGS evaluates each batch several times, so batches cannot be accumulated."
+    if any(term.name == "adversarial" for term in recipe.losses):
+        return "L-BFGS needs an objective that stays the same; an adversarial term changes at every step."
+    return ""
+
+
+def _stopping(recipe: Recipe) -> str:
+    metric = recipe.stopping.metric
+    if metric in ("accuracy", "auc") and not recipe.classifies:
+        return f"“Best by” is {'the AUC' if metric == 'auc' else 'the accuracy'}, but no term trains a classification."
+    if recipe.stopping.min_epochs > recipe.run.epochs:
+        return "“Not before” is later than the last epoch."
+    return ""
 
 
 def shipped() -> list[Recipe]:

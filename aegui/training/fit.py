@@ -7,6 +7,7 @@ import logging
 import platform
 import time
 from collections.abc import Generator, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from aegui.models import bundle
 from aegui.models.slicenet import on, parameters_by_part
 from aegui.models.zoo import Model
 from aegui.recipes import Recipe
+from aegui.recipes.optimisers import EMA
 from aegui.training import optimisation
+from aegui.training.losses import Context
 from aegui.training.objective import Objective
 from aegui.training.runfolder import RunFolder, Table
 from aegui.training.step import train_step
@@ -103,11 +106,11 @@ class _Fit:
         self.net = on(device, model.net)
         if recipe.needs_labels:
             self._fit_head()
-        self.objective = Objective(recipe.losses)
-        self.steps = recipe.run.steps_per_epoch or max(1, -(-len(data.split.train) // recipe.run.batch_size))
+        self.objective = Objective(recipe.losses, Context(deepcopy(self.net), device), recipe.run.epochs)
+        self.steps = recipe.run.steps_per_epoch or max(1, -(-len(data.split.train) // (recipe.run.batch_size or 16)))
         self.size = patch_size(data, recipe)
         self.optimiser, self.schedule = optimisation.build(recipe, self.net, self.steps)
-        self.average = _Average(self.net, recipe.run.ema) if recipe.run.ema else None
+        self.average = _Average(self.net, recipe.averaging.decay) if isinstance(recipe.averaging, EMA) else None
         self.at = _Standing()
         self.saved = 0.0
         self.metrics: Table | None = None
@@ -236,8 +239,8 @@ class _Fit:
                 self.optimiser,
                 batch,
                 self.device,
-                self.recipe.gradient_clip,
-                self.recipe.run.precision,
+                self.recipe,
+                epoch - 1 + self.at.step / self.steps,
             )
             self.schedule.step()
             if self.average is not None:
@@ -245,7 +248,7 @@ class _Fit:
             at = self.at
             for name, value in {"loss": result.loss, **result.terms}.items():
                 at.sums[name] = at.sums.get(name, 0.0) + value
-            clip = self.recipe.gradient_clip
+            clip = self.recipe.regularisation.gradient_clip
             at.clipped += clip is not None and result.grad_norm > clip
             at.norm = max(at.norm, result.grad_norm)
             at.step = step
@@ -271,7 +274,7 @@ class _Fit:
             raw = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
             self.net.load_state_dict(self.average.weights)
         try:
-            scores = yield from validate(self.net, self.data, self.recipe, self.objective, self.device)
+            scores = yield from validate(self.net, self.data, self.recipe, self.objective, self.device, epoch)
             value = -scores.terms["loss"] if self.recipe.needs_labels else scores.psnr
             best = value > at.best.value
             if best:
@@ -461,7 +464,7 @@ def fit(
             job.at.epoch,
             job.at.step,
             parameters_by_part(job.net),
-            recipe.gradient_clip,
+            recipe.regularisation.gradient_clip,
             recipe.run.seed,
             "validation loss" if recipe.needs_labels else "validation PSNR",
         )

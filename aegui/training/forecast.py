@@ -24,12 +24,15 @@ class StepTime:
 
 def measure_step(model: str | Path, recipe: Recipe, device: str = "auto") -> Events:
     """Time a step of the real model, losses and optimiser. Done(StepTime)."""
+    from copy import deepcopy
+
     import numpy as np
 
     from aegui.data.dataset import Batch
     from aegui.models.slicenet import on, parameters_by_part
     from aegui.models.zoo import load_model
     from aegui.training import optimisation
+    from aegui.training.losses import Context
     from aegui.training.objective import Objective
     from aegui.training.step import choose_device, train_step
 
@@ -40,23 +43,24 @@ def measure_step(model: str | Path, recipe: Recipe, device: str = "auto") -> Eve
         net.net.attach_head(2)  # type: ignore[operator]
         on(where, net)
     optimiser, _ = optimisation.build(recipe, net, 1)
-    objective = Objective(recipe.losses)
+    objective = Objective(recipe.losses, Context(deepcopy(net), where))
     rng = np.random.default_rng(0)
     side = recipe.run.patch_size or WHOLE_SLICE
-    shape = (recipe.run.batch_size, net.channels, side, side)
+    shape = (recipe.run.batch_size or 16, net.channels, side, side)
     image = rng.random(shape, dtype=np.float32)
     batch = Batch(
         image,
         image,
         np.full(shape[0], 0.1, dtype=np.float32),
         (np.arange(shape[0]) % 2).astype(np.int64),
+        np.tile(np.asarray([0, 1], dtype=np.float32), (shape[0], 1)),
     )
     best = float("inf")
     net.train()
     # The first step also warms caches up; the quicker of the two is what a run sees.
     for number in range(2):
         began = time.monotonic()
-        train_step(net, objective, optimiser, batch, where, recipe.gradient_clip, recipe.run.precision)
+        train_step(net, objective, optimiser, batch, where, recipe)
         best = min(best, time.monotonic() - began)
         yield Progress(number + 1, 2, "Timing a step")
         if best > LONG:

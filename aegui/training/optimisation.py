@@ -11,7 +11,8 @@ from torch import nn
 
 from aegui.models.slicenet import SliceNet
 from aegui.recipes import Recipe
-from aegui.recipes.parts import Adam, AdamW, ParameterGroup, factor
+from aegui.recipes.optimisers import Adam, AdamW, ParameterGroup
+from aegui.recipes.schedules import factor
 from aegui.spec import Spec
 
 
@@ -52,13 +53,13 @@ def build(
     recipe: Recipe, net: SliceNet, steps_per_epoch: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
     """Optimiser and schedule; each torch parameter group bears its `name`."""
-    rates = {group.match: group.learning_rate for group in recipe.groups}
+    rates = {group.match: group.rate for group in recipe.groups}
     groups = [
-        {"params": parameters, "lr": rates[match], "name": match}  # type: ignore[index]
+        {"params": parameters, "lr": rates[match], "name": match}
         for match, parameters in assign(net, recipe.groups).items()
     ]
     optimiser = build_optimiser(recipe.optimiser, groups)
-    schedule = factor(recipe.schedule, recipe.run.epochs, steps_per_epoch)
+    schedule = factor(recipe.schedule, recipe.run.epochs * steps_per_epoch, steps_per_epoch)
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, schedule)
 
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from aegui.data.dataset import Batch
 from aegui.errors import UserError
 from aegui.models.slicenet import SliceNet
+from aegui.recipes import Recipe
+from aegui.training.losses import Seen
 from aegui.training.objective import Objective
 
 
@@ -47,10 +49,28 @@ class StepResult:
     grad_norm: float
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """noisy, clean, level, label."""
-    noisy, clean, level, label = (torch.from_numpy(array).to(device) for array in batch)
-    return noisy.contiguous(memory_format=torch.channels_last), clean, level, label
+@dataclass(frozen=True)
+class OnDevice:
+    """A batch as tensors; fields as in `Batch`."""
+
+    noisy: Tensor
+    clean: Tensor
+    level: Tensor
+    label: Tensor
+    scale: Tensor
+    mask: Tensor | None
+    whole: Tensor | None
+    picks: Tensor | None
+
+
+def to_device(batch: Batch, device: torch.device, channels_last: bool = True) -> OnDevice:
+    """The batch on the device."""
+    tensors = {
+        name: None if array is None else torch.from_numpy(array).to(device) for name, array in vars(batch).items()
+    }
+    if channels_last:
+        tensors["noisy"] = tensors["noisy"].contiguous(memory_format=torch.channels_last)  # type: ignore[union-attr]
+    return OnDevice(**tensors)  # type: ignore[arg-type]
 
 
 def train_step(
@@ -59,21 +79,23 @@ def train_step(
     optimiser: torch.optim.Optimizer,
     batch: Batch,
     device: torch.device,
-    clip: float | None,
-    precision: str = "fp32",
+    recipe: Recipe,
+    epoch: float = 0.0,
 ) -> StepResult:
-    """Forward, backward, clip, step. UserError when the loss is no longer a number."""
-    noisy, clean, level, label = to_device(batch, device)
+    """Forward, backward, clip, step. epoch: how many have passed. UserError when the loss is no longer a number."""
+    on = to_device(batch, device, recipe.run.channels_last)
     optimiser.zero_grad(set_to_none=True)
-    with autocast(device, precision):
-        output, logits = net.both(noisy, level)
-    loss, terms = objective(output.float(), clean, logits, label)
+    with autocast(device, recipe.run.precision):
+        found = net.outputs(on.noisy, on.level)
+    seen = Seen(found.image.float(), on.clean, on.noisy, found, on.label, on.scale, on.mask)
+    loss, terms = objective(seen, epoch)
     if not bool(torch.isfinite(loss)):
         raise UserError(
             "The loss is no longer a number.", "Lower the learning rates, or clip gradients; the best model is kept."
         )
     loss.backward()  # type: ignore[no-untyped-call]
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    clip = recipe.regularisation.gradient_clip
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip if clip is not None else float("inf"))
     optimiser.step()
     return StepResult(float(loss.detach()), terms, float(norm))

@@ -13,8 +13,10 @@ from aegui.data.dataset import Case, TrainingData, case, validation_members
 from aegui.events import Event, Progress
 from aegui.imaging import Mask, Pixels
 from aegui.measure import psnr, ssim, ssim_window
+from aegui.models.networks import Outputs
 from aegui.models.slicenet import SliceNet
 from aegui.recipes import Recipe
+from aegui.training.losses import Seen
 from aegui.training.objective import Objective
 
 TUNING_SLICES = 4
@@ -39,15 +41,15 @@ def held(x: Pixels, c: Case) -> tuple[Pixels, Mask]:
     return np.clip(np.nan_to_num(x, nan=floor), low, high).astype(np.float32), inside
 
 
-def run_case(net: SliceNet, c: Case, device: torch.device) -> tuple[Pixels, torch.Tensor | None]:
-    """The denoised slice (channels, H, W), normalised, voxels outside the limits as they were; and logits."""
+def run_case(net: SliceNet, c: Case, device: torch.device) -> tuple[Pixels, Outputs]:
+    """The denoised slice (channels, H, W), normalised, voxels outside the limits as they were; and all outputs."""
     x, inside = held(c.noisy, c)
     with torch.inference_mode():
-        image, logits = net.both(
+        found = net.outputs(
             torch.from_numpy(x[None]).to(device), torch.tensor([c.level], dtype=torch.float32, device=device)
         )
-        result = image[0].float().cpu().numpy()
-    return np.where(inside, result, c.noisy).astype(np.float32), logits
+        result = found.image[0].float().cpu().numpy()
+    return np.where(inside, result, c.noisy).astype(np.float32), found
 
 
 def score(c: Case, output: Pixels) -> tuple[float, float]:
@@ -68,9 +70,9 @@ def _mean(pairs: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 def validate(
-    net: SliceNet, data: TrainingData, recipe: Recipe, objective: Objective, device: torch.device
+    net: SliceNet, data: TrainingData, recipe: Recipe, objective: Objective, device: torch.device, epoch: float = 0.0
 ) -> Generator[Event, None, Scores]:
-    """Score the network on the validation slices."""
+    """Score the network on the validation slices. epoch: how many have passed."""
     members = validation_members(data, recipe)
     results: list[tuple[float, float]] = []
     terms: dict[str, list[float]] = {"loss": [], **{name: [] for name in objective.names}}
@@ -81,21 +83,28 @@ def validate(
         for number, member in enumerate(members):
             yield Progress(number, len(members), "Validating")
             c = case(data, recipe, member)
-            output, logits = run_case(net, c, device)
+            output, found = run_case(net, c, device)
             results.append(score(c, output))
             held_output, _ = held(output, c)
             held_clean, _ = held(c.clean, c)
             label = torch.tensor([c.item.label], device=device)
             with torch.inference_mode():
                 loss, values = objective(
-                    torch.from_numpy(held_output[None]).to(device),
-                    torch.from_numpy(held_clean[None]).to(device),
-                    logits,
-                    label,
+                    Seen(
+                        torch.from_numpy(held_output[None]).to(device),
+                        torch.from_numpy(held_clean[None]).to(device),
+                        torch.from_numpy(held(c.noisy, c)[0][None]).to(device),
+                        found,
+                        label,
+                        torch.tensor([[c.item.scale.low, c.item.scale.span]], device=device),
+                        None if c.mask is None else torch.from_numpy(c.mask[None, None]).to(device),
+                    ),
+                    epoch,
                 )
             terms["loss"].append(float(loss))
             for name, value in values.items():
                 terms[name].append(value)
+            logits = found.logits
             if logits is not None and c.item.label >= 0:
                 known += 1
                 right += int(logits.argmax(dim=1)[0] == c.item.label)

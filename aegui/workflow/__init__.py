@@ -11,7 +11,7 @@ from aegui.data.pairs import Pair, match_pairs, require_pairs
 from aegui.data.proposals import Proposal, confirmed_again, propose
 from aegui.events import Events
 from aegui.models import cards
-from aegui.workflow.adapt import Problem, TrainJob, check, train
+from aegui.workflow.adapt import Problem, TrainJob, check, learning_from, train
 from aegui.workflow.batch import DenoiseJob, Report, SeriesResult, denoise, preview
 from aegui.workflow.judge import FORMATS, Evaluation, evaluate, export
 
@@ -32,6 +32,7 @@ __all__ = [
     "evaluate",
     "export",
     "folder_labels",
+    "learning_from",
     "match_pairs",
     "preview",
     "propose",

@@ -14,7 +14,7 @@ from aegui.events import Events, Progress
 from aegui.imaging import Series
 from aegui.models import cards
 from aegui.recipes import Recipe
-from aegui.recipes.parts import PairedTargets
+from aegui.recipes.targets import Noise2Noise, PairedTargets
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,14 @@ class Problem:
     blocking: bool = True
 
 
+def learning_from(recipe: Recipe, pairs: Sequence[Pair]) -> Recipe:
+    """The recipe with targets that use the pairs; one that does already stays as it is."""
+    if not pairs or recipe.targets.pairs:
+        return recipe
+    repeats = all(pair.kind == "repeat" for pair in pairs)
+    return recipe.model_copy(update={"targets": Noise2Noise() if repeats else PairedTargets()})
+
+
 def check(job: TrainJob) -> list[Problem]:
     """Every problem of a job at once. Reads no pixels."""
     found: list[Problem] = []
@@ -55,7 +63,7 @@ def check(job: TrainJob) -> list[Problem]:
         found.append(Problem("There are no scans to train on.", "Mark at least one series as noisy input."))
     elif sum(s.slices for s in usable) < 2:
         found.append(Problem("Training needs at least two slices.", "Add slices."))
-    if isinstance(job.recipe.targets, PairedTargets) and usable:
+    if job.recipe.targets.pairs and usable:
         pairs = job.pairs or tuple(match_pairs(usable, job.clean))
         if not pairs:
             found.append(
@@ -117,7 +125,7 @@ def train(job: TrainJob) -> Events:
     model = load_model(job.model, job.init, job.recipe.run.seed)
     started = "pretrained" if job.init == "pretrained" and model.card.weights is not None else "random"
     pairs: Sequence[Pair] = job.pairs
-    if isinstance(job.recipe.targets, PairedTargets) and not pairs:
+    if job.recipe.targets.pairs and not pairs:
         pairs = require_pairs([s for s in job.noisy if s.uid not in job.holdout], job.clean)
         unsure = next((pair for pair in pairs if not pair.sure), None)
         if unsure is not None:

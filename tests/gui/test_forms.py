@@ -19,7 +19,9 @@ from aegui.gui.widgets.knobs import format_number, knobs, read_number, step_numb
 from aegui.gui.widgets.lists import TableEditor, TermsEditor
 from aegui.gui.widgets.rows import Cell, Row
 from aegui.recipes import Recipe
-from aegui.recipes.parts import AdamW, CosineSchedule, PairedTargets, ParameterGroup
+from aegui.recipes.optimisers import AdamW, ParameterGroup
+from aegui.recipes.schedules import CosineSchedule
+from aegui.recipes.targets import PairedTargets
 from aegui.spec import Spec, knob
 from aegui.workflow import Problem
 
@@ -320,7 +322,7 @@ def test_reveal_unfolds_and_focuses_a_hidden_field(form, qtbot):
     union = form.editors[("targets",)]
     line = union.fields.editors[("average",)].line
     assert not line.isVisible()
-    form.reveal(("targets", "gaussian", "average"))
+    form.reveal(("targets", "synthetic", "average"))
     assert line.isVisible() and line.hasFocus()
 
 

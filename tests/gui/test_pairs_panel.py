@@ -15,7 +15,7 @@ from aegui.gui import project
 from aegui.gui.widgets.pairs_panel import OTHERS
 from aegui.gui.widgets.series_rows import VOLUMES
 from aegui.imaging.phantom_dicom import PhantomSeries, write_slice
-from aegui.recipes.parts import PairedTargets
+from aegui.recipes.targets import PairedTargets
 
 
 def write(folder: Path, description: str, number: int, **header: object) -> None:

@@ -23,7 +23,7 @@ from aegui.gui.widgets.lists import TableEditor
 from aegui.gui.widgets.recipe_foot import Forecast, duration_words
 from aegui.models.card import Card
 from aegui.models.zoo import load_model
-from aegui.recipes.parts import factor
+from aegui.recipes.schedules import factor
 from aegui.training.forecast import measure_step
 
 from .generated import ct, scanned, write_ct

@@ -160,17 +160,17 @@ def test_confirmed_pairs_are_what_the_recipe_learns_from_until_they_are_undone(t
     session.set_scan(scanned(tmp_path), [tmp_path])
     low, full = (next(s for s in session.series if s.description == name) for name in ("Low", "Full"))
     pairs = workflow.match_pairs([low], [full])
-    assert session.recipe.targets.kind == "gaussian"
+    assert session.recipe.targets.kind == "synthetic"
     session.set_pairs(pairs)
     assert session.recipe.targets.kind == "paired"
     session.set_preset(recipes.shipped()[-1])
     assert session.recipe.targets.kind == "paired"
     session.undo.undo()
     session.undo.undo()
-    assert (session.pairs, session.recipe.targets.kind) == ((), "gaussian")
+    assert (session.pairs, session.recipe.targets.kind) == ((), "synthetic")
     session.set_pairs(pairs)
     session.set_pairs(())
-    assert session.recipe.targets.kind == "gaussian"
+    assert session.recipe.targets.kind == "synthetic"
 
 
 def test_what_this_program_denoised_is_listed_but_not_learnt_from(tmp_path):

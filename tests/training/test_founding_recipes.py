@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from aegui.errors import UserError
 from aegui.models.networks import ConvAutoencoder
 from aegui.models.slicenet import SliceNet
 from aegui.training import optimisation
-from aegui.training.objective import Objective, total_variation
+from aegui.training.losses import Context, total_variation
+from aegui.training.objective import Objective
 from aegui.training.step import train_step
 
 STEPS = 5
@@ -33,15 +35,16 @@ def batches() -> list[Batch]:
     clean = rng.random((STEPS, 4, 1, 64, 64), dtype=np.float32)
     noisy = clean + rng.normal(0, 0.1, clean.shape).astype(np.float32)
     labels = rng.integers(0, 3, (STEPS, 4))
-    return [Batch(n, c, np.zeros(4, np.float32), k) for n, c, k in zip(noisy, clean, labels, strict=True)]
+    scale = np.tile(np.asarray([0, 1], np.float32), (4, 1))
+    return [Batch(n, c, np.zeros(4, np.float32), k, scale) for n, c, k in zip(noisy, clean, labels, strict=True)]
 
 
 def run_ours(recipe: recipes.Recipe, net: SliceNet) -> list[float]:
     optimiser, schedule = optimisation.build(recipe, net, STEPS)
-    objective = Objective(recipe.losses)
+    objective = Objective(recipe.losses, Context(copy.deepcopy(net), CPU))
     losses = []
     for batch in batches():
-        losses.append(train_step(net, objective, optimiser, batch, CPU, recipe.gradient_clip).loss)
+        losses.append(train_step(net, objective, optimiser, batch, CPU, recipe).loss)
         schedule.step()
     return losses
 
@@ -61,7 +64,8 @@ def test_denoise_equals_mse_plus_total_variation_in_plain_torch(reduction: str) 
 
     optimiser = torch.optim.Adam(plain.parameters(), lr=1e-4)
     expected = []
-    for noisy, clean, _, _ in batches():
+    for batch in batches():
+        noisy, clean = batch.noisy, batch.clean
         x, y = torch.from_numpy(noisy), torch.from_numpy(clean)
         out = plain(x)
         dy, dx = torch.abs(out[:, :, 1:] - out[:, :, :-1]), torch.abs(out[:, :, :, 1:] - out[:, :, :, :-1])
@@ -81,7 +85,8 @@ def test_discriminative_equals_mse_plus_half_cross_entropy_in_plain_torch() -> N
 
     optimiser = torch.optim.Adam(plain.parameters(), lr=1e-4)
     expected = []
-    for noisy, clean, _, label in batches():
+    for batch in batches():
+        noisy, clean, label = batch.noisy, batch.clean, batch.label
         out, logits = plain(torch.from_numpy(noisy))
         loss = nn.MSELoss()(out, torch.from_numpy(clean))
         loss = loss + 0.5 * nn.CrossEntropyLoss()(logits, torch.from_numpy(label))
@@ -106,7 +111,8 @@ def test_layerwise_equals_three_rates_with_clipping_in_plain_torch() -> None:
         ]
     )
     expected, clipped = [], 0
-    for noisy, clean, _, _ in batches():
+    for batch in batches():
+        noisy, clean = batch.noisy, batch.clean
         out, _logits = plain(torch.from_numpy(noisy))
         loss = 1000 * nn.MSELoss()(out, torch.from_numpy(clean))
         optimiser.zero_grad()
@@ -145,8 +151,8 @@ def test_a_loss_that_is_no_number_says_what_to_do_and_leaves_the_weights() -> No
     recipe = recipes.load("denoise")
     optimiser, _ = optimisation.build(recipe, net, STEPS)
     before = copy.deepcopy(net.net.state_dict())
-    broken = batches()[0]._replace(clean=np.full((4, 1, 64, 64), np.nan, np.float32))
+    broken = replace(batches()[0], clean=np.full((4, 1, 64, 64), np.nan, np.float32))
     with pytest.raises(UserError, match="no longer a number") as raised:
-        train_step(net, Objective(recipe.losses), optimiser, broken, CPU, None)
+        train_step(net, Objective(recipe.losses, Context(copy.deepcopy(net), CPU)), optimiser, broken, CPU, recipe)
     assert "Lower the learning rates" in raised.value.hint
     assert all(torch.equal(before[name], value) for name, value in net.net.state_dict().items())

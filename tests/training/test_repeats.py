@@ -13,7 +13,7 @@ from aegui.data.dataset import prepare
 from aegui.events import Warned, finish
 from aegui.imaging.phantom_dicom import PhantomSeries, write_slice
 from aegui.models.zoo import load_model
-from aegui.recipes.parts import PairedTargets
+from aegui.recipes.targets import PairedTargets
 
 REPEATS = 3
 SLICES = 3

@@ -183,7 +183,7 @@ class RecipePage(Page):
         kept = [s for s in self.session.noisy if s.uid not in held]
         slices = sum(s.slices for s in kept)
         train = max(1, round(slices * (1 - recipe.run.validation_fraction - recipe.run.holdout_fraction)))
-        steps = recipe.run.steps_per_epoch or max(1, -(-train // recipe.run.batch_size))
+        steps = recipe.run.steps_per_epoch or max(1, -(-train // (recipe.run.batch_size or 16)))
         known = self._times.get(self._measured_key())
         return Forecast(recipe.run.epochs, steps if slices else 0, known.seconds if known else None)
 

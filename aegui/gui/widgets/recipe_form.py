@@ -17,7 +17,7 @@ from aegui.gui.widgets.lists import TableEditor
 from aegui.gui.widgets.plots import GROUPS, Plot
 from aegui.gui.widgets.rows import Fold
 from aegui.recipes import Recipe
-from aegui.recipes.parts import factor
+from aegui.recipes.schedules import factor
 
 NARROW = 800  # below this width of the form there is one column
 STEPS = 8  # points per epoch at least, so that a short warm-up shows
@@ -34,11 +34,11 @@ class LearningRates(Plot):
         self.clear_all()
         epochs = recipe.run.epochs
         every = max(STEPS, -(-400 // epochs))
-        at = factor(recipe.schedule, epochs, every)
+        at = factor(recipe.schedule, epochs * every, every)
         steps = np.unique(np.linspace(0, epochs * every - 1, min(epochs * every, 800)).astype(int))
         shape = np.asarray([at(int(step)) for step in steps])
         self.set_x(0, epochs)
-        rates = [group.learning_rate for group in recipe.groups if group.train]
+        rates = [group.rate for group in recipe.groups if group.train]
         # Rates a decade apart would lie on each other on a linear axis.
         self.set_log(max(rates) > 8 * min(rates))
         words = []
@@ -79,13 +79,22 @@ class RecipeForm(QWidget):
                 ("run", "holdout_fraction"),
             ),
             self._card("", ("losses",)),
-            self._card("Regularisation", "augmentation", ("gradient_clip",), ("run", "ema")),
+            self._card(
+                "Regularisation",
+                "augmentation",
+                ("regularisation", "gradient_clip"),
+                ("regularisation", "dropout"),
+                ("averaging",),
+            ),
             gap=16,
         )
         second = column(
             self._card("", ("groups",)),
+            self._card("What changes", ("adaptation",)),
             self._card("Optimiser and schedule", ("optimiser",), ("schedule",), self.rates),
-            self._card("Stopping", ("run", "epochs"), ("run", "seed")),
+            self._card(
+                "Stopping", ("run", "epochs"), ("stopping", "metric"), ("stopping", "patience"), ("run", "seed")
+            ),
             self._more(),
             gap=16,
         )

@@ -1,0 +1,155 @@
+"""Where the target of a training patch comes from. Value checks only: no torch here."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from aegui.recipes.corruptions import AnyCorruption, Gaussian
+from aegui.spec import Spec, knob
+
+
+class Target(Spec):
+    """blind: learns from single pixels that the network does not see. noisy: the target has noise of its own.
+
+    pairs: uses series that the user confirmed as pairs.
+    """
+
+    blind: ClassVar[bool] = False
+    noisy: ClassVar[bool] = False
+    pairs: ClassVar[bool] = False
+
+
+class PairedTargets(Target):
+    """Clean scans: a clean series for every noisy one."""
+
+    pairs: ClassVar[bool] = True
+    kind: Literal["paired"] = "paired"
+
+
+class SyntheticTargets(Target):
+    """Added noise: the scans are the clean target, and noise or other corruption is put on them."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    corruptions: tuple[AnyCorruption, ...] = knob(
+        (Gaussian(),), title="Corruptions", help="Put on the scans, in this order", min_length=1
+    )
+    average: int = knob(
+        1,
+        title="Average first",
+        help="Average blocks of this many pixels: less noise in the target, at a coarser grid",
+        unit="px",
+        ge=1,
+        le=4,
+        advanced=True,
+    )
+    own_noise_limit: float | None = knob(
+        None,
+        title="Own noise at most",
+        help="Slices that are noisier than this themselves are no clean targets and are left out; empty: all are used",
+        unit="of 255",
+        gt=0,
+        le=255,
+        advanced=True,
+    )
+
+
+class Noise2Noise(Target):
+    """Repeats: several noisy scans of the same thing are each other's target (Noise2Noise)."""
+
+    noisy: ClassVar[bool] = True
+    pairs: ClassVar[bool] = True
+    kind: Literal["noise2noise"] = "noise2noise"
+
+
+class BlindSpot(Target):
+    """What blind-spot targets share: pixels that touch the spot may be hidden too, where noise is correlated."""
+
+    blind: ClassVar[bool] = True
+    noisy: ClassVar[bool] = True
+    hide: Literal["pixel", "row", "column", "cross", "square"] = knob(
+        "pixel",
+        title="Hide",
+        help="What is hidden around a spot: more than the pixel where noise is correlated",
+        titles={
+            "pixel": "The pixel",
+            "row": "Along its row",
+            "column": "Along its column",
+            "cross": "A cross",
+            "square": "A square",
+        },
+    )
+    reach: int = knob(
+        2, title="Reach", help="Pixels hidden to each side of the spot", unit="px", ge=1, le=16, advanced=True
+    )
+
+
+class Noise2Void(BlindSpot):
+    """Blind spot, random pixels (Noise2Void): hidden pixels are guessed from their surroundings."""
+
+    kind: Literal["noise2void"] = "noise2void"
+    spots: float = knob(2.0, title="Spots", help="Share of the pixels that is hidden at a time", unit="%", gt=0, le=25)
+    radius: int = knob(
+        5,
+        title="Replaced from",
+        help="Hidden pixels take a value from this close by",
+        unit="px",
+        ge=1,
+        le=32,
+        advanced=True,
+    )
+
+
+class Noise2Self(BlindSpot):
+    """Blind spot, grid (Noise2Self): every pixel of a grid is hidden in turn, replaced by the mean around it."""
+
+    kind: Literal["noise2self"] = "noise2self"
+    grid: int = knob(4, title="Grid", help="One of this many rows and columns is hidden", unit="px", ge=2, le=32)
+
+
+class Neighbor2Neighbor(Target):
+    """Neighbouring pixels (Neighbor2Neighbor): two half-size pictures of one noisy slice teach each other."""
+
+    noisy: ClassVar[bool] = True
+    kind: Literal["neighbor2neighbor"] = "neighbor2neighbor"
+    gamma: float = knob(
+        2.0, title="Consistency", help="Weight that keeps detail which both halves do not share", ge=0, le=100
+    )
+
+
+class NeighbouringSlices(Target):
+    """Neighbouring slices: the next slice is the target, as its noise is another."""
+
+    noisy: ClassVar[bool] = True
+    kind: Literal["slices"] = "slices"
+    distance: float = knob(
+        3.0, title="At most apart", help="Slices further apart show other anatomy", unit="mm", gt=0, le=50
+    )
+
+
+class Distillation(Target):
+    """A larger model: its result on the noisy scans is the target."""
+
+    kind: Literal["distillation"] = "distillation"
+    teacher: str = knob(
+        "general-small",
+        title="Teacher",
+        help="A shipped model or a model file",
+        min_length=1,
+        max_length=1000,
+        pick="model",
+    )
+
+
+Targets = Annotated[
+    PairedTargets
+    | SyntheticTargets
+    | Noise2Noise
+    | Noise2Void
+    | Noise2Self
+    | Neighbor2Neighbor
+    | NeighbouringSlices
+    | Distillation,
+    Field(discriminator="kind"),
+]
