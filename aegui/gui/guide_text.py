@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
 from aegui import paths
 from aegui.imaging import OutputRules
 from aegui.imaging.dicom.kinds import KINDS
+from aegui.recipes.describe import FieldWords, sections
 
 DONE = {"denoise": "Denoised", "view": "View only", "list": "Listed"}
 
@@ -44,7 +45,28 @@ def output_table() -> str:
     return _table(("Choice", "What it does", "At first"), rows)
 
 
-_MADE = {"kinds": kinds_table, "output": output_table}
+def recipe_tables() -> str:
+    """Every part of a recipe and its values."""
+    blocks = []
+    for section in sections():
+        blocks.append(f"### {section.title}\n\n`{section.address}`: {section.help}.")
+        several = len(section.parts) > 1
+        common = [f for f in section.parts[0].fields if several and all(f in part.fields for part in section.parts)]
+        for part in section.parts:
+            name = f"**{part.title}** (`{part.kind}`): " if part.kind else ""
+            blocks.append(f"{name}{part.help}")
+            blocks += _values([f for f in part.fields if f not in common])
+        if common:
+            blocks += ["**All of them** have these besides:", *_values(common)]
+    return "\n\n".join(blocks)
+
+
+def _values(fields: Sequence[FieldWords]) -> list[str]:
+    rows = [(f"{f.title} `{f.name}`", f"{f.help}.", f.limits, f.default) for f in fields]
+    return [_table(("Value", "What it does", "Range", "At first"), rows)] if rows else []
+
+
+_MADE = {"kinds": kinds_table, "output": output_table, "recipe": recipe_tables}
 
 
 def current(text: str) -> str:
