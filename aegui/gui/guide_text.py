@@ -49,7 +49,7 @@ def recipe_tables() -> str:
     """Every part of a recipe and its values."""
     blocks = []
     for section in sections():
-        blocks.append(f"### {section.title}\n\n`{section.address}`: {section.help}.")
+        blocks.append(f"## {section.title}\n\n`{section.address}`: {section.help}.")
         several = len(section.parts) > 1
         common = [f for f in section.parts[0].fields if several and all(f in part.fields for part in section.parts)]
         for part in section.parts:

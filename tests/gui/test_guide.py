@@ -17,6 +17,7 @@ from aegui.gui.window import CHAPTERS
 from aegui.imaging import OutputRules
 from aegui.imaging.dicom.kinds import KINDS
 from aegui.imaging.files import images, volumes
+from aegui.recipes.describe import sections
 
 
 @pytest.fixture
@@ -51,12 +52,23 @@ def test_a_changed_table_is_made_anew():
 
 
 def test_the_window_shows_every_row_of_what_is_denoised_and_of_what_can_be_chosen(guide):
-    kinds, output = tables(guide)
+    kinds = next(table for table in tables(guide) if table[0][1] == "Told by")
+    output = next(table for table in tables(guide) if table[0][0] == "Choice")
     assert kinds[1:] == [[kind.name, kind.told_by, guide_text.DONE[kind.treat]] for kind in KINDS]
     titles = [row[0].removesuffix(" (DICOM only)") for row in output[1:]]
     assert titles == [field.title for field in OutputRules.model_fields.values()]
     for row, field in zip(output[1:], OutputRules.model_fields.values(), strict=True):
         assert field.description in row[1]
+
+
+def test_the_reference_names_every_part_of_a_recipe_with_its_values():
+    text = dict(guide_text.chapters())["7-recipe-reference.md"]
+    for section in sections():
+        assert f"`{section.address}`: {section.help}." in text
+        for part in section.parts:
+            assert part.help in text
+            for field in part.fields:
+                assert f"| {field.title} `{field.name}` | {field.help}. | {field.limits} | {field.default} |" in text
 
 
 def test_every_kind_of_file_that_is_opened_stands_in_the_guide():
