@@ -131,6 +131,43 @@ class Preview(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Features(Event):
+    """What a classifying recipe tells apart after an epoch.
+
+    points: (n, 2), pooled latents of slices on the axes of `method` ("PCA", "UMAP"). labels: (n,), class numbers.
+    validation: (n,), else it is a training slice. confusion: (classes, classes), validation slices by true class and
+    class found; it is empty, and accuracy and auc (mean over classes, each against the rest) are None, where no term
+    trains a classification. auc is None also where only one class is present.
+    """
+
+    epoch: int
+    points: Image
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    confusion: npt.NDArray[np.int64]
+    accuracy: float | None
+    auc: float | None
+    method: str
+    validation: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Raced(Event):
+    """A contender of a recipe race: number `index` of `count`, how far it is (0 … 1), its scores when it is done.
+
+    image: its result on the judged slice that is shown, in real units. reason: why it cannot take part.
+    """
+
+    index: int
+    count: int
+    name: str
+    progress: float
+    psnr: float | None = None
+    image: Image | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesStarted(Event):
     """Batch work reached a series."""
 

@@ -70,9 +70,18 @@ def _mean(pairs: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 def validate(
-    net: SliceNet, data: TrainingData, recipe: Recipe, objective: Objective, device: torch.device, epoch: float = 0.0
+    net: SliceNet,
+    data: TrainingData,
+    recipe: Recipe,
+    objective: Objective,
+    device: torch.device,
+    epoch: float = 0.0,
+    gather: Callable[[Outputs, int], None] | None = None,
 ) -> Generator[Event, None, Scores]:
-    """Score the network on the validation slices. epoch: how many have passed."""
+    """Score the network on the validation slices. epoch: how many have passed.
+
+    gather: is given all that the network computes of each slice, and the slice's label.
+    """
     members = validation_members(data, recipe)
     results: list[tuple[float, float]] = []
     terms: dict[str, list[float]] = {"loss": [], **{name: [] for name in objective.names}}
@@ -104,6 +113,8 @@ def validate(
             terms["loss"].append(float(loss))
             for name, value in values.items():
                 terms[name].append(value)
+            if gather is not None:
+                gather(found, c.item.label)
             logits = found.logits
             if logits is not None and c.item.label >= 0:
                 known += 1
