@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from aegui.data.augment import augment, cut_size
 from aegui.data.corruption import Corruptor
 from aegui.data.item import Item
 from aegui.data.labels import label_of
@@ -284,31 +285,25 @@ def draw_batch(
 ) -> Batch:
     """The batch of a step; the same seed, epoch and step give the same batch."""
     rng = np.random.default_rng([recipe.run.seed, 3, epoch, step])
-    rows, columns = size
     noisy, clean, levels = [], [], []
     for member in members:
         item = data.items[member]
         height, width = data.noisy[member].shape[1:]
-        top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
-        window = np.s_[:, top : top + rows, left : left + columns]
+        cut = cut_size(recipe.augmentation, size, (height, width), rng)
+        top, left = rng.integers(height - cut[0] + 1), rng.integers(width - cut[1] + 1)
+        window = np.s_[:, top : top + cut[0], left : left + cut[1]]
         target = np.asarray(data.clean[member][window])
+        known: float | None = item.level
+        source = np.asarray(data.noisy[member][window])
         if data.corruptor is not None:
             source, known = data.corruptor.apply(target, item, int(member), (int(top), int(left)), rng)
-            level = (known or 0.0) * float(np.exp(rng.normal(0, LEVEL_JITTER)))
-            if known is None:
-                # What the estimate will say of such noise: too little. The network must see the rest itself.
-                level = estimate_noise(np.nan_to_num(source[0]), np.isfinite(source[0]))
-        else:
-            source = np.asarray(data.noisy[member][window])
-            level = item.level
-        source, target = _hold(source, item.scale), _hold(target, item.scale)
-        if recipe.augmentation.flips:
-            for axis in (1, 2):
-                if rng.random() < 0.5:
-                    source, target = np.flip(source, axis), np.flip(target, axis)
-        if recipe.augmentation.rotations and rows == columns:
-            turns = int(rng.integers(4))
-            source, target = np.rot90(source, turns, (1, 2)), np.rot90(target, turns, (1, 2))
+        source, target, known = augment(
+            recipe.augmentation, _hold(source, item.scale), _hold(target, item.scale), known, item, rng, size
+        )
+        # What the estimate will say of such noise: too little. The network must see the rest itself.
+        level = estimate_noise(source[0]) if known is None else known
+        if known is not None and data.corruptor is not None:
+            level *= float(np.exp(rng.normal(0, LEVEL_JITTER)))
         noisy.append(source)
         clean.append(target)
         levels.append(level)
