@@ -117,7 +117,10 @@ class Epoch(Event):
 
 @dataclass(frozen=True, slots=True)
 class Preview(Event):
-    """One validation slice in real units: noisy, output, reference (rows, columns). window: (width, level)."""
+    """One validation slice in real units: noisy, output, reference (rows, columns). window: (width, level).
+
+    slot: which of the `slots` slices that an epoch shows. target: what the reference is called.
+    """
 
     label: str
     epoch: int
@@ -128,6 +131,9 @@ class Preview(Event):
     psnr_noisy: float
     psnr_output: float
     inverted: bool = False  # low values are shown bright
+    slot: int = 0
+    slots: int = 1
+    target: str = "Reference"
 
 
 @dataclass(frozen=True, slots=True)

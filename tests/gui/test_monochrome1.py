@@ -13,7 +13,7 @@ from aegui.events import Preview
 from aegui.gui import previews
 from aegui.gui.widgets.gallery import grey_image
 from aegui.gui.widgets.pair_card import crops
-from aegui.gui.widgets.run_log import PreviewStrip
+from aegui.gui.widgets.watch_card import WatchCard
 from aegui.workflow import Pair
 from tests.gui.generated import ct, scanned
 
@@ -67,7 +67,7 @@ def test_crops_gallery_and_training_preview_do_too(themed, qtbot, folders):
     events = [next(iter(previews.run(series, ()))) for series in (two, one)]
     plain, turned = (shades(grey_image(event.noisy, event.window, event.inverted)) for event in events)
     assert np.abs(plain - (255 - turned)).max() <= 1
-    strip = PreviewStrip()
+    strip = WatchCard()
     qtbot.addWidget(strip)
     ramp = np.linspace(0, 100, 64, dtype=np.float32).reshape(8, 8)
     shown = []

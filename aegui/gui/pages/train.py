@@ -23,9 +23,10 @@ from aegui.gui.widgets.basic import Note, button, column, holder, label, row
 from aegui.gui.widgets.model_chooser import title_of
 from aegui.gui.widgets.recipe_foot import duration_words
 from aegui.gui.widgets.run_band import RunBand, gain_words
-from aegui.gui.widgets.run_log import EventList, PreviewStrip
+from aegui.gui.widgets.run_log import EventList
 from aegui.gui.widgets.states import Blocked, EmptyState, Requirement
 from aegui.gui.widgets.training_plots import TrainingPlots, signed
+from aegui.gui.widgets.watch_card import WatchCard
 
 
 class TrainPage(Page):
@@ -58,7 +59,7 @@ class TrainPage(Page):
         self.band = RunBand()
         self.note = Note("ok", "")
         self.plots = TrainingPlots()
-        self.preview = PreviewStrip()
+        self.preview = WatchCard()
         self.log = EventList()
         self._lower = row((self.preview, 1), self.log, gap=16)
         self._body = column((self.plots, 58), (self._lower, 42), margins=(24, 16, 24, 16), gap=16)
@@ -188,6 +189,8 @@ class TrainPage(Page):
                 self.plots.refresh()
             case events.Preview():
                 self.preview.show_preview(event)
+            case events.Features():
+                self.preview.show_features(event)
             case events.Noted(message=message, icon=icon):
                 self.log.add(message, icon)
             case events.Warned(message=message, hint=hint):

@@ -1,4 +1,4 @@
-"""The preview strip and the list of events of a run."""
+"""The list of events of a run."""
 
 from __future__ import annotations
 
@@ -8,50 +8,11 @@ from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFrame, QWidget
 
-from aegui.events import Preview
 from aegui.gui import theme
-from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, column, frame, holder, icon_label, label, row, scroll
-from aegui.gui.widgets.view_link import ViewLink
-from aegui.gui.widgets.viewport import Viewport, grey, inverted
+from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, column, holder, icon_label, label, row, scroll
 
 MOST = 200
 ROLES = {"trending-up": "ok", "diamond": "text", "triangle-alert": "warn", "octagon-alert": "err"}
-
-
-class PreviewStrip(QFrame):
-    """One validation slice: noisy, as the model makes it now, reference; same window."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setProperty("card", "plain")
-        self.name = ElidedLabel("", "sec")
-        self.hint = label("appears after the first epoch", "ter")
-        self.link = ViewLink(self)
-        self.views = tuple(Viewport(title, self.link) for title in ("Noisy input", "Now", "Reference"))
-        for view in self.views:
-            view.top_right, view.bottom_left = (), ()
-        strip = frame(row(*((view, 1) for view in self.views), gap=2), panel="black")
-        head = row(label("Preview, validation slice", "h3"), (self.name, 1), self.hint, gap=12)
-        head.setContentsMargins(16, 10, 16, 0)
-        self.setLayout(column(head, (strip, 1), margins=(1, 0, 1, 1), gap=8))
-
-    def clear(self) -> None:
-        for view in self.views:
-            view.set_image(None)
-        self.name.setText("")
-        self.hint.setText("appears after the first epoch")
-
-    def show_preview(self, event: Preview) -> None:
-        noisy, now, _ = self.views
-        self.name.setText(event.label)
-        self.hint.setText("updates each epoch")
-        self.link.set_window(*event.window)
-        now.title = f"Now, epoch {event.epoch}"
-        noisy.bottom_right = (f"PSNR {event.psnr_noisy:.1f} dB",)
-        now.bottom_right = (f"PSNR {event.psnr_output:.1f} dB",)
-        for view, pixels in zip(self.views, (event.noisy, event.output, event.reference), strict=True):
-            view.colours = inverted if event.inverted else grey
-            view.set_image(pixels)
 
 
 class EventList(QFrame):

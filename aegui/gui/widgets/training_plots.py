@@ -31,8 +31,8 @@ from aegui.gui.widgets.plots import (
     pen,
 )
 from aegui.gui.widgets.plots import Style as LineStyle
+from aegui.recipes.losses import short_name
 
-TERMS = {"mse": "MSE", "l1": "L1", "tv": "TV", "ce": "CE"}
 LOW = 200  # card height below which one of its two plots is shown
 GAP = 0.1  # seconds between two redraws
 MARGIN = 1.04  # room for the words right of the last epoch
@@ -164,7 +164,7 @@ class TrainingPlots(QWidget):
         for name, column_name, style in (("train", "train_loss", TRAIN), ("validation", "val_loss", VALIDATION)):
             self.loss.line(name, style).set(x, table.get(column_name, []))
         for index, term in enumerate(self.curves.terms):
-            words = TERMS.get(term, term)
+            words = short_name(term)
             self.terms.line(words, SEVERAL[index % len(SEVERAL)], words).set(x, table[f"val_{term}"])
         self.psnr.line("PSNR", LineStyle("c_den", (), 2.4)).set(x, table.get("psnr", []))
         self.ssim.line("SSIM", LineStyle("c_den", (), 2.4)).set(x, table.get("ssim", []))
