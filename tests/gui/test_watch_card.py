@@ -59,7 +59,7 @@ def test_the_classes_have_a_tab_of_their_own_once_there_are_any(card, qtbot):
     assert card.tabs.isVisible() and card.stack.currentIndex() == 0
     card.tabs.button(1).click()
     assert card.features.isVisible() and not card.chooser.isVisible()
-    assert card.features.figures.text() == "Accuracy 67 % · AUC 0.750".replace(" %", "%")
+    assert card.features.figures.text() == "Accuracy 67 % · AUC 0.750"
     assert "3 validation slices" in card.features.legend.text()
     table = card.features.table.accessibleDescription()
     assert "coronal taken for axial 1 times" in table and "axial taken for coronal" not in table

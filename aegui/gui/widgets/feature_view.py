@@ -45,8 +45,8 @@ class Scatter(Plot):
                     )
                     self.add(item)
             if mine.any():
-                x, y = event.points[mine].mean(axis=0)
-                self.text(name, style.role, (0.5, 1.6)).setPos(float(x), float(y))
+                x, y = event.points[mine, 0].mean(), event.points[mine, 1].max()
+                self.text(name, style.role, (0.5, 1.4)).setPos(float(x), float(y))
                 words.append(f"{name} {int(mine.sum())}")
         self._fit(event.points)
         self.setAccessibleDescription(f"{event.method} of {len(event.labels)} slices: {', '.join(words)}")
@@ -101,7 +101,7 @@ class ConfusionTable(QWidget):
 
     def _left(self) -> int:
         metrics = QFontMetrics(theme.font(11, 500))
-        return min(120, max((metrics.horizontalAdvance(name) for name in self.classes), default=0)) + 8
+        return min(120, max((metrics.horizontalAdvance(name) for name in self.classes), default=0)) + 16
 
     def _cell(self) -> tuple[int, int]:
         count = max(1, len(self.classes))
@@ -166,7 +166,7 @@ class FeatureView(QWidget):
         self.table.show_counts(event.classes, event.confusion)
         parts = []
         if event.accuracy is not None:
-            parts.append(f"Accuracy {event.accuracy:.0%}")
+            parts.append(f"Accuracy {event.accuracy * 100:.0f} %")
         if event.auc is not None:
             parts.append(f"AUC {event.auc:.3f}")
         self.figures.setText(" · ".join(parts))
