@@ -36,8 +36,8 @@ class Gathered:
 
     def add(self, found: Outputs, label: int) -> None:
         """One slice; label −1: not known."""
-        self.latents.append(found.latent[0].float().mean(dim=(-2, -1)).cpu().numpy())
-        self.logits.append(None if found.logits is None else found.logits[0].float().cpu().numpy())
+        self.latents.append(found.latent[0].detach().float().mean(dim=(-2, -1)).cpu().numpy())
+        self.logits.append(None if found.logits is None else found.logits[0].detach().float().cpu().numpy())
         self.labels.append(label)
 
 

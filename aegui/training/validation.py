@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from aegui.classical import Tuned, tune
-from aegui.data.dataset import Case, TrainingData, case, validation_members
+from aegui.classical import QUICK, Filter, Tuned, tune
+from aegui.data.dataset import TrainingData
+from aegui.data.draw import Case, case, cases, validation_members
 from aegui.events import Event, Progress
 from aegui.imaging import Mask, Pixels
 from aegui.measure import psnr, ssim, ssim_window
@@ -53,13 +54,18 @@ def run_case(net: SliceNet, c: Case, device: torch.device) -> tuple[Pixels, Outp
 
 
 def score(c: Case, output: Pixels) -> tuple[float, float]:
-    """(PSNR, SSIM) of a normalised output against the case's reference, in real units."""
+    """(PSNR, SSIM) of a normalised output against the case's reference, in real units.
+
+    Where pixels are hidden, PSNR is taken at them, and SSIM of the reference with only them from the output.
+    """
     mask = np.asarray(np.isfinite(c.clean).all(axis=0))
     restored = np.nan_to_num(c.item.scale.restore(output)).mean(axis=0)
     reference = np.nan_to_num(c.item.scale.restore(c.clean)).mean(axis=0)
+    if c.mask is not None:
+        restored = np.where(c.mask, restored, reference)
     clip, ssim_range, _ = ssim_window(c.item.series.modality, c.item.range)
     return (
-        psnr(restored, reference, c.item.range.value, mask),
+        psnr(restored, reference, c.item.range.value, mask if c.mask is None else mask & c.mask),
         ssim(restored, reference, ssim_range, mask, clip),
     )
 
@@ -91,34 +97,17 @@ def validate(
     try:
         for number, member in enumerate(members):
             yield Progress(number, len(members), "Validating")
-            c = case(data, recipe, member)
-            output, found = run_case(net, c, device)
-            results.append(score(c, output))
-            held_output, _ = held(output, c)
-            held_clean, _ = held(c.clean, c)
-            label = torch.tensor([c.item.label], device=device)
-            with torch.inference_mode():
-                loss, values = objective(
-                    Seen(
-                        torch.from_numpy(held_output[None]).to(device),
-                        torch.from_numpy(held_clean[None]).to(device),
-                        torch.from_numpy(held(c.noisy, c)[0][None]).to(device),
-                        found,
-                        label,
-                        torch.tensor([[c.item.scale.low, c.item.scale.span]], device=device),
-                        None if c.mask is None else torch.from_numpy(c.mask[None, None]).to(device),
-                    ),
-                    epoch,
-                )
-            terms["loss"].append(float(loss))
-            for name, value in values.items():
-                terms[name].append(value)
-            if gather is not None:
-                gather(found, c.item.label)
-            logits = found.logits
-            if logits is not None and c.item.label >= 0:
-                known += 1
-                right += int(logits.argmax(dim=1)[0] == c.item.label)
+            for c in cases(data, recipe, member):
+                output, found = run_case(net, c, device)
+                results.append(score(c, output))
+                loss, values = _loss(objective, c, output, found, device, epoch)
+                terms["loss"].append(loss)
+                for name, value in values.items():
+                    terms[name].append(value)
+                logits = found.logits
+                if logits is not None and c.item.label >= 0:
+                    known += 1
+                    right += int(logits.argmax(dim=1)[0] == c.item.label)
     finally:
         net.train(training)
     mean_psnr, mean_ssim = _mean(results)
@@ -130,6 +119,23 @@ def validate(
     )
 
 
+def _loss(
+    objective: Objective, c: Case, output: Pixels, found: Outputs, device: torch.device, epoch: float
+) -> tuple[float, dict[str, float]]:
+    with torch.inference_mode():
+        loss, values = objective(
+            Seen(
+                *(torch.from_numpy(held(x, c)[0][None]).to(device) for x in (output, c.clean, c.noisy)),
+                found,
+                torch.tensor([c.item.label], device=device),
+                torch.tensor([[c.item.scale.low, c.item.scale.span]], device=device),
+                None if c.mask is None else torch.from_numpy(c.mask[None, None]).to(device),
+            ),
+            epoch,
+        )
+    return float(loss), values
+
+
 def score_filter(
     apply: Callable[[Pixels], Pixels] | None, data: TrainingData, recipe: Recipe, what: str
 ) -> Generator[Event, None, tuple[float, float]]:
@@ -138,15 +144,17 @@ def score_filter(
     results = []
     for number, member in enumerate(members):
         yield Progress(number, len(members), what)
-        c = case(data, recipe, member)
-        output = c.noisy
-        if apply is not None:
-            output = np.stack([apply(np.nan_to_num(channel)) for channel in c.noisy])
-        results.append(score(c, output))
+        for c in cases(data, recipe, member):
+            output = c.noisy
+            if apply is not None:
+                output = np.stack([apply(np.nan_to_num(channel)) for channel in c.noisy])
+            results.append(score(c, output))
     return _mean(results)
 
 
-def tune_classical(data: TrainingData, recipe: Recipe) -> Generator[Event, None, list[Tuned]]:
+def tune_classical(
+    data: TrainingData, recipe: Recipe, filters: Sequence[Filter] = QUICK
+) -> Generator[Event, None, list[Tuned]]:
     """Classical filters tuned on crops of training slices, best first, in normalised units."""
     train = data.split.train
     members = [train[round(i)] for i in np.linspace(0, len(train) - 1, min(TUNING_SLICES, len(train)))]
@@ -157,6 +165,6 @@ def tune_classical(data: TrainingData, recipe: Recipe) -> Generator[Event, None,
         top, left = max(0, (height - TUNING_SIDE) // 2), max(0, (width - TUNING_SIDE) // 2)
         window = np.s_[0, top : top + TUNING_SIDE, left : left + TUNING_SIDE]
         noisy, clean = c.noisy[window], c.clean[window]
-        mask = np.isfinite(clean)
+        mask = np.isfinite(clean) if c.mask is None else np.isfinite(clean) & c.mask[window[1:]]
         pairs.append((np.nan_to_num(noisy), np.nan_to_num(clean), c.item.range.value / c.item.scale.span, mask))
-    return (yield from tune(pairs))
+    return (yield from tune(pairs, filters))
