@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from aegui.errors import UserError
 
@@ -28,6 +28,7 @@ def knob(
     only: str = "",
     suggested: Sequence[str] = (),
     pick: str = "",
+    ordered: bool = False,
     **limits: Any,
 ) -> Any:
     """A field with what a form needs. limits: ge, gt, le, lt, min_length, max_length, discriminator …
@@ -35,7 +36,7 @@ def knob(
     titles: what choices are called, where their own names will not do. brief: says in a summary that the value is not
     the default, “{}” being the value. only: what it concerns (“DICOM”), so that a form can switch it off elsewhere.
     suggested: texts to choose from where others may be typed. pick: what a text names (“model”), so that a form can
-    offer what there is.
+    offer what there is. ordered: the order of a list matters.
     """
     extra: dict[str, Any] = {
         "unit": unit,
@@ -45,6 +46,7 @@ def knob(
         "only": only,
         "suggested": list(suggested),
         "pick": pick,
+        "ordered": ordered,
     }
     return Field(default, title=title, description=help, json_schema_extra=extra, **limits)
 
@@ -60,8 +62,30 @@ class SpecError(UserError):
         return type(self), (self.message, self.hint, self.where)
 
 
+def refuse(*found: tuple[str, Sequence[str | int]]) -> None:
+    """Raise what rules over several fields found, if anything: words, and the address of the field to change.
+
+    For use in `model_post_init`; addresses count from the Spec that is checked.
+    """
+    if found:
+        details = [
+            InitErrorDetails(
+                type=PydanticCustomError("rule", "{words}", {"words": words}), loc=tuple(where), input=None
+            )
+            for words, where in found
+        ]
+        raise ValidationError.from_exception_data("rules", details)
+
+
 class Spec(BaseModel):
-    """Frozen, strict about keys."""
+    """Frozen, strict about keys.
+
+    family: heading under which a form lists it among other choices. inline: fields that stand beside its name in a
+    list, the rest being folded away.
+    """
+
+    family: ClassVar[str] = ""
+    inline: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
@@ -117,6 +141,11 @@ class Spec(BaseModel):
             value = text if field is not None and field.annotation is str else _value(text)
             _assign(values, keys, value, assignment)
         return self.parse(values)
+
+    @classmethod
+    def another(cls, present: Sequence[Spec]) -> Self | None:
+        """One more, with defaults, for a list that holds these; None if it has no place there."""
+        return cls()
 
     def changes(self) -> dict[str, str]:
         """The fields that differ from their defaults, with a few words about each."""
@@ -197,6 +226,8 @@ def _problem(detail: ErrorDetails, source: str) -> SpecError:
     if kind in ("union_tag_invalid", "literal_error", "enum"):
         expected = context.get("expected_tags") or context.get("expected", "")
         return SpecError(f"“{name}”{of} has no such choice.", f"Choose one of {expected}.", where)
+    if kind == "rule":
+        return SpecError(context["words"], "", where)
     if kind == "value_error":
         return SpecError(str(context["error"]), "", where)
     if kind in ("float_parsing", "float_type", "int_parsing", "int_type", "int_from_float", "finite_number"):

@@ -5,24 +5,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from aegui.spec import Spec, knob
+from aegui.spec import Spec, knob, refuse
 
 
 class Corruption(Spec):
     """One kind of corruption; those of a recipe are applied in their order."""
+
+    inline: ClassVar[tuple[str, ...]] = ("low", "high")
 
     def model_post_init(self, context: object) -> None:
         """Check that the range is one."""
         low, high = getattr(self, "low", 0.0), getattr(self, "high", 0.0)
         if high < low:
             fields = type(self).model_fields
-            raise ValueError(
-                f"“{fields['high'].title}” ({high:g}) must not be below “{fields['low'].title}” ({low:g})."
-            )
+            refuse((f"Must not be below “{fields['low'].title}”. Try {low:g}.", ("high",)))
 
 
 def _share() -> float:
@@ -35,6 +36,7 @@ def _share() -> float:
 class Gaussian(Corruption):
     """Gaussian noise: the same everywhere, white or with grain."""
 
+    family: ClassVar[str] = "Noise"
     kind: Literal["gaussian"] = "gaussian"
     low: float = knob(25.0, title="From", help="SD of the added noise", unit="of 255", ge=0, le=255)
     high: float = knob(25.0, title="To", help="Each patch draws its own between the two", unit="of 255", ge=0, le=255)
@@ -53,6 +55,7 @@ class Gaussian(Corruption):
 class PoissonGaussian(Corruption):
     """Photon noise (Poisson–Gaussian): grows with the signal, as in X-ray and nuclear medicine."""
 
+    family: ClassVar[str] = "Noise"
     kind: Literal["poisson"] = "poisson"
     low: float = knob(50.0, title="Photons from", help="Counts per pixel at the top of the range", gt=0, le=1e7)
     high: float = knob(500.0, title="Photons to", help="Fewer photons are noisier", gt=0, le=1e7)
@@ -65,6 +68,7 @@ class PoissonGaussian(Corruption):
 class Rician(Corruption):
     """MR magnitude noise (Rician): Gaussian in both channels, so that dark areas become brighter."""
 
+    family: ClassVar[str] = "Noise"
     kind: Literal["rician"] = "rician"
     low: float = knob(10.0, title="From", help="SD in each channel", unit="of 255", ge=0, le=255)
     high: float = knob(40.0, title="To", help="Each patch draws its own between the two", unit="of 255", ge=0, le=255)
@@ -75,6 +79,7 @@ class Rician(Corruption):
 class Speckle(Corruption):
     """Speckle: multiplies the signal, as in ultrasound."""
 
+    family: ClassVar[str] = "Noise"
     kind: Literal["speckle"] = "speckle"
     low: float = knob(0.1, title="From", help="SD relative to the signal", ge=0, le=2)
     high: float = knob(0.4, title="To", help="Each patch draws its own between the two", ge=0, le=2)
@@ -85,6 +90,7 @@ class Speckle(Corruption):
 class LowDoseCT(Corruption):
     """CT at lower dose: noise put into the projections, so that it streaks and varies as a scanner's does."""
 
+    family: ClassVar[str] = "Noise of a scanner"
     kind: Literal["ct_dose"] = "ct_dose"
     low: float = knob(0.1, title="Dose from", help="Fraction of the scan's own dose", gt=0, le=1)
     high: float = knob(0.5, title="Dose to", help="Each patch draws its own between the two", gt=0, le=1)
@@ -103,6 +109,7 @@ class LowDoseCT(Corruption):
 class Measured(Corruption):
     """Noise of my scanner: with the strength and the spectrum that were measured in your scans."""
 
+    family: ClassVar[str] = "Noise of a scanner"
     kind: Literal["measured"] = "measured"
     low: float = knob(10.0, title="From", help="SD of the added noise", unit="of 255", ge=0, le=255)
     high: float = knob(30.0, title="To", help="Each patch draws its own between the two", unit="of 255", ge=0, le=255)
@@ -129,9 +136,10 @@ class Measured(Corruption):
         try:
             powers = self.powers
         except ValueError:
-            raise ValueError("“Spectrum” must be numbers with spaces between them, such as 0.2 0.8 1 0.6.") from None
-        if not powers or min(powers) < 0 or max(powers) <= 0:
-            raise ValueError("“Spectrum” must hold powers of 0 or more, at least one above 0.")
+            powers = ()
+        if not powers or not all(0 <= power < math.inf for power in powers) or max(powers) <= 0:
+            words = "Must be numbers of 0 or more with spaces between them, one above 0. Try 0.2 0.8 1 0.6."
+            refuse((words, ("spectrum",)))
 
     @property
     def powers(self) -> tuple[float, ...]:
@@ -142,6 +150,7 @@ class Measured(Corruption):
 class Blur(Corruption):
     """Blur: a Gaussian point spread."""
 
+    family: ClassVar[str] = "Artefacts"
     kind: Literal["blur"] = "blur"
     low: float = knob(0.5, title="From", help="SD of the blur", unit="px", ge=0, le=20)
     high: float = knob(1.5, title="To", help="Each patch draws its own between the two", unit="px", ge=0, le=20)
@@ -151,6 +160,7 @@ class Blur(Corruption):
 class Stripes(Corruption):
     """Stripes: rows or columns that are too bright or too dark."""
 
+    family: ClassVar[str] = "Artefacts"
     kind: Literal["stripes"] = "stripes"
     low: float = knob(5.0, title="From", help="SD of the stripes", unit="of 255", ge=0, le=255)
     high: float = knob(20.0, title="To", help="Each patch draws its own between the two", unit="of 255", ge=0, le=255)
@@ -161,6 +171,7 @@ class Stripes(Corruption):
 class JPEG(Corruption):
     """JPEG artefacts: blocks and ringing of compression."""
 
+    family: ClassVar[str] = "Compression"
     kind: Literal["jpeg"] = "jpeg"
     low: int = knob(20, title="Quality from", help="Low is strongly compressed", ge=1, le=100)
     high: int = knob(70, title="Quality to", help="Each patch draws its own between the two", ge=1, le=100)
@@ -170,6 +181,7 @@ class JPEG(Corruption):
 class JPEG2000(Corruption):
     """JPEG 2000 artefacts: smearing of wavelet compression."""
 
+    family: ClassVar[str] = "Compression"
     kind: Literal["jpeg2000"] = "jpeg2000"
     low: float = knob(10.0, title="Ratio from", help="Compression ratio, 10 for 10 : 1", ge=1, le=500)
     high: float = knob(40.0, title="Ratio to", help="Each patch draws its own between the two", ge=1, le=500)
@@ -179,6 +191,7 @@ class JPEG2000(Corruption):
 class Impulse(Corruption):
     """Impulse noise: single pixels at the ends of the range (salt and pepper)."""
 
+    family: ClassVar[str] = "Defects"
     kind: Literal["impulse"] = "impulse"
     low: float = knob(0.01, title="From", help="Share of the pixels", ge=0, le=1)
     high: float = knob(0.05, title="To", help="Each patch draws its own between the two", ge=0, le=1)
@@ -188,6 +201,7 @@ class Impulse(Corruption):
 class Missing(Corruption):
     """Missing pixels and rows: dead detector elements and lost lines."""
 
+    family: ClassVar[str] = "Defects"
     kind: Literal["missing"] = "missing"
     low: float = knob(0.0, title="Pixels from", help="Share of single pixels that are lost", ge=0, le=1)
     high: float = knob(0.02, title="Pixels to", help="Each patch draws its own between the two", ge=0, le=1)

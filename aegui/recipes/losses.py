@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal, get_args
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field
 
@@ -21,6 +22,7 @@ class LossTerm(Spec):
     pointwise: ClassVar[bool] = False
     exact: ClassVar[bool] = False
     compares: ClassVar[bool] = True
+    inline: ClassVar[tuple[str, ...]] = ("weight",)
     weight: float = knob(1.0, title="Weight", help="How much this term counts", ge=0, le=1e6)
     starts: float = knob(
         0.0, title="Counts from", help="Weight 0 before this epoch", unit="epochs", ge=0, le=100_000, advanced=True
@@ -42,6 +44,16 @@ class LossTerm(Spec):
         """What curves and columns call it."""
         return str(getattr(self, "kind", ""))
 
+    @classmethod
+    def another(cls, present: Sequence[Spec]) -> Self | None:
+        """One that is not among them yet."""
+        return cls._unlike(present, [cls()])
+
+    @classmethod
+    def _unlike(cls, present: Sequence[Spec], candidates: Sequence[Self]) -> Self | None:
+        names = {term.name for term in present if isinstance(term, LossTerm)}
+        return next((term for term in candidates if term.name not in names), None)
+
 
 class ImageLoss(LossTerm):
     """A term that compares images, if wanted in the window in which readers look."""
@@ -58,6 +70,12 @@ class ImageLoss(LossTerm):
     def name(self) -> str:
         """What curves and columns call it."""
         return super().name if self.window == "full" else f"{super().name}_{self.window}"
+
+    @classmethod
+    def another(cls, present: Sequence[Spec]) -> Self | None:
+        """One in a window in which it does not compare yet."""
+        windows = get_args(cls.model_fields["window"].annotation)
+        return cls._unlike(present, [cls(window=window) for window in windows])
 
 
 class MSE(ImageLoss):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from itertools import chain, count
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from aegui.spec import Spec, knob
+from aegui.spec import Spec, knob, refuse
 
 PARTS = ("encoder", "decoder", "head", "norm", "rest")
 
@@ -27,7 +30,7 @@ class ParameterGroup(Spec):
     unfreeze_epoch: int = knob(
         0,
         title="Unfreeze at",
-        help="Frozen until this epoch; 0: trained from the start",
+        help="Frozen before this epoch; 0: trained from the start",
         unit="epoch",
         ge=0,
         le=100_000,
@@ -51,10 +54,36 @@ class ParameterGroup(Spec):
         advanced=True,
     )
 
+    @classmethod
+    def another(cls, present: Sequence[Spec]) -> Self:
+        """The first part of the model that no group names yet; then a pattern."""
+        used = {group.match for group in present if isinstance(group, ParameterGroup)}
+        patterns = (f"{part}.{number}.*" for number in count() for part in PARTS[:2])
+        return cls(match=next(match for match in chain(PARTS, patterns) if match not in used))
+
     @property
     def rate(self) -> float:
         """The learning rate with its factor."""
         return self.learning_rate * self.factor
+
+    @property
+    def pattern(self) -> bool:
+        """Whether it matches by names of parameters, not by a part of the model."""
+        return self.match not in PARTS
+
+    def takes(self, name: str, part: str, norm: bool) -> bool:
+        """Whether a parameter is matched; “rest” matches none. part: as `part_of` says; norm: normalisation layer."""
+        if self.match == "norm":
+            return norm
+        if not self.pattern:
+            return self.match == part != "rest"
+        return fnmatchcase(name, self.match) or fnmatchcase(name, f"{self.match}.*")
+
+
+def taker(groups: Sequence[ParameterGroup], name: str, part: str, norm: bool) -> ParameterGroup | None:
+    """The group a parameter belongs to: the first that matches, else “rest”, else none. name: without “net.”."""
+    rest = next((group for group in groups if group.match == "rest"), None)
+    return next((group for group in groups if group.takes(name, part, norm)), rest)
 
 
 class FullWeights(Spec):
@@ -135,7 +164,7 @@ class SGD(OptimiserPart):
     def model_post_init(self, context: object) -> None:
         """Nesterov looks along a momentum."""
         if self.nesterov and not self.momentum:
-            raise ValueError("Nesterov needs a momentum above 0.")
+            refuse(("Nesterov needs a momentum above 0. Try 0.9.", ("momentum",)))
 
 
 class RMSprop(OptimiserPart):

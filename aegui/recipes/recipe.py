@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from aegui.recipes.optimisers import (
 from aegui.recipes.run import Augmentation, Regularisation, Run, Stopping
 from aegui.recipes.schedules import ConstantSchedule, Schedule
 from aegui.recipes.targets import Neighbor2Neighbor, SyntheticTargets, Targets
-from aegui.spec import Spec, knob
+from aegui.spec import Spec, knob, refuse
 
 FIRST = ("denoise", "discriminative", "layerwise")
 
@@ -42,7 +43,11 @@ class Recipe(Spec):
     targets: Targets = knob(SyntheticTargets(), title="What to learn", help="Where the target comes from")
     losses: tuple[Loss, ...] = knob(title="Loss terms", help="Their weighted sum is made small", min_length=1)
     groups: tuple[ParameterGroup, ...] = knob(
-        (ParameterGroup(),), title="Parameter groups", help="Learning rates by part of the model", min_length=1
+        (ParameterGroup(),),
+        title="Parameter groups",
+        help="Learning rates by part of the model",
+        min_length=1,
+        ordered=True,
     )
     adaptation: Adaptation = knob(FullWeights(), title="What changes", help="The weights, or small additions to them")
     optimiser: Optimiser = knob(Adam(), title="Optimiser", help="How gradients become steps")
@@ -62,21 +67,7 @@ class Recipe(Spec):
 
     def model_post_init(self, context: object) -> None:
         """Rules that concern several fields."""
-        names = [term.name for term in self.losses]
-        for term in self.losses:
-            if names.count(term.name) > 1:
-                raise ValueError(f"The loss term “{term.name}” is listed twice.")
-        if not any(term.weight > 0 for term in self.losses):
-            raise ValueError("Every loss term has weight 0; at least one must count.")
-        matches = [group.match for group in self.groups]
-        for match in matches:
-            if matches.count(match) > 1:
-                raise ValueError(f"The parameter group “{match}” is listed twice.")
-        if not any(group.train for group in self.groups) and not isinstance(self.adaptation, LoRA):
-            raise ValueError("No parameter group is trained.")
-        for rule in (_blind_spot, _patch, _lbfgs, _stopping):
-            if words := rule(self):
-                raise ValueError(words)
+        refuse(*(found for rule in RULES for found in rule(self)))
 
     @property
     def needs_labels(self) -> bool:
@@ -94,51 +85,99 @@ def title(term: LossTerm) -> str:
     return (type(term).__doc__ or "").partition(":")[0]
 
 
-def _blind_spot(recipe: Recipe) -> str:
+Found = Iterator[tuple[str, tuple[str | int, ...]]]  # words, and the address of the field to change
+
+
+def _loss(index: int, recipe: Recipe, *field: str) -> tuple[str | int, ...]:
+    return ("losses", index, recipe.losses[index].kind, *field)
+
+
+def _terms(recipe: Recipe) -> Found:
+    names = [term.name for term in recipe.losses]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            another = type(recipe.losses[index]).another(recipe.losses)
+            window = getattr(another, "window", "")
+            hint = f"Try the window “{window}”, or remove one." if window else "Remove one."
+            yield (
+                f"“{title(recipe.losses[index])}” is listed twice. {hint}",
+                _loss(index, recipe, "window" if window else "weight"),
+            )
+    if not any(term.weight > 0 for term in recipe.losses):
+        yield "Every loss term has weight 0; at least one must count. Try 1.", _loss(0, recipe, "weight")
+
+
+def _groups(recipe: Recipe) -> Found:
+    matches = [group.match for group in recipe.groups]
+    for index, match in enumerate(matches):
+        if match in matches[:index]:
+            other = ParameterGroup.another(recipe.groups).match
+            yield f"The parameter group “{match}” is listed twice. Try “{other}”.", ("groups", index, "match")
+    if not any(group.train for group in recipe.groups) and not isinstance(recipe.adaptation, LoRA):
+        yield "No parameter group is trained. Switch one on.", ("groups", 0, "train")
+
+
+def _blind_spot(recipe: Recipe) -> Found:
     if not recipe.targets.blind:
-        return ""
-    for term in recipe.losses:
+        return
+    for index, term in enumerate(recipe.losses):
         if term.compares and not term.pointwise and term.weight > 0:
-            return (
+            yield (
                 f"“{title(term)}” compares whole pictures, but a blind-spot recipe learns from single hidden pixels. "
-                "Use a mean squared, mean absolute, Huber or Charbonnier error, or another target."
+                "Use a mean squared, mean absolute, Huber or Charbonnier error, or another target.",
+                _loss(index, recipe, "weight"),
             )
     if recipe.regularisation.mixup:
-        return "Mixup blends the pixels that a blind-spot recipe hides. Set one of the two off."
-    return ""
+        yield (
+            "Mixup blends the pixels that a blind-spot recipe hides. Set it to 0, or use another target.",
+            ("regularisation", "mixup"),
+        )
 
 
-def _patch(recipe: Recipe) -> str:
+def _patch(recipe: Recipe) -> Found:
     side = recipe.run.patch_size
     if side is None:
-        return ""
+        return
     half = isinstance(recipe.targets, Neighbor2Neighbor)
     if half and side % 2:
-        return "Neighbouring pixels need a patch with an even side."
+        yield f"Neighbouring pixels need a patch with an even side. Try {side + 1}.", ("run", "patch_size")
     for term in recipe.losses:
         if isinstance(term, MultiScaleSSIM) and (side // 2 if half else side) < term.smallest:
             needed = term.smallest * (2 if half else 1)
-            return f"MS-SSIM with {term.scales} scales needs patches of at least {needed} px. Use fewer scales."
-    return ""
+            yield (
+                f"MS-SSIM with {term.scales} scales needs patches of at least {needed} px. "
+                f"Try {needed + needed % 2}, or fewer scales.",
+                ("run", "patch_size"),
+            )
 
 
-def _lbfgs(recipe: Recipe) -> str:
+def _lbfgs(recipe: Recipe) -> Found:
     if not isinstance(recipe.optimiser, LBFGS):
-        return ""
+        return
     if recipe.run.accumulate > 1:
-        return "L-BFGS evaluates each batch several times, so batches cannot be accumulated."
-    if any(term.name == "adversarial" for term in recipe.losses):
-        return "L-BFGS needs an objective that stays the same; an adversarial term changes at every step."
-    return ""
+        yield (
+            "L-BFGS evaluates each batch several times, so batches cannot be accumulated. Try 1.",
+            ("run", "accumulate"),
+        )
+    for index, term in enumerate(recipe.losses):
+        if term.name == "adversarial":
+            yield (
+                "L-BFGS needs an objective that stays the same; an adversarial term changes at every step. "
+                "Remove it, or use another optimiser.",
+                _loss(index, recipe, "weight"),
+            )
 
 
-def _stopping(recipe: Recipe) -> str:
+def _stopping(recipe: Recipe) -> Found:
     metric = recipe.stopping.metric
     if metric in ("accuracy", "auc") and not recipe.classifies:
-        return f"“Best by” is {'the AUC' if metric == 'auc' else 'the accuracy'}, but no term trains a classification."
+        words = f"“Best by” is {'the AUC' if metric == 'auc' else 'the accuracy'}, but no term trains a classification."
+        yield f"{words} Try Auto, or add a classification term.", ("stopping", "metric")
     if recipe.stopping.min_epochs > recipe.run.epochs:
-        return "“Not before” is later than the last epoch."
-    return ""
+        yield f"“Not before” is later than the last epoch. Try {recipe.run.epochs}.", ("stopping", "min_epochs")
+
+
+RULES = (_terms, _groups, _blind_spot, _patch, _lbfgs, _stopping)
 
 
 def shipped() -> list[Recipe]:

@@ -114,7 +114,7 @@ class Run(Spec):
     steps: int | None = knob(
         None,
         title="Or",
-        help="Steps in all; empty: as the epochs give",
+        help="Steps in all, instead of the epochs; the last epoch may be shorter",
         unit="steps",
         ge=1,
         le=10**7,
@@ -123,7 +123,8 @@ class Run(Spec):
     minutes: float | None = knob(
         None,
         title="Or",
-        help="Time; the first steps are timed, and the number that fits is written into the run's recipe",
+        help="Time for steps and validation, instead of the epochs; the first steps are timed, and the number of steps "
+        "that fits is written into the run's recipe",
         unit="min",
         gt=0,
         le=100_000,
@@ -133,7 +134,7 @@ class Run(Spec):
         None, title="Steps per epoch", help="Empty: one patch of every slice", ge=1, le=1_000_000, advanced=True
     )
     batch_size: int | None = knob(
-        16, title="Batch", help="Patches per step; empty: what memory allows", unit="patches", ge=1, le=4096
+        16, title="Batch", help="Patches per step; empty: what memory allows, up to 64", unit="patches", ge=1, le=4096
     )
     patch_size: int | None = knob(
         64, title="Patch", help="Side of the training patches; empty uses whole slices", unit="px", ge=16, le=4096
@@ -176,3 +177,7 @@ class Run(Spec):
         le=100_000,
         advanced=True,
     )
+
+    def total(self, steps_per_epoch: int) -> int:
+        """Steps in all; a time limit is not known here."""
+        return self.steps or self.epochs * steps_per_epoch

@@ -24,6 +24,7 @@ class Target(Spec):
 class PairedTargets(Target):
     """Clean scans: a clean series for every noisy one."""
 
+    family: ClassVar[str] = "With clean scans"
     pairs: ClassVar[bool] = True
     kind: Literal["paired"] = "paired"
 
@@ -31,9 +32,10 @@ class PairedTargets(Target):
 class SyntheticTargets(Target):
     """Added noise: the scans are the clean target, and noise or other corruption is put on them."""
 
+    family: ClassVar[str] = "With clean scans"
     kind: Literal["synthetic"] = "synthetic"
     corruptions: tuple[AnyCorruption, ...] = knob(
-        (Gaussian(),), title="Corruptions", help="Put on the scans, in this order", min_length=1
+        (Gaussian(),), title="Corruptions", help="Put on the scans, in this order", min_length=1, ordered=True
     )
     average: int = knob(
         1,
@@ -58,6 +60,7 @@ class SyntheticTargets(Target):
 class Noise2Noise(Target):
     """Repeats: several noisy scans of the same thing are each other's target (Noise2Noise)."""
 
+    family: ClassVar[str] = "From noisy scans only"
     noisy: ClassVar[bool] = True
     pairs: ClassVar[bool] = True
     kind: Literal["noise2noise"] = "noise2noise"
@@ -88,6 +91,7 @@ class BlindSpot(Target):
 class Noise2Void(BlindSpot):
     """Blind spot, random pixels (Noise2Void): hidden pixels are guessed from their surroundings."""
 
+    family: ClassVar[str] = "From noisy scans only"
     kind: Literal["noise2void"] = "noise2void"
     spots: float = knob(2.0, title="Spots", help="Share of the pixels that is hidden at a time", unit="%", gt=0, le=25)
     radius: int = knob(
@@ -104,6 +108,7 @@ class Noise2Void(BlindSpot):
 class Noise2Self(BlindSpot):
     """Blind spot, grid (Noise2Self): every pixel of a grid is hidden in turn, replaced by the mean around it."""
 
+    family: ClassVar[str] = "From noisy scans only"
     kind: Literal["noise2self"] = "noise2self"
     grid: int = knob(4, title="Grid", help="One of this many rows and columns is hidden", unit="px", ge=2, le=32)
 
@@ -111,6 +116,7 @@ class Noise2Self(BlindSpot):
 class Neighbor2Neighbor(Target):
     """Neighbouring pixels (Neighbor2Neighbor): two half-size pictures of one noisy slice teach each other."""
 
+    family: ClassVar[str] = "From noisy scans only"
     noisy: ClassVar[bool] = True
     kind: Literal["neighbor2neighbor"] = "neighbor2neighbor"
     gamma: float = knob(
@@ -121,6 +127,7 @@ class Neighbor2Neighbor(Target):
 class NeighbouringSlices(Target):
     """Neighbouring slices: the next slice is the target, as its noise is another."""
 
+    family: ClassVar[str] = "From noisy scans only"
     noisy: ClassVar[bool] = True
     kind: Literal["slices"] = "slices"
     distance: float = knob(
@@ -131,6 +138,7 @@ class NeighbouringSlices(Target):
 class Distillation(Target):
     """A larger model: its result on the noisy scans is the target."""
 
+    family: ClassVar[str] = "From another model"
     kind: Literal["distillation"] = "distillation"
     teacher: str = knob(
         "general-small",

@@ -147,7 +147,8 @@ def test_missing_classes_are_told_at_the_loss_term(page):
 
 def test_pairs_that_do_not_exist_are_told_at_the_goal(page):
     union = page.editor.form.editors[("targets",)]
-    union.choice.inputs()[0].click()
+    union.choice.set_index(0)
+    union.choice.changed.emit()
     page._check()
     assert page.editor.form.row("targets").tone == "err"
     assert "No noisy series has a matching clean series" in page.editor.form.row("targets").message.text.text()
@@ -212,7 +213,7 @@ def test_the_curve_is_the_schedule_that_training_uses(page):
     page.session.set_recipe(recipe)
     x, y = page.editor.rates.lines["Rest"].data
     every = max(8, -(-400 // 20))
-    at = factor(recipe.schedule, 20, every)
+    at = factor(recipe.schedule, 20 * every, every)
     expected = [1e-4 * at(round(value * every) - 1) for value in x]
     assert np.allclose(y, expected, rtol=1e-12)
     assert x[-1] == 20 and y.max() == 1e-4

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
+from pydantic import ValidationError
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
@@ -15,6 +17,7 @@ from aegui.gui.widgets.editors import ChoiceEditor, Editor, NumberEditor, Switch
 from aegui.gui.widgets.forms import Fields
 from aegui.gui.widgets.knobs import Knob, choice_help, choice_title, humanise, knobs, tag_of
 from aegui.gui.widgets.rows import Cell, Composite, Message, Place, Where
+from aegui.spec import Spec
 
 SERIES = ("c_den", "c_pre", "c_ref", "c_cls", "c_verm", "c_alt")
 
@@ -123,8 +126,10 @@ class _ListEditor(Composite):
 
     def append(self, spec: Any) -> None:
         """Add an item with its defaults."""
-        self.set_raw([*self.raw(), self._fresh(spec)])
-        self.changed.emit()
+        fresh = spec.another(self._present())
+        if fresh is not None:
+            self.set_raw([*self.raw(), fresh.model_dump(mode="json")])
+            self.changed.emit()
 
     def remove(self, index: int) -> None:
         values = self.raw()
@@ -138,9 +143,13 @@ class _ListEditor(Composite):
                 return choice
         raise KeyError(item)
 
-    def _fresh(self, spec: Any) -> dict[str, Any]:
-        values: dict[str, Any] = spec().model_dump(mode="json")
-        return values
+    def _present(self) -> list[Spec]:
+        """The items that are right as they stand."""
+        found: list[Spec] = []
+        for fields in self.items:
+            with suppress(ValidationError):
+                found.append(fields.spec.model_validate(self._item_raw(fields)))
+        return found
 
     def _listen(self, fields: Fields) -> None:
         fields.changed.connect(self._on_changed)
@@ -301,13 +310,6 @@ class TableEditor(_ListEditor):
         self._rebuild([self.spec] * len(values))
         self.set_raw(values)
 
-    def _fresh(self, spec: Any) -> dict[str, Any]:
-        values = super()._fresh(spec)
-        first = self.columns[0]
-        used = [item[first.name] for item in self.raw()]
-        free = [choice for choice in first.choices if choice not in used]
-        return {**values, first.name: free[0]} if free else values
-
     def _rebuild(self, classes: list[Any]) -> None:
         if self._body is not None:
             self._body.hide()
@@ -333,8 +335,6 @@ class TableEditor(_ListEditor):
             self._fill(grid, fields, index, len(heads))
         grid.setColumnStretch(len(heads) + 1, 1)
         self._outer.insertWidget(0, self._body)
-        self.add_button.setEnabled(not self.columns[0].choices or len(classes) < len(self.columns[0].choices))
-        self.add_button.setToolTip("" if self.add_button.isEnabled() else f"Every {self.word} is in the table")
 
     def _fill(self, grid: QGridLayout, fields: Fields, index: int, width: int) -> None:
         place = 0
