@@ -133,7 +133,9 @@ def test_the_curves_are_those_of_metrics_csv_and_the_page_leads_on_to_review(loa
     with qtbot.waitSignal(loaded.session.page_requested) as asked:
         loaded.band.on.click()
     assert asked.args == ["review"]
-    assert loaded.rail_state().kind == "done"
+    best = loaded.curves.best("psnr")
+    below = best is not None and gain_words(best, loaded.band.scores)[1] < 0
+    assert loaded.rail_state().kind == ("warn" if below else "done")
 
 
 def test_the_x_range_is_the_whole_plan_from_the_start(loaded):
@@ -237,6 +239,16 @@ def test_a_second_job_is_refused_in_words(loaded, qtbot):
     assert isinstance(told.args[0], UserError) and "still running" in told.args[0].message
     loaded.stop()
     wait(qtbot, loaded, "done", "none")  # nothing to keep yet, or already something
+
+
+@pytest.mark.parametrize(("psnr", "rail"), [(34.0, ("warn", "−0.60 dB")), (36.0, ("done", "+1.40 dB"))])
+def test_the_rail_warns_of_a_run_that_stays_below_the_classical_filter(loaded, psnr, rail):
+    loaded.curves.planned = 2
+    scores = {"classical": {"psnr": 34.6, "ssim": 0.9}}
+    loaded._on_event(events.Baselines(scores, "non-local means", "400 HU", ""))
+    loaded._on_event(events.Epoch(1, 2, {"loss": 1}, {"loss": 1}, psnr, 0.9, {"rest": 1e-4}, True, 1, 1.0))
+    loaded.state = "done"
+    assert loaded.rail_state() == rail
 
 
 def test_warnings_and_milestones_are_listed_newest_first(loaded):

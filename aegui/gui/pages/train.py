@@ -107,7 +107,8 @@ class TrainPage(Page):
         if self.state == "done":
             best = self.curves.best("psnr")
             gain = gain_words(best, self.band.scores)[1] if best is not None else 0.0
-            return RailState("done", f"{gain:+.2f} dB".replace("-", "\u2212") if gain else "Done")
+            words = f"{gain:+.2f} dB".replace("-", "\u2212") if gain else "Done"
+            return RailState("warn" if gain < 0 else "done", words)
         if self._missing:
             return RailState("blocked", f"{self._missing} missing")
         return RailState("ready", "Not started")
