@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from aegui.errors import UserError
 from aegui.models.card import Card
+from aegui.models.names import part_of
 from aegui.models.networks import ARCHITECTURES, Outputs
 
 
@@ -30,17 +31,32 @@ class SliceNet(nn.Module):
         self.channels = channels
         self.multiple = multiple
 
+    def _fitted(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2], x.shape[-1]
+        if x.shape[1] == 1 and self.channels > 1:
+            x = x.expand(-1, self.channels, -1, -1)
+        if self.multiple > 1:
+            x = nn.functional.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
+        return x
+
     def outputs(self, x: Tensor, level: Tensor | None = None) -> Outputs:
         """All that the network computes; the image in the shape of x."""
         height, width = x.shape[-2], x.shape[-1]
         grey = x.shape[1] == 1 and self.channels > 1
-        if grey:
-            x = x.expand(-1, self.channels, -1, -1)
-        if self.multiple > 1:
-            x = nn.functional.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
+        x = self._fitted(x)
         found: Outputs = self.net.outputs(x, level)  # type: ignore[operator]
         image = _crop(found.image, height, width)
         return found._replace(image=image.mean(dim=1, keepdim=True) if grey else image)
+
+    def pyramid(self, x: Tensor) -> list[Tensor]:
+        """The encoder's features of images without noise, from fine to coarse."""
+        features: list[Tensor] = self.net.pyramid(self._fitted(x))  # type: ignore[operator]
+        return features
+
+    @property
+    def variational(self) -> bool:
+        """Whether its latent has moments."""
+        return bool(getattr(self.net, "variational", False))
 
     def both(self, x: Tensor, level: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The image and, where there is a head, its logits (N, classes)."""
@@ -63,10 +79,7 @@ class SliceNet(nn.Module):
 
     def part_of(self, name: str) -> str:
         """ "encoder", "decoder", "head" or "rest" for a parameter name of this module."""
-        first = name.removeprefix("net.").split(".", 1)[0]
-        if first in ("head", "classifier"):
-            return "head"
-        return first if first in ("encoder", "decoder") else "rest"
+        return part_of(name.removeprefix("net."))
 
 
 def build(card: Card) -> SliceNet:

@@ -1,0 +1,66 @@
+"""One step of any optimiser: pull towards the start, clip, move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from aegui.recipes.run import Regularisation
+
+
+def trained(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """The optimiser's parameters that have a gradient."""
+    return [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+
+
+@torch.no_grad()
+def pull_to_start(optimiser: torch.optim.Optimizer) -> float:
+    """Add the gradient of ½·l2_sp·‖w − w₀‖² (Li et al. 2018) and return the sum of these penalties."""
+    penalty = 0.0
+    for group in optimiser.param_groups:
+        if "start" not in group:
+            continue
+        for parameter, start in zip(group["params"], group["start"], strict=True):
+            if parameter.grad is None:
+                continue
+            away = parameter - start.to(parameter.device)
+            parameter.grad.add_(away, alpha=group["l2_sp"])
+            penalty += 0.5 * group["l2_sp"] * float(away.square().sum())
+    return penalty
+
+
+def clip_gradients(parameters: Sequence[nn.Parameter], part: Regularisation) -> float:
+    """Limit the gradients as the recipe says; returns their norm before."""
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if part.gradient_clip is not None:
+        if part.clip_by == "value":
+            nn.utils.clip_grad_value_(parameters, part.gradient_clip)
+        else:
+            nn.utils.clip_grads_with_norm_(parameters, part.gradient_clip, norm)
+    return float(norm)
+
+
+def take_step(optimiser: torch.optim.Optimizer, backward: Callable[[], Tensor], part: Regularisation) -> float:
+    """One step; returns the gradients' norm before clipping. backward(): gives gradients and returns the loss.
+
+    L-BFGS calls backward() several times, which must then compute the same function; its line search needs true
+    gradients, so they are not clipped.
+    """
+    norms: list[float] = []
+    searches = isinstance(optimiser, torch.optim.LBFGS)
+
+    def evaluate() -> float:
+        optimiser.zero_grad(set_to_none=True)
+        loss = float(backward().detach()) + pull_to_start(optimiser)
+        unclipped = Regularisation() if searches else part
+        norms.append(clip_gradients(trained(optimiser), unclipped))
+        return loss
+
+    if searches:
+        optimiser.step(evaluate)
+    else:
+        evaluate()
+        optimiser.step()
+    return norms[0]
