@@ -37,6 +37,18 @@ class Pair:
     kind: Literal["clean", "repeat", "shared-noise"] = "clean"
 
 
+def groups(pairs: Sequence[Pair]) -> list[list[tuple[str, int]]]:
+    """Slices, as (series uid, number), that pairs lay at one place, directly or through others; in order."""
+    found: dict[tuple[str, int], list[tuple[str, int]]] = {}
+    for pair in pairs:
+        for i, j in pair.slices:
+            one, other = (found.setdefault(key, [key]) for key in ((pair.noisy.uid, i), (pair.clean.uid, j)))
+            if one is not other:
+                one += other
+                found |= dict.fromkeys(other, one)
+    return list({id(group): group for group in found.values()}.values())
+
+
 def _same_grid(a: Series, b: Series) -> bool:
     return (
         (a.rows, a.columns, a.channels) == (b.rows, b.columns, b.channels)

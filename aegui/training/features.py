@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from aegui.data.dataset import TrainingData, case
+from aegui.data.dataset import TrainingData
+from aegui.data.draw import shown
 from aegui.events import Event, Features, Progress
 from aegui.models.networks import Outputs
 from aegui.models.slicenet import SliceNet
@@ -61,8 +62,8 @@ class FeatureSpace:
         try:
             for number, member in enumerate(self._members):
                 yield Progress(number, len(self._members), "Looking at features")
-                shown = case(self._data, self._recipe, member)
-                own.add(run_case(self._net, shown, self._device)[1], shown.item.label)
+                whole = shown(self._data, self._recipe, member)
+                own.add(run_case(self._net, whole, self._device)[1], whole.item.label)
         finally:
             self._net.train(training)
         held = [i for i, label in enumerate(validation.labels) if label >= 0]

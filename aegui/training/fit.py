@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from aegui.data.dataset import TrainingData, case, draw_batch, patch_size, training_order, validation_members
+from aegui.data.dataset import TrainingData
+from aegui.data.draw import case, draw_batch, patch_size, shown, training_order, validation_members
 from aegui.errors import UserError
 from aegui.events import Baselines, Done, Epoch, Event, Noted, Preview, Progress, Started, Step, Stop, Warned
 from aegui.imaging import auto_window
@@ -337,8 +338,9 @@ class _Fit:
         return notes
 
     def _preview(self, epoch: int) -> Preview:
-        c = case(self.data, self.recipe, validation_members(self.data, self.recipe)[0])
-        output, _ = run_case(self.net.eval(), c, self.device)
+        member = validation_members(self.data, self.recipe)[0]
+        c, scored = shown(self.data, self.recipe, member), case(self.data, self.recipe, member)
+        output, guess = (run_case(self.net.eval(), one, self.device)[0] for one in (c, scored))
         noisy, result, reference = (
             np.nan_to_num(c.item.scale.restore(x), nan=float(np.nanmin(c.item.scale.restore(x)))).mean(axis=0)
             for x in (c.noisy, output, c.clean)
@@ -352,8 +354,8 @@ class _Fit:
             result.astype(np.float32),
             reference.astype(np.float32),
             window,
-            score(c, c.noisy)[0],
-            score(c, output)[0],
+            score(scored, scored.noisy)[0],
+            score(scored, guess)[0],
             series.inverted,
         )
 
@@ -466,7 +468,7 @@ def fit(
             parameters_by_part(job.net),
             recipe.regularisation.gradient_clip,
             recipe.run.seed,
-            "validation loss" if recipe.needs_labels else "validation PSNR",
+            "validation loss" if recipe.needs_labels else data.targets.score,
         )
         stopped = False
         job.open_tables()

@@ -28,7 +28,7 @@ def measure_step(model: str | Path, recipe: Recipe, device: str = "auto") -> Eve
 
     import numpy as np
 
-    from aegui.data.dataset import Batch
+    from aegui.data.draw import Batch
     from aegui.models.slicenet import on, parameters_by_part
     from aegui.models.zoo import load_model
     from aegui.training import optimisation

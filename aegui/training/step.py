@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from aegui.data.dataset import Batch
+from aegui.data.draw import Batch
 from aegui.errors import UserError
 from aegui.models.slicenet import SliceNet
 from aegui.recipes import Recipe
 from aegui.training.losses import Seen
+from aegui.training.mixup import Blend, blended
 from aegui.training.objective import Objective
+from aegui.training.stepping import take_step
 
 
 def choose_device(name: str) -> torch.device:
@@ -73,6 +76,34 @@ def to_device(batch: Batch, device: torch.device, channels_last: bool = True) ->
     return OnDevice(**tensors)  # type: ignore[arg-type]
 
 
+class Forward:
+    """A batch through network and objective, as often as asked, with the same random numbers each time."""
+
+    def __init__(self, net: SliceNet, objective: Objective, recipe: Recipe, on: OnDevice, epoch: float) -> None:
+        self._net, self._objective, self._recipe, self._epoch = net, objective, recipe, epoch
+        alpha = recipe.regularisation.mixup
+        self._blend: Blend | None = None
+        if alpha:
+            on, self._blend = blended(on, alpha)
+        self.on = on
+        self.seen: Seen | None = None
+
+    def __call__(self) -> tuple[Tensor, dict[str, float]]:
+        """(loss, unweighted value by term)."""
+        on = self.on
+        with autocast(on.noisy.device, self._recipe.run.precision):
+            found = self._net.outputs(on.noisy, on.level)
+        self.seen = Seen(found.image.float(), on.clean, on.noisy, found, on.label, on.scale, on.mask)
+        loss, terms = self._objective(self.seen, self._epoch)
+        if self._blend is not None and self._recipe.needs_labels:
+            # Of two images in one, both labels are right, each as much as its image is there.
+            share = self._blend.share
+            other, others = self._objective(replace(self.seen, labels=self._blend.labels), self._epoch)
+            loss = share * loss + (1 - share) * other
+            terms = {name: share * value + (1 - share) * others[name] for name, value in terms.items()}
+        return loss, terms
+
+
 def train_step(
     net: SliceNet,
     objective: Objective,
@@ -81,21 +112,60 @@ def train_step(
     device: torch.device,
     recipe: Recipe,
     epoch: float = 0.0,
+    *,
+    more: Sequence[Batch] = (),
+    seed: int | None = None,
 ) -> StepResult:
-    """Forward, backward, clip, step. epoch: how many have passed. UserError when the loss is no longer a number."""
-    on = to_device(batch, device, recipe.run.channels_last)
-    optimiser.zero_grad(set_to_none=True)
-    with autocast(device, recipe.run.precision):
-        found = net.outputs(on.noisy, on.level)
-    seen = Seen(found.image.float(), on.clean, on.noisy, found, on.label, on.scale, on.mask)
-    loss, terms = objective(seen, epoch)
-    if not bool(torch.isfinite(loss)):
-        raise UserError(
-            "The loss is no longer a number.", "Lower the learning rates, or clip gradients; the best model is kept."
-        )
-    loss.backward()  # type: ignore[no-untyped-call]
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    clip = recipe.regularisation.gradient_clip
-    norm = torch.nn.utils.clip_grad_norm_(parameters, clip if clip is not None else float("inf"))
-    optimiser.step()
-    return StepResult(float(loss.detach()), terms, float(norm))
+    """Forward, backward, clip, step. UserError when the loss is no longer a number.
+
+    epoch: how many have passed. more: batches whose gradients are added before the step. seed: of torch's own random
+    numbers in this step; those outside it are left as they were.
+    """
+    cards = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cards, enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return _step(net, objective, optimiser, [batch, *more], device, recipe, epoch, seed)
+
+
+def _step(
+    net: SliceNet,
+    objective: Objective,
+    optimiser: torch.optim.Optimizer,
+    batches: Sequence[Batch],
+    device: torch.device,
+    recipe: Recipe,
+    epoch: float,
+    seed: int | None,
+) -> StepResult:
+    forwards = [
+        Forward(net, objective, recipe, to_device(one, device, recipe.run.channels_last), epoch) for one in batches
+    ]
+    count = len(forwards)
+    found: list[tuple[float, dict[str, float]]] = []
+
+    def backward() -> Tensor:
+        total = torch.zeros((), device=device)
+        if seed is not None:
+            torch.manual_seed(seed)  # L-BFGS comes back here: it must find the same function
+        for forward in forwards:
+            loss, terms = forward()
+            if not bool(torch.isfinite(loss)):
+                raise UserError(
+                    "The loss is no longer a number.",
+                    "Lower the learning rates, or clip gradients; the best model is kept.",
+                )
+            if count > 1:
+                loss = loss / count
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+            if len(found) < count:
+                found.append((float(loss.detach()), terms))
+        return total
+
+    norm = take_step(optimiser, backward, recipe.regularisation)
+    for forward in forwards:
+        assert forward.seen is not None
+        objective.second(forward.seen)
+    terms = {name: sum(values[name] for _, values in found) / count for name in found[0][1]}
+    return StepResult(sum(loss for loss, _ in found), terms, norm)

@@ -122,10 +122,13 @@ def validate(
 def _loss(
     objective: Objective, c: Case, output: Pixels, found: Outputs, device: torch.device, epoch: float
 ) -> tuple[float, dict[str, float]]:
+    result, target, noisy = (torch.from_numpy(held(x, c)[0][None]).to(device) for x in (output, c.clean, c.noisy))
     with torch.inference_mode():
         loss, values = objective(
             Seen(
-                *(torch.from_numpy(held(x, c)[0][None]).to(device) for x in (output, c.clean, c.noisy)),
+                result,
+                target,
+                noisy,
                 found,
                 torch.tensor([c.item.label], device=device),
                 torch.tensor([[c.item.scale.low, c.item.scale.span]], device=device),

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from aegui import recipes
-from aegui.data.dataset import Batch
+from aegui.data.draw import Batch
 from aegui.errors import UserError
 from aegui.models.networks import ConvAutoencoder
 from aegui.models.slicenet import SliceNet

@@ -1,0 +1,151 @@
+"""Batches and validation cases, drawn from counted seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from aegui.data.augment import augment, cut_size
+from aegui.data.dataset import TrainingData
+from aegui.data.item import Item
+from aegui.data.targets import Drawn
+from aegui.imaging import Pixels
+from aegui.measure import estimate_noise
+from aegui.models.intensity import Scale
+from aegui.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches of a step, normalised.
+
+    noisy, clean: (N, channels, H, W). level: (N,). label: (N,), −1 where unknown. scale: (N, 2), low and span of the
+    real units. mask: (N, 1, H, W), pixels at which the target counts; None: all. whole, picks: of
+    Neighbor2Neighbor, the patches (N, channels, 2H, 2W) and, for input and target, which of each 2×2 block was taken
+    (N, 2, H, W).
+    """
+
+    noisy: Pixels
+    clean: Pixels
+    level: Pixels
+    label: npt.NDArray[np.int64]
+    scale: Pixels
+    mask: npt.NDArray[np.bool_] | None = None
+    whole: Pixels | None = None
+    picks: npt.NDArray[np.int64] | None = None
+
+
+class Case(NamedTuple):
+    """A whole slice for validation, normalised: noisy, clean (channels, H, W); padding is NaN in clean.
+
+    mask: (H, W), pixels that are hidden in noisy and scored; None: all are scored.
+    """
+
+    item: Item
+    noisy: Pixels
+    clean: Pixels
+    level: float
+    mask: npt.NDArray[np.bool_] | None = None
+
+
+def training_order(data: TrainingData, recipe: Recipe, epoch: int, steps: int) -> npt.NDArray[np.int64]:
+    """Positions of the training slices of an epoch, (steps, batch): shuffled rounds over all of them."""
+    train = np.asarray(data.split.train)
+    needed = steps * (recipe.run.batch_size or 16)
+    rounds = [
+        train[np.random.default_rng([recipe.run.seed, 2, epoch, r]).permutation(len(train))]
+        for r in range(-(-needed // len(train)))
+    ]
+    return np.concatenate(rounds)[:needed].reshape(steps, (recipe.run.batch_size or 16))
+
+
+def patch_size(data: TrainingData, recipe: Recipe) -> tuple[int, int]:
+    """Rows and columns of the patches: as asked, or what the smallest slice allows."""
+    shapes = np.asarray([data.noisy[i].shape[1:] for i in data.split.train])
+    rows, columns = (int(side) for side in shapes.min(axis=0))
+    side = recipe.run.patch_size or max(rows, columns)
+    return data.targets.sides(min(side, rows), min(side, columns))
+
+
+def draw_batch(
+    data: TrainingData, recipe: Recipe, members: npt.NDArray[np.int64], size: tuple[int, int], epoch: int, step: int
+) -> Batch:
+    """The batch of a step; the same seed, epoch and step give the same batch."""
+    rng = np.random.default_rng([recipe.run.seed, 3, epoch, step])
+    drawn = [_patch(data, recipe, int(member), size, rng) for member in members]
+    items = [data.items[m] for m in members]
+    first = drawn[0]
+    return Batch(
+        np.stack([one.noisy for one in drawn]),
+        np.stack([one.clean for one in drawn]),
+        np.asarray([one.level for one in drawn], dtype=np.float32),
+        np.asarray([item.label for item in items], dtype=np.int64),
+        np.asarray([(item.scale.low, item.scale.span) for item in items], dtype=np.float32),
+        None if first.mask is None else np.stack([one.mask for one in drawn if one.mask is not None]),
+        None if first.whole is None else np.stack([one.whole for one in drawn if one.whole is not None]),
+        None if first.picks is None else np.stack([one.picks for one in drawn if one.picks is not None]),
+    )
+
+
+def _patch(data: TrainingData, recipe: Recipe, member: int, size: tuple[int, int], rng: np.random.Generator) -> Drawn:
+    item, targets = data.items[member], data.targets
+    wanted = targets.augmentation(recipe.augmentation)
+    height, width = data.noisy[member].shape[1:]
+    rows, columns = cut_size(wanted, size, (height, width), rng)
+    place = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+    source, target, level = targets.cut(data, member, place, (rows, columns), rng)
+    if level is None:
+        # What the estimate will say of such noise: too little. The network must see the rest itself.
+        level = _estimate(source)
+    one = _hold(source, item.scale)
+    # Padding is the same in both: a floor each, of which noise made one lower, would be an error to learn from.
+    source, target = one, one if source is target else _hold(np.where(np.isnan(target), one, target), item.scale)
+    source, target, known = augment(wanted, source, target, level, item, rng, size)
+    return targets.finish(source, target, _estimate(source) if known is None else known, rng)
+
+
+def _hold(x: Pixels, scale: Scale) -> Pixels:
+    """Inside the model's limits; padding becomes the lower end of the slice's values."""
+    if np.isnan(x).any():
+        floor = max(float(np.nanmin(x)), scale.bounds[0]) if np.isfinite(x).any() else 0.0
+        x = np.nan_to_num(x, nan=floor)
+    return np.clip(x, *scale.bounds).astype(np.float32)
+
+
+def _estimate(x: Pixels) -> float:
+    return estimate_noise(np.nan_to_num(x[0]), np.isfinite(x[0]))
+
+
+# ---------------------------------------------------------------- validation
+
+
+def validation_members(data: TrainingData, recipe: Recipe) -> list[int]:
+    """Positions of the validation slices that are scored, spread evenly."""
+    members = data.split.validation
+    count = min(len(members), recipe.run.validation_slices)
+    return [members[round(i)] for i in np.linspace(0, len(members) - 1, count)]
+
+
+def shown(data: TrainingData, recipe: Recipe, member: int) -> Case:
+    """A whole slice as the model will be used on it: nothing is hidden; with the same noise every time."""
+    rng = np.random.default_rng([recipe.run.seed, 4, member])
+    noisy, clean, _ = data.targets.cut(data, member, (0, 0), data.noisy[member].shape[1:], rng)
+    return Case(data.items[member], noisy, clean, _estimate(noisy))
+
+
+def cases(data: TrainingData, recipe: Recipe, member: int) -> Iterator[Case]:
+    """What a validation slice is scored on; the same every time."""
+    whole = shown(data, recipe, member)
+    for number in range(data.targets.rounds(whole.noisy.shape[1:])):
+        rng = np.random.default_rng([recipe.run.seed, 5, member, number])
+        drawn = data.targets.scored(whole.noisy, whole.clean, whole.level, rng)
+        yield Case(whole.item, drawn.noisy, drawn.clean, drawn.level, drawn.mask)
+
+
+def case(data: TrainingData, recipe: Recipe, member: int) -> Case:
+    """The first of a slice's cases."""
+    return next(cases(data, recipe, member))

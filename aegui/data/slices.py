@@ -1,0 +1,55 @@
+"""Slices of a run in memory-mapped files, so that memory stays flat however many there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aegui.data.item import Item
+from aegui.imaging import Pixels
+
+
+class Slices:
+    """Arrays (channels, rows, columns) of any size, appended to one memory-mapped file. Padding is NaN."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("w+b")
+        self._places: list[tuple[int, tuple[int, ...]]] = []
+
+    def append(self, array: Pixels) -> None:
+        """Store one slice."""
+        self._places.append((self._file.tell(), array.shape))
+        self._file.write(np.ascontiguousarray(array, dtype=np.float32).tobytes())
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Pixels:
+        self._file.flush()
+        offset, shape = self._places[index]
+        return np.memmap(self._file, dtype=np.float32, mode="r", offset=offset, shape=shape)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+
+@dataclass
+class Stock:
+    """All slices of a run. clean: the targets by slice number; `noisy` itself where targets are made of the scans."""
+
+    items: tuple[Item, ...]
+    noisy: Slices
+    clean: Slices
+
+    def close(self) -> None:
+        """Release the files."""
+        self.noisy.close()
+        self.clean.close()
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return int(self.noisy[0].shape[0])
