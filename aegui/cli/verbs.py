@@ -109,7 +109,8 @@ def models(
     architecture: Annotated[
         str | None,
         typer.Option(
-            help="conv_autoencoder, residual_autoencoder or monai_autoencoder; told from the layers if absent."
+            help="conv_autoencoder, residual_autoencoder, monai_autoencoder or monai_autoencoder_kl; told from the "
+            "layers if absent."
         ),
     ] = None,
 ) -> int:

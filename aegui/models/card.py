@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from aegui.spec import Spec, knob
 
+Architecture = Literal["conv_autoencoder", "residual_autoencoder", "monai_autoencoder", "monai_autoencoder_kl"]
+
 
 class FixedRange(Spec):
     """Values from low to high become 0 … 1."""
@@ -48,9 +50,7 @@ class Card(Spec):
     title: str = knob(title="Title", help="Name on the card")
     version: str = knob("", title="Version", help="Of the weights; the day of its training for a model of your own")
     summary: str = knob("", title="Summary", help="What it is for")
-    architecture: Literal["conv_autoencoder", "residual_autoencoder", "monai_autoencoder"] = knob(
-        title="Architecture", help="Network class"
-    )
+    architecture: Architecture = knob(title="Architecture", help="Network class")
     options: dict[str, Any] = knob({}, title="Options", help="Arguments of the network")
     modalities: tuple[str, ...] = knob((), title="Modalities", help="PS3 codes it fits; empty: any")
     intensity: dict[str, Intensity] = knob(
@@ -69,6 +69,16 @@ class Card(Spec):
     def intensity_for(self, modality: str) -> Intensity:
         """The input range used for a modality."""
         return self.intensity.get(modality) or self.intensity.get("*") or RobustRange()
+
+    @property
+    def variational(self) -> bool:
+        """Whether its latent has a spread that a loss can act on."""
+        return self.architecture == "monai_autoencoder_kl"
+
+    @property
+    def bounded(self) -> bool:
+        """Whether its output is 0 … 1."""
+        return self.architecture == "conv_autoencoder"
 
     def fits(self, modality: str) -> bool:
         """Whether the model was made for this modality."""

@@ -115,6 +115,9 @@ def guess_card_options(weights: dict[str, Tensor]) -> tuple[str, dict[str, Any]]
         if "head.2.weight" in weights:
             options["classes"] = weights["head.2.weight"].shape[0]
         return "residual_autoencoder", options
+    mean, first = weights.get("encoder.mean.conv.weight"), weights.get("encoder.body.blocks.0.conv.weight")
+    if mean is not None and first is not None:
+        return "monai_autoencoder_kl", {"channels": first.shape[1], "latent": mean.shape[0]}
     if any(k.startswith("encoder.encode_") for k in weights):
         return "monai_autoencoder", {}
     return None

@@ -5,7 +5,7 @@ Inputs and outputs are (N, channels, H, W) in normalised units, sides a multiple
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -30,6 +30,18 @@ class Outputs(NamedTuple):
     def shown(self) -> Tensor | tuple[Tensor, Tensor]:
         """What forward() returns: the image, with logits where there is a head."""
         return self.image if self.logits is None else (self.image, self.logits)
+
+
+def by_scale(layers: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
+    """The last features at every picture size on the way through layers, from fine to coarse."""
+    found: list[Tensor] = []
+    for layer in layers:
+        x = layer(x)
+        if found and found[-1].shape[-2:] == x.shape[-2:]:
+            found[-1] = x
+        else:
+            found.append(x)
+    return found
 
 
 class PooledHead(nn.Sequential):
@@ -79,6 +91,10 @@ class ConvAutoencoder(nn.Module):
     def attach_head(self, classes: int) -> None:
         """Add a fresh pooled head."""
         self.classifier, self.fixed_head = PooledHead(self.features, classes), False
+
+    def pyramid(self, x: Tensor) -> list[Tensor]:
+        """The encoder's features from fine to coarse."""
+        return by_scale(self.encoder, x)
 
     def outputs(self, x: Tensor, level: Tensor | None = None) -> Outputs:
         """x: (N, c, H, W) in 0 … 1. level is not used."""
@@ -172,13 +188,18 @@ class ResidualAutoencoder(nn.Module):
         """Add a fresh pooled head."""
         self.head = PooledHead(self.features, classes)
 
-    def outputs(self, x: Tensor, level: Tensor | None = None) -> Outputs:
-        """x: (N, c, H, W). level: noise SD in the same units, (N,)."""
+    def pyramid(self, x: Tensor, level: Tensor | None = None) -> list[Tensor]:
+        """The encoder's features from fine to coarse; without a level, of an image without noise."""
         folded = nn.functional.pixel_unshuffle(x, 2)
         if level is None:
             level = x.new_zeros(x.shape[0])
         plane = level.to(folded.dtype).reshape(-1, 1, 1, 1).expand(-1, 1, folded.shape[-2], folded.shape[-1])
-        features = self.encoder(torch.cat([folded, plane], dim=1))
+        features: list[Tensor] = self.encoder(torch.cat([folded, plane], dim=1))
+        return features
+
+    def outputs(self, x: Tensor, level: Tensor | None = None) -> Outputs:
+        """x: (N, c, H, W). level: noise SD in the same units, (N,)."""
+        features = self.pyramid(x, level)
         noise = nn.functional.pixel_shuffle(self.decoder(features).to(x.dtype), 2)
         logits = None if self.head is None else self.head(features[-1])
         return Outputs(x - noise, logits, features[-1])
@@ -223,6 +244,10 @@ class MonaiAutoencoder(nn.Module):
         """Add a fresh pooled head."""
         self.head = PooledHead(self.features, classes)
 
+    def pyramid(self, x: Tensor) -> list[Tensor]:
+        """The encoder's features from fine to coarse."""
+        return by_scale(self.encoder, x)
+
     def outputs(self, x: Tensor, level: Tensor | None = None) -> Outputs:
         """x: (N, c, H, W). level is not used."""
         z = self.encoder(x)
@@ -233,8 +258,82 @@ class MonaiAutoencoder(nn.Module):
         return self.outputs(x, level).shown
 
 
-ARCHITECTURES: dict[str, type[ConvAutoencoder] | type[ResidualAutoencoder] | type[MonaiAutoencoder]] = {
+class _VariationalEncoder(nn.Module):
+    def __init__(self, body: nn.Module, mean: nn.Module, spread: nn.Module) -> None:
+        super().__init__()
+        self.body, self.mean, self.spread = body, mean, spread
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the variance."""
+        x = self.body(x)
+        return self.mean(x), self.spread(x).clamp(-30, 20)
+
+
+class MonaiAutoencoderKL(nn.Module):
+    """MONAI's AutoencoderKL behind the common parts: the latent is drawn while training, its mean is taken afterwards.
+
+    Without attention, so that it takes slices of any size. latent: channels of the latent.
+    """
+
+    variational = True
+
+    def __init__(
+        self,
+        channels: int = 1,
+        widths: Sequence[int] = (16, 32, 64),
+        res_blocks: int = 1,
+        latent: int = 16,
+        groups: int = 8,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        from monai.networks.nets.autoencoderkl import AutoencoderKL
+
+        net = AutoencoderKL(
+            spatial_dims=2,
+            in_channels=channels,
+            out_channels=channels,
+            channels=tuple(widths),
+            num_res_blocks=res_blocks,
+            attention_levels=(False,) * len(widths),
+            latent_channels=latent,
+            norm_num_groups=groups,
+            with_encoder_nonlocal_attn=False,
+            with_decoder_nonlocal_attn=False,
+        )
+        self.channels = channels
+        self.features = latent
+        self.multiple = 1 << (len(widths) - 1)
+        self.encoder = _VariationalEncoder(net.encoder, net.quant_conv_mu, net.quant_conv_log_sigma)
+        self.decoder = nn.Sequential(net.post_quant_conv, net.decoder)
+        self.head: nn.Module | None = PooledHead(self.features, classes) if classes else None
+
+    def attach_head(self, classes: int) -> None:
+        """Add a fresh pooled head."""
+        self.head = PooledHead(self.features, classes)
+
+    def pyramid(self, x: Tensor) -> list[Tensor]:
+        """The encoder's features from fine to coarse; the last is the latent's mean."""
+        body = self.encoder.body
+        assert isinstance(body.blocks, nn.ModuleList)
+        return by_scale([*body.blocks, self.encoder.mean], x)
+
+    def outputs(self, x: Tensor, level: Tensor | None = None) -> Outputs:
+        """x: (N, c, H, W). level is not used."""
+        mean, spread = self.encoder(x)
+        z = mean + torch.randn_like(mean) * (0.5 * spread).exp() if self.training else mean
+        return Outputs(self.decoder(z), None if self.head is None else self.head(mean), mean, (mean, spread))
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """The image, with logits where there is a head."""
+        return self.outputs(x, level).shown
+
+
+ARCHITECTURES: dict[
+    str, type[ConvAutoencoder] | type[ResidualAutoencoder] | type[MonaiAutoencoder] | type[MonaiAutoencoderKL]
+] = {
     "conv_autoencoder": ConvAutoencoder,
     "residual_autoencoder": ResidualAutoencoder,
     "monai_autoencoder": MonaiAutoencoder,
+    "monai_autoencoder_kl": MonaiAutoencoderKL,
 }

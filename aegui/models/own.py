@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from typing import get_args
 
 from aegui import paths
 from aegui.errors import UserError
 from aegui.models import bundle
-from aegui.models.card import Card
+from aegui.models.card import Architecture, Card
 from aegui.models.checkpoint import Fit
 from aegui.models.library import card_files
 from aegui.models.zoo import import_checkpoint
 
-ARCHITECTURES = ("conv_autoencoder", "residual_autoencoder", "monai_autoencoder")
+ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 
 
 def add(file: Path, architecture: str | None = None) -> tuple[Card, Fit]:

@@ -78,7 +78,7 @@ def import_checkpoint(path: Path, architecture: str | None = None) -> tuple[Card
         names = ", ".join(list(weights)[:3])
         raise UserError(
             f"{path.name} is of an architecture this program does not know (layers {names} …).",
-            "It reads the classic autoencoder, the residual autoencoder and MONAI's AutoEncoder.",
+            "It reads the classic autoencoder, the residual autoencoder, and MONAI's AutoEncoder and AutoencoderKL.",
         )
     options = guess[1] if guess and architecture in (None, guess[0]) else {}
     kind = architecture or (guess[0] if guess else "")

@@ -11,7 +11,7 @@ from aegui.errors import UserError
 from aegui.events import Progress, finish
 from aegui.inference import export as module
 
-MODELS = ["general-small", "classic-small", "monai-autoencoder"]
+MODELS = ["general-small", "classic-small", "monai-autoencoder", "monai-autoencoder-kl"]
 
 
 @pytest.mark.parametrize("format", workflow.FORMATS)

@@ -1,6 +1,7 @@
 """Loss terms as torch functions."""
 
+from aegui.training.losses import adversarial, latent, perceptual, pixel, structure  # noqa: F401 - registers builders
 from aegui.training.losses.pixel import total_variation
-from aegui.training.losses.term import Context, Seen, Term, build_term
+from aegui.training.losses.term import Context, Learner, Seen, Term, build_term
 
-__all__ = ["Context", "Seen", "Term", "build_term", "total_variation"]
+__all__ = ["Context", "Learner", "Seen", "Term", "build_term", "total_variation"]

@@ -3,54 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+import torch
 from torch import Tensor, nn
 
-from aegui.recipes.losses import L1, MSE, CrossEntropy, TotalVariation
-from aegui.training.losses.term import Context, Seen, Term, build_term
+from aegui.recipes.losses import L1, MSE, BinaryCrossEntropy, Charbonnier, Huber, ImageLoss, TotalVariation
+from aegui.training.losses.term import Context, Seen, Term, build_term, compared, nothing
+
+# A sigmoid in float32 reaches 0 and 1; the logarithm's slope stays finite this close to them.
+CERTAIN = 1e-6
 
 
-def total_variation(image: Tensor, reduction: str = "mean") -> Tensor:
-    """Anisotropic total variation of (N, c, H, W) (Rudin et al. 1992): Σ|∂x| + Σ|∂y|, or the sum of both means."""
-    down = (image[..., 1:, :] - image[..., :-1, :]).abs()
-    right = (image[..., :, 1:] - image[..., :, :-1]).abs()
+def total_variation(image: Tensor, reduction: str = "mean", form: str = "anisotropic") -> Tensor:
+    """Total variation of (N, c, H, W) (Rudin et al. 1992).
+
+    Anisotropic: Σ|∂x| + Σ|∂y|, or the sum of both means. Isotropic: Σ√(∂x² + ∂y²) over the pixels, or its mean;
+    differences across the last row and column are 0.
+    """
+    down = image[..., 1:, :] - image[..., :-1, :]
+    right = image[..., :, 1:] - image[..., :, :-1]
+    if form == "isotropic":
+        both = torch.stack((nn.functional.pad(down, (0, 0, 0, 1)), nn.functional.pad(right, (0, 1))))
+        # Unlike a square root, the norm has slope 0 where the image is flat.
+        lengths: Tensor = torch.linalg.vector_norm(both, dim=0)
+        return lengths.sum() if reduction == "sum" else lengths.mean()
+    down, right = down.abs(), right.abs()
     return down.sum() + right.sum() if reduction == "sum" else down.mean() + right.mean()
 
 
-def _at_mask(compare: Callable[[Tensor, Tensor], Tensor]) -> Term:
+def _at_mask(part: ImageLoss, compare: Callable[[Tensor, Tensor], Tensor]) -> Term:
     """The mean over the pixels at which the target counts."""
 
     def term(seen: Seen) -> Tensor:
+        output, target = compared(part, seen)
         if seen.mask is None:
-            return compare(seen.output, seen.target)
-        where = seen.mask.expand_as(seen.output)
-        return compare(seen.output[where], seen.target[where])
+            return compare(output, target)
+        where = seen.mask.expand_as(output)
+        return compare(output[where], target[where]) if bool(where.any()) else nothing(seen)
 
     return term
 
 
 @build_term.register
 def _(part: MSE, context: Context) -> Term:
-    return _at_mask(nn.functional.mse_loss)
+    return _at_mask(part, nn.functional.mse_loss)
 
 
 @build_term.register
 def _(part: L1, context: Context) -> Term:
-    return _at_mask(nn.functional.l1_loss)
+    return _at_mask(part, nn.functional.l1_loss)
+
+
+@build_term.register
+def _(part: Huber, context: Context) -> Term:
+    return _at_mask(part, partial(nn.functional.huber_loss, delta=part.delta))
+
+
+@build_term.register
+def _(part: Charbonnier, context: Context) -> Term:
+    return _at_mask(part, lambda output, target: ((output - target).square() + part.epsilon**2).sqrt().mean())
+
+
+@build_term.register
+def _(part: BinaryCrossEntropy, context: Context) -> Term:
+    def term(seen: Seen) -> Tensor:
+        output, target = compared(part, seen)
+        return nn.functional.binary_cross_entropy(output.clamp(CERTAIN, 1 - CERTAIN), target.clamp(0, 1))
+
+    return term
 
 
 @build_term.register
 def _(part: TotalVariation, context: Context) -> Term:
-    return lambda seen: total_variation(seen.output, part.reduction)
-
-
-@build_term.register
-def _(part: CrossEntropy, context: Context) -> Term:
-    def term(seen: Seen) -> Tensor:
-        logits = seen.found.logits
-        # A batch without any label has no classification term; the mean over nothing would be NaN.
-        if logits is None or not bool((seen.labels >= 0).any()):
-            return seen.output.new_zeros(())
-        return nn.functional.cross_entropy(logits.float(), seen.labels, ignore_index=-1)
-
-    return term
+    return lambda seen: total_variation(seen.output, part.reduction, part.form)

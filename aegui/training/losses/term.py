@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from aegui.imaging import WINDOWS
 from aegui.models.networks import Outputs
 from aegui.models.slicenet import SliceNet
-from aegui.recipes.losses import LossTerm
+from aegui.recipes.losses import ImageLoss, LossTerm
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,23 @@ class Seen:
 Term = Callable[[Seen], Tensor]
 
 
+@runtime_checkable
+class Learner(Protocol):
+    """A term with a network of its own, which learns after each step of the main one."""
+
+    def __call__(self, seen: Seen) -> Tensor:
+        """The term's value."""
+
+    def learn(self, seen: Seen) -> float:
+        """One step of its own network; its loss."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and optimiser."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What terms are built for. start: the network as it was before training. counts: training slices by class."""
@@ -47,3 +66,21 @@ class Context:
 def build_term(part: LossTerm, context: Context) -> Term:
     """The torch function of a loss term."""
     raise TypeError(f"no builder for {type(part).__name__}")
+
+
+def compared(part: ImageLoss, seen: Seen) -> tuple[Tensor, Tensor]:
+    """(output, target) as the term looks at them: normalised, or 0 … 1 over its CT window."""
+    if part.window == "full":
+        return seen.output, seen.target
+    width, level = WINDOWS[part.window.capitalize()]
+    low, span = (seen.scale[:, column].reshape(-1, 1, 1, 1).float() for column in (0, 1))
+
+    def shown(image: Tensor) -> Tensor:
+        return ((image * span + low - (level - width / 2)) / width).clamp(0, 1)
+
+    return shown(seen.output), shown(seen.target)
+
+
+def nothing(seen: Seen) -> Tensor:
+    """What a term gives that cannot say anything about this batch."""
+    return seen.output.new_zeros(())

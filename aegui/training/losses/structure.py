@@ -1,0 +1,116 @@
+"""Terms that compare structure: SSIM at one and several scales, edges, spectra."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aegui.recipes.losses import SSIM, Edges, Fourier, MultiScaleSSIM
+from aegui.training.losses.pixel import total_variation
+from aegui.training.losses.term import Context, Seen, Term, build_term, compared, nothing
+
+SIDE = 11  # px, of the Gaussian window
+SIGMA = 1.5  # px
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of Wang et al. 2003, fine to coarse
+# Below this an SSIM counts as none: powers under 1 have no finite slope at 0.
+LEAST = 1e-4
+# Power below which there is nothing to compare: noise of a thousandth of the range.
+FAINT = 1e-6
+
+
+def similarity(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """(SSIM, its contrast part) of each image, range 1 (Wang et al. 2004): Gaussian 11×11, σ 1.5, inside the image."""
+    from monai.metrics.regression import compute_ssim_and_cs
+
+    maps = compute_ssim_and_cs(output, target, 2, (SIDE, SIDE), (SIGMA, SIGMA))
+    ssim, contrast = (values.flatten(1).mean(dim=1) for values in maps)
+    return ssim, contrast
+
+
+def multi_scale_similarity(output: Tensor, target: Tensor, scales: int) -> Tensor:
+    """MS-SSIM of each image, with the first exponents of Wang et al. 2003 made to add up to 1."""
+    product = output.new_ones(output.shape[0])
+    weights = [weight / sum(SCALES[:scales]) for weight in SCALES[:scales]]
+    for number, weight in enumerate(weights, 1):
+        ssim, contrast = similarity(output, target)
+        product = product * (ssim if number == scales else contrast).clamp_min(LEAST) ** weight
+        if number < scales:
+            output, target = (nn.functional.avg_pool2d(image, 2, ceil_mode=True) for image in (output, target))
+    return product
+
+
+def fitting(side: int, scales: int) -> int:
+    """How many scales a picture with this smaller side has room for."""
+    return sum(side > (SIDE - 1) << scale for scale in range(scales))
+
+
+@build_term.register
+def _(part: SSIM, context: Context) -> Term:
+    def term(seen: Seen) -> Tensor:
+        output, target = compared(part, seen)
+        return 1 - similarity(output, target)[0].mean() if fitting(min(output.shape[-2:]), 1) else nothing(seen)
+
+    return term
+
+
+@build_term.register
+def _(part: MultiScaleSSIM, context: Context) -> Term:
+    def term(seen: Seen) -> Tensor:
+        output, target = compared(part, seen)
+        scales = fitting(min(output.shape[-2:]), part.scales)
+        return 1 - multi_scale_similarity(output, target, scales).mean() if scales else nothing(seen)
+
+    return term
+
+
+@build_term.register
+def _(part: Edges, context: Context) -> Term:
+    def term(seen: Seen) -> Tensor:
+        output, target = compared(part, seen)
+        return total_variation(output - target)
+
+    return term
+
+
+def spectrum(image: Tensor) -> Tensor:
+    """The discrete Fourier transform, scaled so that white noise of variance v has the power v everywhere."""
+    found: Tensor = torch.fft.fft2(image, norm="ortho")
+    return found
+
+
+@lru_cache(maxsize=8)
+def _rings(rows: int, columns: int) -> tuple[Tensor, Tensor]:
+    """(ring of each frequency, how many each ring holds); the last ring takes what belongs to none."""
+    y, x = np.fft.fftfreq(rows)[:, None], np.fft.fftfreq(columns)[None, :]
+    radius = np.hypot(y, x)
+    ring = np.rint(radius / max(1 / rows, 1 / columns)).astype(np.int64)
+    used = (radius <= min(np.abs(y).max(), np.abs(x).max()) + 1e-9) & (ring > 0)
+    numbers, place = np.unique(ring[used], return_inverse=True)
+    ring[used], ring[~used] = place, len(numbers)
+    count = np.bincount(ring.ravel(), minlength=len(numbers) + 1)[: len(numbers)]
+    return torch.from_numpy(ring.ravel()), torch.from_numpy(count)
+
+
+def radial_power(image: Tensor) -> Tensor:
+    """Mean power in rings of equal frequency, (N·c, rings), as `aegui.measure.nps` has it; without frequency 0."""
+    rows, columns = image.shape[-2:]
+    ring, count = (tensor.to(image.device) for tensor in _rings(rows, columns))
+    power = spectrum(image).abs().square().reshape(-1, rows * columns)
+    sums = power.new_zeros(power.shape[0], len(count) + 1).index_add(1, ring, power)
+    return sums[:, :-1] / count
+
+
+@build_term.register
+def _(part: Fourier, context: Context) -> Term:
+    def term(seen: Seen) -> Tensor:
+        output, target = compared(part, seen)
+        if part.compare == "amplitude":
+            return (spectrum(output).abs() - spectrum(target).abs()).abs().mean()
+        # Logarithms, or the anatomy's coarse structure would outweigh all noise a thousand times.
+        here, there = ((radial_power(image) + FAINT).log() for image in (output, target))
+        return (here - there).abs().mean() if here.numel() else nothing(seen)
+
+    return term
