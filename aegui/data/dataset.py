@@ -102,11 +102,14 @@ def prepare(
         classes, items = _classes(recipe, names, items, warnings)
         parts = targets.part(items, blocks, recipe.run)
         told = [targets.told] if targets.told else []
+        if not len(given):
+            given.close()
+            given = noisy_slices
         undo.pop_all()
         return TrainingData(
             tuple(items),
             noisy_slices,
-            given if len(given) else noisy_slices,
+            given,
             parts,
             targets,
             classes,
