@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from aegui.data.corruption.patch import nothing
 from aegui.data.item import Item
 from aegui.imaging import Pixels
 from aegui.measure import estimate_noise
@@ -63,11 +64,6 @@ def augment(
         noisy, clean = np.rot90(noisy, turns, (1, 2)), np.rot90(clean, turns, (1, 2))
     low, high = item.scale.bounds
     return np.clip(noisy, low, high), np.clip(clean, low, high), level
-
-
-def nothing(item: Item) -> float:
-    """Where there is no signal, normalised: air in CT, 0 elsewhere."""
-    return ((-1000.0 if item.series.modality == "CT" else 0.0) - item.scale.low) / item.scale.span
 
 
 def resized(image: Pixels, size: tuple[int, int]) -> Pixels:
