@@ -14,15 +14,21 @@ from aegui.models import cards
 from aegui.workflow.adapt import Problem, TrainJob, check, learning_from, train
 from aegui.workflow.batch import DenoiseJob, Report, SeriesResult, denoise, preview
 from aegui.workflow.judge import FORMATS, Evaluation, evaluate, export
+from aegui.workflow.race import RaceResult, RaceRow, race
+from aegui.workflow.runs import Difference, RunInfo, run_differences, runs, scratch_job
 
 __all__ = [
     "FORMATS",
     "DenoiseJob",
+    "Difference",
     "Evaluation",
     "Pair",
     "Problem",
     "Proposal",
+    "RaceResult",
+    "RaceRow",
     "Report",
+    "RunInfo",
     "SeriesResult",
     "TrainJob",
     "cards",
@@ -36,9 +42,13 @@ __all__ = [
     "match_pairs",
     "preview",
     "propose",
+    "race",
     "read_labels",
     "require_pairs",
+    "run_differences",
+    "runs",
     "scan",
+    "scratch_job",
     "train",
 ]
 
