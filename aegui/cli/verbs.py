@@ -50,6 +50,7 @@ class Exported(StrEnum):
     torchscript = "torchscript"
     safetensors = "safetensors"
     monai = "monai"
+    adapter = "adapter"
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]

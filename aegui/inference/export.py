@@ -20,13 +20,21 @@ from torch import Tensor, nn
 from aegui import __version__, paths
 from aegui.errors import UserError
 from aegui.events import Done, Event, Progress
+from aegui.models import adapter, bundle
 from aegui.models.card import FixedRange
 from aegui.models.checkpoint import apply, read_weights
 from aegui.models.slicenet import SliceNet, build
 from aegui.models.zoo import Model
 
-FORMATS = ("onnx", "pt2", "torchscript", "safetensors", "monai")
-SUFFIX = {"onnx": ".onnx", "pt2": ".pt2", "torchscript": ".ts", "safetensors": ".safetensors", "monai": ".zip"}
+FORMATS = ("onnx", "pt2", "torchscript", "safetensors", "monai", "adapter")
+SUFFIX = {
+    "onnx": ".onnx",
+    "pt2": ".pt2",
+    "torchscript": ".ts",
+    "safetensors": ".safetensors",
+    "monai": ".zip",
+    "adapter": ".adapter.safetensors",
+}
 SIZES = ((128, 128), (192, 160), (101, 75))
 LIMIT = 1e-4
 
@@ -219,12 +227,32 @@ def _run_monai(path: Path, model: Model) -> Run:
     return lambda image, level: network(image, level).numpy()
 
 
+def _adapter(model: Model, path: Path) -> None:
+    source = Path(model.ref)
+    if source.suffix == ".aegui":
+        content = bundle.read_adapter(source)
+    else:
+        content = source.read_bytes() if adapter.about(source) is not None else None
+    if content is None:
+        raise UserError(
+            f"“{model.card.title}” has no adapters.",
+            "Only models that were trained with adapters (LoRA) can be exported as an adapter file.",
+        )
+    path.write_bytes(content)
+
+
+def _run_adapter(path: Path, model: Model) -> Run:
+    net = adapter.read(path).net
+    return lambda image, level: net.both(image, level)[0].numpy()
+
+
 _WRITERS: dict[str, tuple[Callable[[Model, Path], None], Callable[[Path, Model], Run]]] = {
     "onnx": (_onnx, _run_onnx),
     "pt2": (_pt2, _run_pt2),
     "torchscript": (_torchscript, _run_torchscript),
     "safetensors": (_safetensors, _run_safetensors),
     "monai": (_monai, _run_monai),
+    "adapter": (_adapter, _run_adapter),
 }
 
 
@@ -243,7 +271,7 @@ def export(model: Model, format: str, output: Path) -> Iterator[Event]:
     write, reader = _WRITERS[format]
     path = output / f"{model.card.id}{SUFFIX[format]}" if output.is_dir() else output
     model.net.cpu().eval()
-    if path.suffix != SUFFIX[format]:
+    if not path.name.endswith(SUFFIX[format]):
         path = path.with_name(path.name + SUFFIX[format])
     yield Progress(0, 1 + len(SIZES), f"Writing {path.name}")
     try:

@@ -21,8 +21,11 @@ import yaml
 
 from aegui import __version__, paths
 from aegui.errors import UserError
+from aegui.models import adapter
 from aegui.models.card import Card
 from aegui.models.checkpoint import apply
+from aegui.models.lora import attached, merged
+from aegui.models.names import parameters
 from aegui.models.slicenet import SliceNet, build
 from aegui.recipes import Recipe
 
@@ -66,16 +69,30 @@ def _npy(array: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
     return buffer.getvalue()
 
 
-def save(path: Path, card: Card, net: SliceNet, recipe: Recipe, metrics: str, split: Mapping[str, list[str]]) -> Card:
-    """Write a bundle atomically; returns the card as stored. metrics: the run's CSV. split: part → salted hashes."""
+def save(
+    path: Path,
+    card: Card,
+    net: SliceNet,
+    recipe: Recipe,
+    metrics: str,
+    split: Mapping[str, list[str]],
+    base: Card | None = None,
+) -> Card:
+    """Write a bundle atomically; returns the card as stored. metrics: the run's CSV. split: part → salted hashes.
+
+    Adapters are merged into the weights. base: of the model they were put on; then they are kept apart as well, in
+    the bundle and in a file of their own beside it.
+    """
     from safetensors.torch import save as to_bytes
 
-    weights = to_bytes({k: v.detach().cpu().contiguous() for k, v in net.net.state_dict().items()})
+    net.cpu()
+    state = {k: v.detach().contiguous() for k, v in merged(net).items()}
+    weights = to_bytes(state)
     card = card.model_copy(
         update={
             "weights": "weights.safetensors",
             "sha256": hashlib.sha256(weights).hexdigest(),
-            "parameters": sum(p.numel() for p in net.parameters()),
+            "parameters": sum(state[name].numel() for name in parameters(state)),
         }
     )
     content = {
@@ -88,6 +105,10 @@ def save(path: Path, card: Card, net: SliceNet, recipe: Recipe, metrics: str, sp
         "test_input.npy": _npy(test_input(card)[0]),
         "test_output.npy": _npy(run_test(net, card)),
     }
+    if base is not None and attached(net):
+        content[adapter.FILE] = adapter.pack(net, base, card, recipe)
+        with paths.atomic(path.with_name(adapter.FILE)) as temporary:
+            temporary.write_bytes(content[adapter.FILE])
     with paths.atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, data in content.items():
             bundle.writestr(name, data)
@@ -109,6 +130,11 @@ def _spec(content: dict[str, bytes], name: str, path: Path) -> Any:
         return yaml.safe_load(content[name].decode())
     except (KeyError, UnicodeDecodeError, yaml.YAMLError):
         raise UserError(f"{path.name} is not a complete model bundle: {name} is missing or damaged.") from None
+
+
+def read_adapter(path: Path) -> bytes | None:
+    """The adapters of a bundle, as their own file holds them; None where all weights were trained."""
+    return _open(path).get(adapter.FILE)
 
 
 def read_card(path: Path) -> Card:

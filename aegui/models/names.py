@@ -6,7 +6,7 @@ import json
 import struct
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -38,7 +38,7 @@ def has_batch_norm(shapes: Shapes) -> bool:
     return any(name.endswith(".running_mean") for name in shapes)
 
 
-def parameters(shapes: Shapes) -> list[str]:
+def parameters(shapes: Iterable[str]) -> list[str]:
     """Names that are trained, in the file's order."""
     return [name for name in shapes if not name.endswith(_BUFFERS)]
 
@@ -81,6 +81,8 @@ def _header(stream: IO[bytes]) -> Shapes:
     if length > 2**24:
         raise ValueError("not a safetensors file")
     entries = json.loads(stream.read(length))
+    if "aegui.adapter" in entries.get("__metadata__", {}):
+        raise ValueError("an adapter: its model is another file")
     return {name: tuple(entry["shape"]) for name, entry in entries.items() if name != "__metadata__"}
 
 

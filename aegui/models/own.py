@@ -9,11 +9,11 @@ from typing import get_args
 
 from aegui import paths
 from aegui.errors import UserError
-from aegui.models import bundle
+from aegui.models import adapter
 from aegui.models.card import Architecture, Card
 from aegui.models.checkpoint import Fit
 from aegui.models.library import card_files
-from aegui.models.zoo import import_checkpoint
+from aegui.models.zoo import import_checkpoint, load_model
 
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 
@@ -24,8 +24,8 @@ def add(file: Path, architecture: str | None = None) -> tuple[Card, Fit]:
 
     if architecture is not None and architecture not in ARCHITECTURES:
         raise UserError(f"There is no architecture “{architecture}”.", f"Choose one of {', '.join(ARCHITECTURES)}.")
-    if file.suffix == ".aegui":
-        model = bundle.read(file)
+    if file.suffix == ".aegui" or adapter.about(file) is not None:
+        model = load_model(file)
         card, net = model.card, model.net
         fit = Fit(tuple(net.net.state_dict()), (), (), ())
     else:

@@ -38,7 +38,7 @@ def load_model(ref: str | Path, init: str = "pretrained", seed: int = 0) -> Mode
     """A model by id, bundle or checkpoint. init "random": fresh weights drawn from `seed`."""
     import torch
 
-    from aegui.models import bundle
+    from aegui.models import adapter, bundle
 
     name = str(ref)
     with torch.random.fork_rng(devices=[]):
@@ -53,6 +53,9 @@ def load_model(ref: str | Path, init: str = "pretrained", seed: int = 0) -> Mode
         path = Path(name)
         if path.suffix == ".aegui":
             loaded = bundle.read(path)
+            return Model(loaded.card, build(loaded.card).eval(), name, loaded.recipe) if init == "random" else loaded
+        if adapter.about(path) is not None:
+            loaded = adapter.read(path)
             return Model(loaded.card, build(loaded.card).eval(), name, loaded.recipe) if init == "random" else loaded
         card, net, fit = import_checkpoint(path)
         if not fit.complete:

@@ -13,7 +13,7 @@ from aegui.data.pairs import Pair
 from aegui.events import Done, Events, Progress
 from aegui.imaging import Pixels
 
-FORMATS = ("onnx", "pt2", "torchscript", "safetensors", "monai")
+FORMATS = ("onnx", "pt2", "torchscript", "safetensors", "monai", "adapter")
 
 
 @dataclass(frozen=True)

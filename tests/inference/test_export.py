@@ -14,7 +14,7 @@ from aegui.inference import export as module
 MODELS = ["general-small", "classic-small", "monai-autoencoder", "monai-autoencoder-kl"]
 
 
-@pytest.mark.parametrize("format", workflow.FORMATS)
+@pytest.mark.parametrize("format", [format for format in workflow.FORMATS if format != "adapter"])
 @pytest.mark.parametrize("model", MODELS)
 def test_an_export_equals_the_model_at_every_size(model: str, format: str, tmp_path: Path) -> None:
     result = finish(workflow.export(model, format, tmp_path / "exported"))
@@ -25,6 +25,12 @@ def test_an_export_equals_the_model_at_every_size(model: str, format: str, tmp_p
 
 def test_the_formats_of_the_window_and_the_exporter_are_the_same() -> None:
     assert workflow.FORMATS == module.FORMATS == tuple(module._WRITERS)
+
+
+def test_a_model_without_adapters_has_no_adapter_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no adapters"):
+        finish(workflow.export("classic-small", "adapter", tmp_path / "a"))
+    assert not list(tmp_path.glob("a*"))
 
 
 def test_a_file_that_differs_is_refused_and_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
