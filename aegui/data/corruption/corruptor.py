@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from aegui.data.corruption.dose import DoseFields
-from aegui.data.corruption.patch import Patch, corrupt, draw
+from aegui.data.corruption.patch import Patch, corrupt, draw, learner
 from aegui.data.item import Item
 from aegui.imaging import Pixels
-from aegui.recipes.corruptions import Corruption, LowDoseCT
+from aegui.recipes.corruptions import Corruption
 
 
 class Corruptor:
@@ -19,16 +18,13 @@ class Corruptor:
 
     def __init__(self, corruptions: Sequence[Corruption], cache: Path) -> None:
         self.corruptions = corruptions
-        self._fields = {
-            number: DoseFields(part, cache / f"dose{number}.bin")
-            for number, part in enumerate(corruptions)
-            if isinstance(part, LowDoseCT)
-        }
+        self._learners = [learner(part, cache / f"corruption{number}.bin") for number, part in enumerate(corruptions)]
 
     def learn(self, image: Pixels, item: Item) -> None:
         """Look at a whole clean slice (channels, H, W), normalised; once for every slice, in order."""
-        for fields in self._fields.values():
-            fields.learn(image, item)
+        for one in self._learners:
+            if one is not None:
+                one.learn(image, item)
 
     def apply(
         self, image: Pixels, item: Item, member: int, place: tuple[int, int], rng: np.random.Generator
@@ -38,9 +34,9 @@ class Corruptor:
         image: (channels, H, W), normalised, cut from slice number `member` at `place` (row, column).
         """
         level: float | None = item.level
-        for number, part in enumerate(self.corruptions):
+        for part, learned in zip(self.corruptions, self._learners, strict=True):
             has, drawn = rng.random() < part.share, draw(part, rng)  # type: ignore[attr-defined]
             if has:
-                image, sd = corrupt(part, image, Patch(item, member, place, self._fields.get(number)), drawn)
+                image, sd = corrupt(part, image, Patch(item, member, place, learned), drawn)
                 level = None if level is None or sd is None else float(np.hypot(level, sd))
         return image, level

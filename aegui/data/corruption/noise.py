@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from aegui.data.corruption.patch import Drawn, Patch, corrupt, nothing, of_255, usual, window
+from aegui.data.corruption.dose import DoseFields
+from aegui.data.corruption.patch import Drawn, Patch, corrupt, learner, nothing, of_255, usual, window
 from aegui.imaging import Pixels
 from aegui.recipes.corruptions import Gaussian, LowDoseCT, Measured, PoissonGaussian, Rician, Speckle
 
@@ -80,12 +82,16 @@ def _(part: Measured, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels
     return (image + field * np.float32(sd)).astype(np.float32), known
 
 
+@learner.register
+def _(part: LowDoseCT, file: Path) -> DoseFields:
+    return DoseFields(part, file)
+
+
 @corrupt.register
 def _(part: LowDoseCT, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels, float | None]:
-    if patch.fields is None:
-        raise TypeError("low dose needs the fields of its slices")
+    assert isinstance(patch.learned, DoseFields)
     size = (image.shape[1], image.shape[2])
-    noise = patch.fields.noise(patch.member, patch.place, size, drawn.strength, drawn.seed)
+    noise = patch.learned.noise(patch.member, patch.place, size, drawn.strength, drawn.seed)
     return (image + noise / np.float32(patch.item.scale.span)).astype(np.float32), None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import singledispatch
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,22 +17,28 @@ from aegui.recipes.corruptions import JPEG, JPEG2000, Corruption, LowDoseCT, Poi
 AIR = -1000.0  # HU
 
 
-class Fields(Protocol):
-    """Noise fields that were made of whole slices."""
+class Learner(Protocol):
+    """What a corruption has to know of whole slices before it is put on patches of them."""
 
-    def noise(self, member: int, place: tuple[int, int], size: tuple[int, int], dose: float, seed: int) -> Pixels:
-        """Noise of a patch, (rows, columns), in real units."""
+    def learn(self, image: Pixels, item: Item) -> None:
+        """Look at the next slice, (channels, H, W), normalised, NaN where it is padding."""
         ...
+
+
+@singledispatch
+def learner(part: Corruption, file: Path) -> Learner | None:
+    """None where patches are enough. file: to keep what was learnt."""
+    return None
 
 
 @dataclass(frozen=True)
 class Patch:
-    """Where a patch is from: slice number `member`, cut at `place` (row, column)."""
+    """Where a patch is from: slice number `member`, cut at `place` (row, column); learned: of its whole slice."""
 
     item: Item
     member: int = 0
     place: tuple[int, int] = (0, 0)
-    fields: Fields | None = None
+    learned: Learner | None = None
 
 
 @dataclass(frozen=True)
