@@ -113,6 +113,7 @@ class Epoch(Event):
     best_epoch: int
     seconds: float
     accuracy: float | None = None
+    auc: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

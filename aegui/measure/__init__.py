@@ -4,12 +4,14 @@ Range R: 400 HU for CT, 255 for 8-bit images, else the 99.5th percentile of the 
 foreground (voxels above the slice's mean). PSNR = 10·log10(R²/MSE) inside the valid mask, per slice.
 """
 
+from aegui.measure.classes import auc
 from aegui.measure.noise import estimate_noise
 from aegui.measure.scores import CT_WINDOW, Range, bias, foreground, psnr, rmse, signal_range, ssim, ssim_window
 
 __all__ = [
     "CT_WINDOW",
     "Range",
+    "auc",
     "bias",
     "estimate_noise",
     "foreground",

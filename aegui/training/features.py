@@ -13,10 +13,11 @@ import torch
 from aegui.data.dataset import TrainingData
 from aegui.data.draw import shown
 from aegui.events import Event, Features, Progress
+from aegui.measure import auc as measure_auc
 from aegui.models.networks import Outputs
 from aegui.models.slicenet import SliceNet
 from aegui.recipes import Recipe
-from aegui.training.validation import run_case
+from aegui.training.validation import run_case, softmax
 
 Numbers = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -78,7 +79,7 @@ class FeatureSpace:
         if self._recipe.classifies and named:
             logits, true = np.stack(named), labels[: len(held)]
             confusion = confusion_matrix(true, logits.argmax(axis=1), len(self._data.classes))
-            accuracy, auc = float(np.trace(confusion) / confusion.sum()), macro_auc(true, softmax(logits))
+            accuracy, auc = float(np.trace(confusion) / confusion.sum()), measure_auc(softmax(logits), true)
         return Features(
             epoch,
             points,
@@ -92,32 +93,11 @@ class FeatureSpace:
         )
 
 
-def softmax(logits: Numbers) -> Numbers:
-    """Rows that sum to 1."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True), dtype=np.float32)
-
-
 def confusion_matrix(true: Labels, found: Labels, classes: int) -> Labels:
     """Counts, (true class, class found)."""
     counts = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts, (true, found), 1)
     return counts
-
-
-def macro_auc(true: Labels, scores: Numbers) -> float | None:
-    """Mean over classes of the area under the ROC curve, each class against the rest; None where none can be told.
-
-    The area is the chance that a slice of the class scores higher than another one, ties counting half
-    (Mann-Whitney U). Classes that all or none of the slices belong to are left out. scores: (n, classes).
-    """
-    areas = []
-    for k in range(scores.shape[1]):
-        inside, outside = scores[true == k, k], scores[true != k, k]
-        if inside.size and outside.size:
-            wins = (inside[:, None] > outside).mean() + (inside[:, None] == outside).mean() / 2
-            areas.append(float(wins))
-    return float(np.mean(areas)) if areas else None
 
 
 def flattened(latents: Numbers) -> tuple[Numbers, str]:

@@ -32,6 +32,7 @@ class RunFolder:
         self.bundle = folder / "model.aegui"
         self.summary = folder / "run.json"
         self._key = folder / "split.key"
+        self.kept = folder / "epochs"
         self.cache = folder / "cache"
 
     def open(self, resume: bool) -> bool:
@@ -58,10 +59,18 @@ class RunFolder:
 
     def save_best(self, weights: Mapping[str, torch.Tensor]) -> None:
         """The best weights so far."""
+        self._save_weights(self.best, weights)
+
+    def _save_weights(self, path: Path, weights: Mapping[str, torch.Tensor]) -> None:
         from safetensors.torch import save_file
 
-        with paths.atomic(self.best) as temporary:
+        with paths.atomic(path) as temporary:
             save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
+
+    def keep(self, epoch: int, weights: Mapping[str, torch.Tensor]) -> None:
+        """The weights of an epoch, besides the best."""
+        self.kept.mkdir(exist_ok=True)
+        self._save_weights(self.kept / f"epoch-{epoch:04d}.safetensors", weights)
 
     def load_best(self) -> dict[str, torch.Tensor]:
         """The best weights so far."""

@@ -161,11 +161,12 @@ def _step(
             total += loss.detach()
             if len(found) < count:
                 found.append((float(loss.detach()), terms))
+            if forward is not forwards[-1]:
+                forward.seen = None  # memory for one batch at a time
         return total
 
     norm = take_step(optimiser, backward, recipe.regularisation)
-    for forward in forwards:
-        assert forward.seen is not None
-        objective.second(forward.seen)
+    if forwards[-1].seen is not None:
+        objective.second(forwards[-1].seen)
     terms = {name: sum(values[name] for _, values in found) / count for name in found[0][1]}
     return StepResult(sum(loss for loss, _ in found), terms, norm)

@@ -13,7 +13,7 @@ from aegui.data.dataset import TrainingData
 from aegui.data.draw import Case, case, cases, validation_members
 from aegui.events import Event, Progress
 from aegui.imaging import Mask, Pixels
-from aegui.measure import psnr, ssim, ssim_window
+from aegui.measure import auc, psnr, ssim, ssim_window
 from aegui.models.networks import Outputs
 from aegui.models.slicenet import SliceNet
 from aegui.recipes import Recipe
@@ -32,6 +32,7 @@ class Scores:
     ssim: float
     terms: dict[str, float]
     accuracy: float | None = None
+    auc: float | None = None
 
 
 def held(x: Pixels, c: Case) -> tuple[Pixels, Mask]:
@@ -91,7 +92,8 @@ def validate(
     members = validation_members(data, recipe)
     results: list[tuple[float, float]] = []
     terms: dict[str, list[float]] = {"loss": [], **{name: [] for name in objective.names}}
-    right = known = 0
+    logits: list[Pixels] = []
+    labels: list[int] = []
     training = net.training
     net.eval()
     try:
@@ -104,10 +106,11 @@ def validate(
                 terms["loss"].append(loss)
                 for name, value in values.items():
                     terms[name].append(value)
-                logits = found.logits
-                if logits is not None and c.item.label >= 0:
-                    known += 1
-                    right += int(logits.argmax(dim=1)[0] == c.item.label)
+                if gather is not None:
+                    gather(found, c.item.label)
+                if found.logits is not None and c.item.label >= 0:
+                    logits.append(found.logits[0].float().cpu().numpy())
+                    labels.append(c.item.label)
     finally:
         net.train(training)
     mean_psnr, mean_ssim = _mean(results)
@@ -115,8 +118,22 @@ def validate(
         mean_psnr,
         mean_ssim,
         {name: float(np.mean(values)) for name, values in terms.items()},
-        right / known if known else None,
+        *_classified(logits, labels),
     )
+
+
+def _classified(logits: list[Pixels], labels: list[int]) -> tuple[float | None, float | None]:
+    """(accuracy, AUC), None where they cannot be told."""
+    if not labels:
+        return None, None
+    found, true = np.stack(logits), np.asarray(labels)
+    return float((found.argmax(axis=1) == true).mean()), auc(softmax(found), true)
+
+
+def softmax(logits: Pixels) -> Pixels:
+    """Rows that sum to 1."""
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def _loss(

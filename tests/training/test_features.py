@@ -12,11 +12,12 @@ import torch
 from aegui import recipes, workflow
 from aegui.data.dataset import TrainingData, prepare
 from aegui.events import Event, Features, finish
+from aegui.measure import auc
 from aegui.models.card import Card
 from aegui.models.networks import ConvAutoencoder
 from aegui.models.slicenet import SliceNet
 from aegui.training import features
-from aegui.training.features import FeatureSpace, Gathered, confusion_matrix, macro_auc, principal, turned
+from aegui.training.features import FeatureSpace, Gathered, confusion_matrix, principal, turned
 from aegui.training.losses import Context
 from aegui.training.objective import Objective
 from aegui.training.validation import validate
@@ -61,11 +62,11 @@ def test_the_area_under_the_curve_is_that_of_the_drawn_curve() -> None:
         hit = [0.0] + [float((scores[true == k, k] >= t).mean()) for t in steps]
         false = [0.0] + [float((scores[true != k, k] >= t).mean()) for t in steps]
         areas.append(np.trapezoid(hit, false))
-    assert macro_auc(true, scores) == pytest.approx(np.mean(areas), abs=1e-6)
-    assert macro_auc(np.zeros(4, int), np.ones((4, 2), np.float32)) is None
+    assert auc(scores, true) == pytest.approx(np.mean(areas), abs=1e-6)
+    assert auc(np.ones((4, 2), np.float32), np.zeros(4, int)) is None
     # A class without slices takes no part.
     two = np.asarray([0, 1, 0, 1])
-    assert macro_auc(two, np.eye(3, dtype=np.float32)[two]) == 1.0
+    assert auc(np.eye(3, dtype=np.float32)[two], two) == 1.0
 
 
 def test_the_confusion_matrix_counts_true_classes_in_rows() -> None:

@@ -145,10 +145,10 @@ import sys
 from pathlib import Path
 from aegui import recipes, workflow
 from aegui.events import Epoch, finish
-from aegui.training import fit
+from aegui.training import loop
 import torch
 torch.set_num_threads(1)
-fit.CHECKPOINT_SECONDS = 0.0
+loop.CHECKPOINT_SECONDS = 0.0
 found = finish(workflow.scan([Path(sys.argv[1])]))
 recipe = recipes.load("denoise").with_set(["run.epochs=12", "run.batch_size=4", "run.patch_size=32"])
 job = workflow.TrainJob(

@@ -1,0 +1,118 @@
+"""The end of a run: the best weights as a model file, and what the run was as run.json."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aegui.models import bundle
+from aegui.models.card import Card
+from aegui.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended. scores, baselines: {"psnr", "ssim"}; holdout: (series uid, slice)."""
+
+    run: Path
+    bundle: Path
+    best_epoch: int
+    epochs: int
+    scores: Mapping[str, float]
+    baselines: Mapping[str, Mapping[str, float]]
+    classical_name: str
+    holdout: tuple[tuple[str, int], ...]
+    stopped: bool
+    seconds: float
+
+
+def conclude(trainer: Trainer, stopped: bool, ended: str) -> TrainResult:
+    """Write the model and run.json. stopped: by the user. ended: why else the run was shorter than planned."""
+    run, data, at = trainer.run, trainer.data, trainer.at
+    assert trainer.metrics is not None
+    trainer.metrics.flush()
+    if not run.best.exists():
+        run.save_best(trainer.net.net.state_dict())
+    scores = {"psnr": at.best.psnr, "ssim": at.best.ssim}
+    card = _card(trainer, scores)
+    trainer.net.net.load_state_dict(run.load_best())
+    parts = {"train": data.split.train, "validation": data.split.validation, "holdout": data.split.holdout}
+    names = {part: [f"{data.items[i].series.uid}#{data.items[i].index}" for i in of] for part, of in parts.items()}
+    metrics = run.metrics.read_text(encoding="utf-8")
+    bundle.save(run.bundle, card, trainer.net, trainer.recipe, metrics, run.split_hashes(names))
+    result = TrainResult(
+        run.folder,
+        run.bundle,
+        at.best.epoch,
+        at.epoch,
+        scores,
+        at.baselines,
+        at.classical,
+        tuple((data.items[i].series.uid, data.items[i].index) for i in data.split.holdout),
+        stopped,
+        at.seconds,
+    )
+    run.summarise(started(trainer) | _outcome(trainer, result, ended))
+    return result
+
+
+def started(trainer: Trainer) -> dict[str, Any]:
+    """What run.json says from the beginning."""
+    recipe = trainer.recipe
+    return {
+        "schema": 1,
+        "model": trainer.model.ref,
+        "init": trainer.start,
+        "recipe": recipe.id,
+        "title": recipe.title,
+        "summary": recipe.summary,
+        "started": trainer.at.began,
+        "selection": trainer.selection.words,
+        "split": trainer.data.split.by,
+        "versions": bundle.versions(),
+    }
+
+
+def _outcome(trainer: Trainer, result: TrainResult, ended: str) -> dict[str, Any]:
+    return {
+        "best_epoch": result.best_epoch,
+        "epochs": result.epochs,
+        "scores": result.scores,
+        "baselines": result.baselines,
+        "classical": result.classical_name,
+        "stopped": result.stopped,
+        "ended": ended,
+        "seconds": result.seconds,
+    }
+
+
+def _card(trainer: Trainer, scores: Mapping[str, float]) -> Card:
+    recipe, data, at, card = trainer.recipe, trainer.data, trainer.at, trainer.model.card
+    options = card.options
+    if trainer.new_head:
+        options = options | {"classes": len(data.classes)}
+        if card.architecture == "conv_autoencoder":
+            options = options | {"head": "pooled"}
+    training = {"recipe": recipe.id, "seconds": round(at.seconds, 1), "machine": platform.machine()}
+    return card.model_copy(
+        update={
+            "id": trainer.run.folder.name or card.id,
+            "title": f"{card.title}, {recipe.title}",
+            "version": datetime.date.today().isoformat(),
+            "options": options,
+            "classes": data.classes if trainer.new_head else card.classes,
+            "training": card.training.model_copy(update=training),
+            "metrics": {
+                "validation": dict(scores),
+                "baselines": at.baselines,
+                "classical": at.classical,
+                "best_epoch": at.best.epoch,
+                "slices": len(data.split.train),
+                "split": data.split.by,
+            },
+        }
+    )
