@@ -232,6 +232,21 @@ def test_a_bug_goes_to_the_crash_dialog_too(loaded, qtbot, monkeypatch, expect_l
     wait(qtbot, loaded, "failed")
 
 
+def test_a_run_from_scratch_is_only_held_against_the_run(loaded, qtbot):
+    loaded.session.set_recipe(loaded.session.recipe.with_set(["run.epochs=1"]))
+    go(loaded)
+    wait(qtbot, loaded, "done", "failed")
+    mine = loaded.session.result
+    assert loaded.scratch.isVisibleTo(loaded)
+    loaded.scratch.click()
+    assert loaded.run.init == "random" and not loaded.scratch.isVisibleTo(loaded)
+    wait(qtbot, loaded, "done", "failed")
+    assert loaded.state == "done"
+    assert loaded.session.result is mine and loaded.session.model_ref == mine.bundle
+    assert "From scratch the best is PSNR" in loaded.note.accessibleName()
+    assert not loaded.scratch.isVisibleTo(loaded)
+
+
 def test_a_second_job_is_refused_in_words(loaded, qtbot):
     go(loaded)
     with qtbot.waitSignal(loaded.session.notice) as told:

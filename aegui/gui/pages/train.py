@@ -45,6 +45,7 @@ class TrainPage(Page):
         self.state = "none"  # "none", "run", "paused", "stopping", "done", "failed"
         self.curves = Curves()
         self.run: workflow.TrainJob | None = None
+        self.compared: Any = None  # what a run from scratch is held against
         self.epoch = 0
         self._job: Job | None = None
         self._missing = 0
@@ -58,6 +59,13 @@ class TrainPage(Page):
         self.unfinished_room.hide()
         self.band = RunBand()
         self.note = Note("ok", "")
+        self.scratch = button(
+            "Train from scratch to compare",
+            "link",
+            tip="The same run from random weights shows what the pretrained ones are worth. Your model stays.",
+            clicked=self._on_scratch,
+        )
+        self.note.add_action(self.scratch)
         self.plots = TrainingPlots()
         self.preview = WatchCard()
         self.log = EventList()
@@ -136,18 +144,19 @@ class TrainPage(Page):
             self._set_state("stopping")
 
     # ---- the run
-    def begin(self, job: workflow.TrainJob) -> None:
-        """Start a run and show it."""
+    def begin(self, job: workflow.TrainJob, compared: Any = None) -> None:
+        """Start a run and show it. compared: the result that it is only held against."""
         made = self.session.attempt(lambda: self.session.lanes.create(lambda: runs.run(job), "Training"))
         if made is None:
             return
-        self.run, self._job = job, made
+        self.run, self._job, self.compared = job, made, compared
         self.epoch = 0
         self.curves = Curves()
         self.plots.begin(self.curves)
         self.preview.clear()
         self.log.start(str(job.run))
         self.note_room.hide()
+        self.scratch.hide()
         self.session.run_folder = job.run
         made.event.connect(self._on_event)
         made.done.connect(self._on_done)
@@ -227,13 +236,29 @@ class TrainPage(Page):
         gain = f", PSNR {signed(psnr)} dB, {words}"
         best = f"epoch {result.best_epoch}" if result.best_epoch else "the model as it was"
         self.log.add(f"{head}; best is {best}{gain}, saved as {Path(result.bundle).name}", "circle-check")
-        if self.note_room.isHidden():
+        self.scratch.setVisible(self.compared is None and self.run is not None and self.run.init == "pretrained")
+        if self.compared is not None:
+            self._show_comparison(self.compared, result)
+        elif self.note_room.isHidden():
             text = f"{head}. Best: {best}{gain} on validation slices. Look at it in Review before you use it."
             self.note.show_text("ok" if above > 0 else "warn", text)
             self.note_room.show()
         self._set_state("done")
-        self.session.set_result(result)
+        if self.compared is None:
+            self.session.set_result(result)
         self.session.toast.emit("ok", head, f"Best: {best}{gain}")
+
+    def _show_comparison(self, yours: Any, scratch: Any) -> None:
+        """What the pretrained weights were worth; the model in use stays."""
+        gain = yours.scores["psnr"] - scratch.scores["psnr"]
+        other = f"{abs(gain):.2f} dB {'better' if gain >= 0 else 'worse'}"
+        self.note.show_text(
+            "info",
+            f"From scratch the best is PSNR {signed(scratch.scores['psnr'])} dB, epoch {scratch.best_epoch}. "
+            f"Your run from pretrained weights is {other}: {signed(yours.scores['psnr'])} dB, "
+            f"epoch {yours.best_epoch}. Its model stays the one in use.",
+        )
+        self.note_room.show()
 
     @Slot(object)
     def _on_failed(self, error: Exception) -> None:
@@ -308,6 +333,10 @@ class TrainPage(Page):
         left = runs.unfinished()
         if left is not None:
             self.begin(left.job(self.session))
+
+    def _on_scratch(self) -> None:
+        if self.run is not None and self.session.result is not None:
+            self.begin(workflow.scratch_job(self.run), self.session.result)
 
     def _on_continue(self) -> None:
         self.session.request_page("review")
