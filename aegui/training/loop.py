@@ -78,7 +78,7 @@ def _train_epoch(trainer: Trainer, epoch: int) -> Iterator[Event]:
     at, recipe, run = trainer.at, trainer.recipe, trainer.recipe.run
     for group in trainer.schedule.begin_epoch(epoch):
         if at.step == 0:
-            yield Noted(f"“{group}” is trained from now on", "unlock")
+            yield Noted(f"“{group}” is trained from now on", "lock-open")
     trainer.net.train()
     steps = trainer.length.steps(epoch)
     order = training_order(trainer.data, recipe, epoch, trainer.length.per_epoch * run.accumulate)
