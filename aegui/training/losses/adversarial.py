@@ -24,8 +24,8 @@ class Judge:
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            # Group norm keeps nothing between steps, so that validation cannot change it.
-            self.net = PatchDiscriminator(2, WIDTH, 1, num_layers_d=LAYERS, norm=("GROUP", {"num_groups": 8}))
+            # Unlike batch norm, this keeps nothing between steps: validation cannot change it.
+            self.net = PatchDiscriminator(2, WIDTH, 1, num_layers_d=LAYERS, norm="INSTANCE")
         self.net.to(device).requires_grad_(False)
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=part.learning_rate, betas=(0.5, 0.999))
         self._wrong = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)

@@ -25,7 +25,7 @@ class _Own:
 
     def __init__(self, start: SliceNet, device: torch.device) -> None:
         self.net = start.to(device).eval().requires_grad_(False)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
             powers = [float(f.float().square().mean()) for f in self.net.pyramid(_typical(start, device))]
         # A layer that is dead for the generated slice counts as it is.
         self.gains = [1 / power if power > 1e-8 else 1.0 for power in powers]
