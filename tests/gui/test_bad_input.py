@@ -19,7 +19,7 @@ from aegui.gui.pages.deliver import DeliverPage
 from aegui.gui.pages.recipe import RecipePage
 from aegui.gui.pages.train import TrainPage
 from aegui.gui.widgets.import_dialog import ImportDialog
-from aegui.gui.widgets.lists import TableEditor
+from aegui.gui.widgets.table import TableEditor
 from tests.gui import generated
 
 Open = Callable[..., object]

@@ -19,8 +19,8 @@ from aegui.gui.pages.recipe import RecipePage
 from aegui.gui.session import Session
 from aegui.gui.widgets.gallery import count_words, speed_words
 from aegui.gui.widgets.import_dialog import ImportDialog, read_model
-from aegui.gui.widgets.lists import TableEditor
 from aegui.gui.widgets.recipe_foot import Forecast, duration_words
+from aegui.gui.widgets.table import TableEditor
 from aegui.models.card import Card
 from aegui.models.zoo import load_model
 from aegui.recipes.schedules import factor
@@ -142,7 +142,8 @@ def test_missing_classes_are_told_at_the_loss_term(page):
     page._on_preset(recipes.load("discriminative"))
     page._check()
     assert page.blocking() == 1
-    assert "needs at least two classes" in page.editor.form.row("losses").message.text.text()
+    terms = page.editor.form.editors[("losses",)].terms
+    assert "needs at least two classes" in terms[1].message.text.text()
 
 
 def test_pairs_that_do_not_exist_are_told_at_the_goal(page):
@@ -208,10 +209,11 @@ def test_an_unwritable_place_for_a_recipe_becomes_a_notice(page, qtbot, tmp_path
     assert told.args[0].message == "r.yaml could not be written."
 
 
-def test_the_curve_is_the_schedule_that_training_uses(page):
+def test_the_curve_is_the_schedule_that_training_uses(page, qtbot):
     recipe = page.session.recipe.with_set(["schedule.kind=cosine", "schedule.warmup=2", "run.epochs=20"])
     page.session.set_recipe(recipe)
-    x, y = page.editor.rates.lines["Rest"].data
+    qtbot.waitUntil(lambda: page.editor.rates.lines["0 Rest"].data[1].max() == 1e-4)
+    x, y = page.editor.rates.lines["0 Rest"].data
     every = max(8, -(-400 // 20))
     at = factor(recipe.schedule, 20 * every, every)
     expected = [1e-4 * at(round(value * every) - 1) for value in x]
@@ -289,11 +291,17 @@ def test_a_step_is_timed_with_the_recipe_itself(page):
     recipe = recipes.load("layerwise").with_set(["run.batch_size=2", "run.patch_size=32"])
     result = finish(measure_step("classic-small", recipe, "cpu"))
     assert result.seconds > 0
-    assert result.parameters["encoder"] + result.parameters["decoder"] == 9569
     page._on_measured(page._measured_key(), result)
     assert "measured just now" in page.foot.steps.text()
+
+
+def test_parameters_are_counted_by_group(page):
+    page.session.set_model("classic-small")
+    page.session.set_recipe(recipes.load("layerwise"))
     table = page.editor.form.editors[("groups",)]
-    assert [label.text() for label in table._facts_labels] == ["9.6 k"]
+    assert table.facts[2] == "0"
+    assert sum(1000 * float(words.split()[0]) for words in table.facts[:2]) == pytest.approx(9569, abs=100)
+    assert page.editor.trainable.text == "9.6 k trainable"
 
 
 def test_words_for_counts_speeds_and_times():

@@ -157,6 +157,7 @@ class RecipePage(Page):
         entries += [Entry(Path(path), card, own=True) for path, card in self.own.items()]
         self.gallery.set_entries(entries, wanted)
         self.gallery.set_current(ref)
+        self.editor.show_model(ref)
         self._preview()
         self._refresh()
 
@@ -359,8 +360,6 @@ class RecipePage(Page):
     def _measure(self) -> None:
         """Time one step of this recipe, so that the forecast is a measurement."""
         key = self._measured_key()
-        if key in self._times:
-            self.editor.show_parameters(self._times[key].parameters)
         if key in self._times or not self.isVisible() or not self.session.model_ref or self.session.lanes.busy():
             return
         if self.session.lanes.busy("preview") or self.blocking():
@@ -380,8 +379,6 @@ class RecipePage(Page):
     def _on_measured(self, key: tuple[Any, ...], result: Any) -> None:
         if result is not None:
             self._times[key] = result
-            if key == self._measured_key():
-                self.editor.show_parameters(result.parameters)
             self._refresh()
 
     @Slot(object)

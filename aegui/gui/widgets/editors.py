@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtGui import QWheelEvent
+from PySide6.QtGui import QStandardItem, QStandardItemModel, QWheelEvent
 from PySide6.QtWidgets import QAbstractButton, QCheckBox, QComboBox, QSizePolicy, QWidget
 
+from aegui.gui import theme
 from aegui.gui.widgets.basic import row
 from aegui.gui.widgets.field import FieldFrame, NumberValidator, Tone
-from aegui.gui.widgets.knobs import Knob, choice_help, choice_title, format_number, read_number, step_number
+from aegui.gui.widgets.knobs import (
+    Knob,
+    by_family,
+    choice_help,
+    choice_title,
+    format_number,
+    read_number,
+    step_number,
+)
 from aegui.gui.widgets.painted import Segmented, Switch
 
 
@@ -159,6 +168,15 @@ class Combo(QComboBox):
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(4)
 
+    def add_heading(self, text: str) -> None:
+        """Words above the entries that belong together; they cannot be chosen."""
+        item = QStandardItem(text)
+        item.setFlags(Qt.ItemFlag.NoItemFlags)
+        item.setFont(theme.font(11, 600))
+        model = self.model()
+        assert isinstance(model, QStandardItemModel)
+        model.appendRow(item)
+
     def wheelEvent(self, event: QWheelEvent) -> None:
         if self.hasFocus():
             super().wheelEvent(event)
@@ -182,20 +200,24 @@ class ChoiceEditor(Editor):
             self.control.changed.connect(self._on_chosen)
         else:
             self.control = Combo(self)
-            for place, (choice, title) in enumerate(zip(knob.choices, titles, strict=True)):
-                self.control.addItem(title)
-                self.control.setItemData(place, choice_help(choice), Qt.ItemDataRole.ToolTipRole)
+            for family, places in by_family(knob.choices):
+                if family:
+                    self.control.add_heading(family)
+                for place in places:
+                    self.control.addItem(titles[place], place)
+                    tip = choice_help(knob.choices[place])
+                    self.control.setItemData(self.control.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
             self.control.activated.connect(self._on_chosen)
         self.setLayout(row(self.control))
 
     def index(self) -> int:
-        return self.control.current if isinstance(self.control, Segmented) else self.control.currentIndex()
+        return self.control.current if isinstance(self.control, Segmented) else int(self.control.currentData())
 
     def set_index(self, index: int) -> None:
         if isinstance(self.control, Segmented):
             self.control.set_current(index)
         else:
-            self.control.setCurrentIndex(index)
+            self.control.setCurrentIndex(self.control.findData(index))
 
     def raw(self) -> Any:
         return self.knob.choices[self.index()]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic.fields import FieldInfo
 
@@ -21,7 +21,8 @@ Address = tuple[str, ...]
 class Knob:
     """One field of a Spec. kind: how it is edited; choices: Literal values or Spec classes of a union.
 
-    titles: what choices are called, by value. only: what it concerns, “” for everything.
+    titles: what choices are called, by value. only: what it concerns, “” for everything. suggested: texts to choose
+    from where others may be typed. pick: what a text names. ordered: the order of a list matters.
     """
 
     name: str
@@ -40,6 +41,9 @@ class Knob:
     minimum: int = 0
     titles: Mapping[str, str] = field(default_factory=dict)
     only: str = ""
+    suggested: tuple[str, ...] = ()
+    pick: str = ""
+    ordered: bool = False
 
 
 def knobs(spec: type[Spec]) -> list[Knob]:
@@ -92,6 +96,9 @@ def _knob(name: str, info: FieldInfo) -> Knob | None:
         "optional": optional,
         "titles": extra.get("titles", {}),
         "only": str(extra.get("only", "")),
+        "suggested": tuple(cast(Sequence[str], extra.get("suggested", ()))),
+        "pick": str(extra.get("pick", "")),
+        "ordered": bool(extra.get("ordered", False)),
         "default": None if info.is_required() else info.get_default(call_default_factory=True),
     }
     if len(members) > 1 or info.discriminator:
@@ -128,6 +135,14 @@ def walk(spec: type[Spec], prefix: Address = ()) -> Iterator[tuple[Address, Knob
 def tag_of(spec: type[Spec], tag: str) -> str:
     """The value of a union member's tag field."""
     return str(spec.model_fields[tag].default)
+
+
+def by_family(choices: Sequence[Any]) -> list[tuple[str, list[int]]]:
+    """Headings with the places of the choices under them; all under “” where no choice names a family."""
+    found: dict[str, list[int]] = {}
+    for place, choice in enumerate(choices):
+        found.setdefault(getattr(choice, "family", ""), []).append(place)
+    return list(found.items())
 
 
 def humanise(name: str) -> str:

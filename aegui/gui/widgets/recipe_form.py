@@ -1,62 +1,42 @@
-"""How the recipe's knobs are arranged in cards, in one column or two, with the learning-rate curve."""
+"""How the recipe's knobs are arranged in cards, in one column or two."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QFrame, QWidget
 
 from aegui.gui import theme
-from aegui.gui.widgets.basic import STRETCH, card, column, holder, label, row, scroll
+from aegui.gui.parameters import Parameters
+from aegui.gui.widgets.basic import STRETCH, Note, button, card, column, holder, label, row, scroll
 from aegui.gui.widgets.forms import Form
-from aegui.gui.widgets.knobs import choice_title
-from aegui.gui.widgets.lists import TableEditor
-from aegui.gui.widgets.plots import GROUPS, Plot
+from aegui.gui.widgets.gallery import count_words
+from aegui.gui.widgets.knobs import choice_title, format_number
+from aegui.gui.widgets.painted import Badge
+from aegui.gui.widgets.rates_plot import LearningRates, note
 from aegui.gui.widgets.rows import Fold
+from aegui.gui.widgets.table import TableEditor
 from aegui.recipes import Recipe
-from aegui.recipes.schedules import factor
+from aegui.recipes.optimisers import LoRA
+from aegui.recipes.targets import SyntheticTargets
 
 NARROW = 800  # below this width of the form there is one column
-STEPS = 8  # points per epoch at least, so that a short warm-up shows
 
 
-class LearningRates(Plot):
-    """The rate of every parameter group over the run."""
-
-    def __init__(self) -> None:
-        super().__init__("Learning rate over the run", left=44)
-        self.setFixedHeight(theme.scaled(120))
-
-    def show_recipe(self, recipe: Recipe) -> None:
-        self.clear_all()
-        epochs = recipe.run.epochs
-        every = max(STEPS, -(-400 // epochs))
-        at = factor(recipe.schedule, epochs * every, every)
-        steps = np.unique(np.linspace(0, epochs * every - 1, min(epochs * every, 800)).astype(int))
-        shape = np.asarray([at(int(step)) for step in steps])
-        self.set_x(0, epochs)
-        rates = [group.rate for group in recipe.groups if group.train]
-        # Rates a decade apart would lie on each other on a linear axis.
-        self.set_log(max(rates) > 8 * min(rates))
-        words = []
-        for group in (group for group in recipe.groups if group.train):
-            line = self.line(choice_title(group.match), GROUPS[group.match])
-            line.set((steps + 1) / every, group.learning_rate * shape)
-            if len(rates) > 1:
-                high = int(np.argmax(shape))
-                self.write(
-                    choice_title(group.match).lower(), line.style.role, (steps[high] + 1) / every, group.learning_rate
-                )
-            words.append(f"{choice_title(group.match)} up to {group.learning_rate:g}")
-        if self.log:
-            low = min(rates) * max(float(shape.min()), 0.01)
-            self.getPlotItem().setYRange(np.log10(low) - 0.2, np.log10(max(rates)) + 0.7, padding=0)
-        else:
-            self.getPlotItem().setYRange(0, 1.14 * max(rates), padding=0)
-        self.setAccessibleDescription(f"Over {epochs} epochs: {', '.join(words)}")
+def balance(recipe: Recipe) -> str:
+    """What the rates of the groups mean for each other."""
+    if isinstance(recipe.adaptation, LoRA):
+        return "The weights of the groups stay as they are: only adapters are trained, and a classification head."
+    training = sorted((group for group in recipe.groups if group.train), key=lambda group: group.rate)
+    if len(training) < 2 or training[-1].rate < 2 * training[0].rate:
+        return ""
+    slow, fast, times = training[0], training[-1], training[-1].rate / training[0].rate
+    words = f"{choice_title(slow.match)} learns {times:.3g} × slower than {choice_title(fast.match).lower()}."
+    return f"{words} That keeps what it already knows." if slow.match == "encoder" else words
 
 
 class RecipeForm(QWidget):
@@ -68,36 +48,44 @@ class RecipeForm(QWidget):
         super().__init__(parent)
         self.form = Form(Recipe, self)
         self._placed: set[tuple[str, ...]] = set()
+        self._parameters = Parameters()
         self.rates = LearningRates()
+        self.rates_note = label("", "ter", wrap=True)
+        self.find_rate = button("Find learning rate…", "link", "trending-up")
+        self.match_scanner = button("Match my scanner…", "link", "wand-sparkles")
+        self.match_scanner.setToolTip("Measure the noise of your own scans, to put the same on clean ones")
+        self.balance = Note("info")
+        self.trainable = Badge("")
         first = column(
             self._card(
                 "Goal",
-                ("targets",),
+                "targets",
                 ("run", "patch_size"),
                 ("run", "batch_size"),
                 ("run", "validation_fraction"),
                 ("run", "holdout_fraction"),
+                beside=self.match_scanner,
             ),
-            self._card("", ("losses",)),
-            self._card(
-                "Regularisation",
-                "augmentation",
-                ("regularisation", "gradient_clip"),
-                ("regularisation", "dropout"),
-                ("averaging",),
-            ),
+            self._card("", "losses"),
+            self._card("Regularisation", "regularisation", "averaging", "augmentation"),
             gap=16,
         )
         second = column(
-            self._card("", ("groups",)),
-            self._card("What changes", ("adaptation",)),
-            self._card("Optimiser and schedule", ("optimiser",), ("schedule",), self.rates),
+            self._card("", "groups", self.balance),
+            self._card("What changes", "adaptation"),
             self._card(
-                "Stopping", ("run", "epochs"), ("stopping", "metric"), ("stopping", "patience"), ("run", "seed")
+                "Optimiser and schedule",
+                "optimiser",
+                "schedule",
+                self.rates,
+                self.rates_note,
+                beside=self.find_rate,
             ),
+            self._card("Stopping", ("run", "epochs"), ("run", "steps"), ("run", "minutes"), "stopping"),
             self._more(),
             gap=16,
         )
+        self.form.row("groups").head.insertWidget(2, self.trainable)
         first.addStretch(1)
         second.addStretch(1)
         self._columns = QBoxLayout(QBoxLayout.Direction.LeftToRight)
@@ -110,45 +98,82 @@ class RecipeForm(QWidget):
         self.setLayout(layout)
         self.form.checked.connect(self._on_checked)
 
-    def show_parameters(self, counts: Any) -> None:
-        """Number of parameters by part, beside the groups."""
-        from aegui.gui.widgets.gallery import count_words
+    def show_model(self, ref: str | Path) -> None:
+        """The model whose parameters the groups divide."""
+        self._parameters = Parameters.of(ref)
+        self._count()
 
+    def _count(self) -> None:
+        """Number of parameters beside the groups, and of those that are trained."""
+        recipe = self.form.value()
+        if recipe is None:
+            return
         table = self.form.editors[("groups",)]
         assert isinstance(table, TableEditor)
-        named = {choice.match for choice in self.form.value().groups} if self.form.value() else set()
-        left = sum(count for part, count in counts.items() if part not in named)
-        facts = {part: count_words(count) for part, count in {**counts, "rest": left}.items()}
-        table.set_facts("Params", facts if counts else {})
-        self.form.refresh()
+        counts: Mapping[str, int] = self._parameters.by_group(recipe.groups)
+        table.set_facts("Params", {match: count_words(count) for match, count in counts.items()})
+        trained = sum(counts.get(group.match, 0) for group in recipe.groups if group.train)
+        adapted = isinstance(recipe.adaptation, LoRA)
+        self.trainable.setVisible(bool(counts))
+        self.trainable.show_text("Adapters only" if adapted else f"{count_words(trained)} trainable")
 
     def _rows(self, *wanted: Any) -> list[QWidget]:
+        """Widgets as they are; for a field its row; for a nested Spec the rows of all its fields."""
         made: list[QWidget] = []
+        seldom: list[QWidget] = []
         for item in wanted:
             if isinstance(item, QWidget):
                 made.append(item)
-            elif isinstance(item, str):
-                made.append(self.form.check_row(item))
-                self._placed |= {address for address in self.form.rows if address[0] == item}
-            else:
-                made.append(self.form.row(*item))
-                self._placed.add(item)
-        return made
+                continue
+            prefix = (item,) if isinstance(item, str) else item
+            inside = [a for a in self.form.rows if a[: len(prefix)] == prefix and a not in self._placed]
+            self._placed.update(inside)
+            switches = [a for a in inside if len(prefix) < len(a) and self.form.editors[a].knob.kind == "switch"]
+            for address in inside:
+                if address not in switches:
+                    (seldom if self.form.editors[address].knob.advanced else made).append(self.form.row(*address))
+            if switches:
+                made.append(self.form.check_row(*prefix))
+        return [*made, Fold(seldom)] if seldom else made
 
-    def _card(self, title: str, *wanted: Any) -> QFrame:
-        head = [row(label(title, "h2"), STRETCH)] if title else []
+    def _card(self, title: str, *wanted: Any, beside: QWidget | None = None) -> QFrame:
+        head = [row(label(title, "h2"), STRETCH, beside)] if title else []
         return card(*head, *self._rows(*wanted), gap=10)
 
     def _more(self) -> QFrame:
         rest = [address for address in self.form.rows if address not in self._placed]
-        self.more = Fold(self._rows(*rest), "More settings", "Fewer settings")
+        self.more = Fold([self.form.row(*address) for address in rest], "More settings", "Fewer settings")
         return card(self.more, gap=10)
 
     def _on_checked(self) -> None:
         recipe = self.form.value()
         if recipe is not None:
             self.rates.show_recipe(recipe)
+            self.rates_note.setText(note(recipe))
+            words = balance(recipe)
+            self.balance.setVisible(bool(words))
+            self.balance.show_text("info", words)
+            self.match_scanner.setVisible(isinstance(recipe.targets, SyntheticTargets))
+            self._count()
         self.edited.emit()
+
+    def scale_rates(self, factor: float) -> Recipe | None:
+        """The recipe with all learning rates times a factor, so that they keep their ratios."""
+        recipe = self.form.value()
+        if recipe is None:
+            return None
+
+        def times(value: float) -> float:
+            return min(10.0, float(format_number(float(f"{value * factor:.3g}"))))
+
+        groups = tuple(g.model_copy(update={"learning_rate": times(g.learning_rate)}) for g in recipe.groups)
+        changed: Recipe = recipe.model_copy(update={"groups": groups})
+        if isinstance(recipe.adaptation, LoRA):
+            rate = times(recipe.adaptation.learning_rate)
+            changed = changed.model_copy(
+                update={"adaptation": recipe.adaptation.model_copy(update={"learning_rate": rate})}
+            )
+        return changed
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         wide = event.size().width() >= theme.scaled(NARROW)

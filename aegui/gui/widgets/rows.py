@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from aegui.gui import theme
-from aegui.gui.widgets.basic import STRETCH, button, column, label, row
+from aegui.gui.widgets.basic import STRETCH, button, column, fill, label, row
 from aegui.gui.widgets.editors import CheckEditor, ChoiceEditor, Editor, NumberEditor
 from aegui.gui.widgets.field import Tone
 
@@ -24,7 +24,7 @@ class Message(QWidget):
     def __init__(self, help: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.help = help
-        self._told: dict[str, tuple[Tone, str]] = {}
+        self._told: dict[Cell, tuple[Tone, str]] = {}
         self.icon = QLabel(self)
         self.icon.setFixedWidth(14)
         self.text = QLabel(self)
@@ -36,12 +36,13 @@ class Message(QWidget):
         layout.addWidget(self.text, 1)
         self.show_text("", "")
 
-    def tell(self, who: str, tone: Tone, text: str) -> None:
+    def tell(self, who: Cell, tone: Tone, text: str) -> None:
         """What one of several fields has to say; the worst is shown, with the field's name."""
         self._told[who] = (tone, text)
         for wanted in ("err", "warn"):
-            for name, (its_tone, its_text) in self._told.items():
+            for cell, (its_tone, its_text) in self._told.items():
                 if its_tone == wanted:
+                    name = cell.words
                     self.show_text(its_tone, f"{name}: {its_text[:1].lower()}{its_text[1:]}" if name else its_text)
                     return
         self.show_text("", "")
@@ -84,19 +85,43 @@ class Composite(Editor):
 
 
 class Fold(QWidget):
-    """Seldom-used rows behind a link."""
+    """Seldom-used rows behind a link. Given a function, it makes them when they are first wanted.
 
-    def __init__(self, rows: Sequence[Any], more: str = "More", fewer: str = "Fewer") -> None:
+    more: the link's words; without any, something else unfolds it.
+    """
+
+    unfolded = Signal(bool)
+
+    def __init__(
+        self, rows: Sequence[Any] | Callable[[], Sequence[Any]], more: str = "More", fewer: str = "Fewer"
+    ) -> None:
         super().__init__()
         self._more, self._fewer = more, fewer
+        self._make = rows if callable(rows) else lambda: rows
+        self._made = False
         self.body = QWidget()
-        self.body.setLayout(column(*rows, gap=10))
+        self._rows = column(gap=10)
+        self.body.setLayout(self._rows)
         self.link = button(more, "link", "chevron-down", clicked=lambda: self.unfold(self.body.isHidden()))
-        self.setLayout(column(row(self.link, STRETCH), self.body, gap=10))
+        if more:
+            self.setLayout(column(row(self.link, STRETCH), self.body, gap=10))
+        else:
+            self.setLayout(column(self.body))
         self.unfold(False)
 
+    def fill(self) -> None:
+        """Make the rows, unless that was done."""
+        if not self._made:
+            self._made = True
+            fill(self._rows, *self._make())
+
     def unfold(self, on: bool) -> None:
+        if on:
+            self.fill()
         self.body.setHidden(not on)
+        if not self._more:
+            self.setHidden(not on)
+        self.unfolded.emit(on)
         self.link.setText(f"{self._fewer if on else self._more} ")
         theme.set_icon(self.link, "chevron-up" if on else "chevron-down", "accentText")
 
@@ -115,11 +140,11 @@ class Row(QWidget):
         self.message = Message(knob.help, self)
         self.tone: Tone = ""
         self.unavailable = ""
+        self._told: tuple[Tone, str] | None = None
         editor.name_inputs(name)
         if inputs := editor.inputs():
             self.label.setBuddy(inputs[0])
         self.setLayout(self._list() if knob.kind == "list" else self._line())
-        self.set_changed(False)
 
     def _list(self) -> QVBoxLayout:
         """A list has a heading with its “Add” button, and the width of the form."""
@@ -127,7 +152,8 @@ class Row(QWidget):
         theme.set_property(self.label, t="h2")
         self.message.help = ""
         self.message.show_text("", "")
-        return column(row(self.label, self.dot, STRETCH, self.editor.add_button), self.editor, self.message)
+        self.head = row(self.label, self.dot, STRETCH, self.editor.add_button)
+        return column(self.head, self.editor, self.message)
 
     def _line(self) -> QVBoxLayout:
         self.label.setMinimumWidth(theme.scaled(LABEL) - 12)
@@ -151,6 +177,8 @@ class Row(QWidget):
             self.message.show_text("", "")
 
     def set_changed(self, on: bool) -> None:
+        if on == self.changed_from_preset():
+            return
         self.dot.setText("•" if on else "")
         self.dot.setToolTip("Changed from the preset" if on else "")
         self.dot.setAccessibleName("Changed from the preset" if on else "")
@@ -165,9 +193,13 @@ class Row(QWidget):
             widget.setEnabled(not reason)
         self.setToolTip(reason)
         self.message.help = reason or self.editor.knob.help
+        self._told = None
         self.show_problem("", "")
 
     def show_problem(self, tone: Tone, text: str) -> None:
+        if (tone, text) == self._told:
+            return
+        self._told = (tone, text)
         self.tone = tone
         self.message.show_text(tone, text)
         self.editor.set_tone(tone)
@@ -187,15 +219,21 @@ class Cell:
         self.words = words or name
         self.tone: Tone = ""
         self.changed = False
+        self._told: tuple[str, Tone, str] | None = None
         editor.name_inputs(name)
 
     def set_changed(self, on: bool) -> None:
         self.changed = on
 
     def show_problem(self, tone: Tone, text: str) -> None:
+        if (self.words, tone, text) == self._told:
+            return
+        self._told = (self.words, tone, text)
         self.tone = tone
         self.editor.set_tone(tone)
-        self.message.tell(self.words, tone, text)
+        self.message.tell(self, tone, text)
+        for widget in self.editor.inputs():
+            widget.setAccessibleDescription(text or self.editor.knob.help)
 
 
 Place = Row | Cell
