@@ -57,7 +57,7 @@ def _(part: Rician, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels, 
 @corrupt.register
 def _(part: Speckle, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels, float | None]:
     rng = np.random.default_rng(drawn.seed)
-    width = part.grain / 2.3548  # full width at half maximum of the speckles → SD; that of the field's filter is 1/√2
+    width = part.grain / 2.3548  # full width of the autocorrelation at half its height → SD
     field = coloured((1, *image.shape[1:]), lambda f: np.exp(-((np.pi * width * f) ** 2)), rng)
     # Log-normal: mean 1, the SD that was asked for, and never below 0.
     sd = np.sqrt(np.log1p(drawn.strength**2))
