@@ -26,6 +26,8 @@ class Settings(Spec):
     last_folder: str = knob("", title="Last folder", help="Where the open dialog starts")
     output_folder: str = knob("", title="Output folder", help="Where denoised series are written")
     output: OutputRules = knob(OutputRules(), title="Output", help="How denoised series are written")
+    run_folders: tuple[str, ...] = knob((), title="Run folders", help="Looked into when runs are compared")
+    sizes: dict[str, tuple[int, int]] = knob({}, title="Sizes", help="Width and height of dialogs, as they were left")
     recent: tuple[str, ...] = knob((), title="Recent folders", help="Opened lately")
 
     @model_validator(mode="before")

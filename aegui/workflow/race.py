@@ -18,8 +18,9 @@ from aegui.events import Done, Event, Events, Progress, Raced, Step, Stop
 from aegui.imaging import Pixels, auto_window
 from aegui.recipes import Recipe
 from aegui.recipes.targets import SyntheticTargets
-from aegui.workflow.adapt import TrainJob, check, train
+from aegui.workflow.adapt import TrainJob, train
 from aegui.workflow.course import Course, Judged, lay_out
+from aegui.workflow.problems import check
 
 if TYPE_CHECKING:
     from aegui.classical import Filter
@@ -208,7 +209,8 @@ class _Race:
                     break
                 if isinstance(event, Step) and not began:
                     began = now - event.seconds
-                over = bool(began) and now - began >= self.seconds
+                # Only between steps: what comes after the last one finishes by itself.
+                over = isinstance(event, Step) and now - began >= self.seconds
                 if now - told >= GAP:
                     told = now
                     part = min(1.0, (now - began) / self.seconds) if began else 0.0

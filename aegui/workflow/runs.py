@@ -52,7 +52,7 @@ class RunInfo:
 
     @property
     def finished(self) -> bool:
-        """Whether it came to its end, with a model."""
+        """Whether it came to its end, or was stopped, and has a model."""
         return bool(self.scores)
 
 
@@ -109,12 +109,12 @@ def _read(folder: Path) -> RunInfo:
     epochs = len(curves.get("epoch", []))
     if missing == "damaged":
         reasons.append("Its summary run.json is damaged.")
-    elif not summary:
+    elif not _numbers(summary.get("scores")):
         after = "before its first epoch ended" if not epochs else f"after epoch {epochs}"
         reasons.append(f"Not finished: interrupted {after}, or still running.")
     if spoilt:
         reasons.append("Its curves cannot be read.")
-    scores, baselines = summary.get("scores"), summary.get("baselines")
+    baselines = summary.get("baselines")
     title = summary.get("title") or (recipe.title if recipe else folder.name)
     return RunInfo(
         folder,
@@ -124,7 +124,7 @@ def _read(folder: Path) -> RunInfo:
         _started(folder, summary),
         int(_number(summary.get("epochs"), epochs)),
         int(_number(summary.get("best_epoch"), 0)),
-        _numbers(scores),
+        _numbers(summary.get("scores")),
         {str(k): _numbers(v) for k, v in baselines.items()} if isinstance(baselines, dict) else {},
         str(summary.get("classical") or ""),
         curves,
