@@ -65,7 +65,9 @@ class Projector:
         for direction, step, count in zip((np.sin(theta), np.cos(theta)), self.spacing, self._grid, strict=True):
             at = (np.outer(direction, self.frequencies) * step * count).reshape(-1, 1)
             near = np.floor(at - WIDTH / 2).astype(np.int64) + np.arange(1, WIDTH + 1)
-            weights.append(i0(BETA * np.sqrt(np.maximum(0, 1 - (2 * (at - near) / WIDTH) ** 2))))
+            bell = i0(BETA * np.sqrt(np.maximum(0, 1 - (2 * (at - near) / WIDTH) ** 2)))
+            # Where pixels are longer than rays are wide, a line leaves what the pixels can hold.
+            weights.append(np.where(np.abs(at) <= count / 2, bell, 0))
             indices.append(near % count)
         columns = indices[0][:, :, None] * self._grid[1] + indices[1][:, None, :]
         values = weights[0][:, :, None] * weights[1][:, None, :]
