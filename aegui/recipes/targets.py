@@ -112,6 +112,12 @@ class Noise2Self(BlindSpot):
     kind: Literal["noise2self"] = "noise2self"
     grid: int = knob(4, title="Grid", help="One of this many rows and columns is hidden", unit="px", ge=2, le=32)
 
+    def model_post_init(self, context: object) -> None:
+        """Something must stay visible."""
+        least = 2 * self.reach + 2
+        if self.hide == "square" and self.grid < least:
+            raise ValueError(f"Squares of {least - 1} px on a grid of {self.grid} px hide everything; try {least}.")
+
 
 class Neighbor2Neighbor(Target):
     """Neighbouring pixels (Neighbor2Neighbor): two half-size pictures of one noisy slice teach each other."""

@@ -13,6 +13,7 @@ from aegui.data.draw import Batch
 from aegui.errors import UserError
 from aegui.models.slicenet import SliceNet
 from aegui.recipes import Recipe
+from aegui.training.consistency import extra_term
 from aegui.training.losses import Seen
 from aegui.training.mixup import Blend, blended
 from aegui.training.objective import Objective
@@ -101,7 +102,8 @@ class Forward:
             other, others = self._objective(replace(self.seen, labels=self._blend.labels), self._epoch)
             loss = share * loss + (1 - share) * other
             terms = {name: share * value + (1 - share) * others[name] for name, value in terms.items()}
-        return loss, terms
+        extra = extra_term(self._recipe, self._net, on, found)
+        return (loss if extra is None else loss + extra), terms
 
 
 def train_step(

@@ -62,10 +62,12 @@ class Repeats(Kind):
         several = [members for members in places.values() if len(members) > 1]
         if alone := len(places) - len(several):
             self.warnings.append(f"{alone} slices have no repeat that is not held out; they are left out.")
+        if len(several) == 1:
+            several = self._halves(several[0], run)
         if len(several) < 2:
             raise UserError(
-                "Noise2Noise needs at least two places with two repeats that are not held out.",
-                "Hold out whole patients, or fewer repeats.",
+                "Noise2Noise needs two repeats of at least two slices, or four of one, that are not held out.",
+                "Open more repeats, or hold out fewer.",
             )
         found = split(
             [blocks[members[0]] for members in several], run.validation_fraction, run.holdout_fraction, run.seed
@@ -84,6 +86,14 @@ class Repeats(Kind):
             validation=expanded(found.validation),
             holdout=tuple(sorted((*marked, *expanded(found.holdout)))),
         )
+
+    def _halves(self, members: list[int], run: Run) -> list[list[int]]:
+        """A single slice was repeated: some of its repeats train, others validate."""
+        count = max(2, round(run.validation_fraction * len(members)))
+        if len(members) < count + 2:
+            return [members]
+        self.warnings.append("All repeats show one slice: training and validation differ in their noise only.")
+        return [members[:-count], members[-count:]]
 
     def cut(
         self, stock: Stock, member: int, place: Place, size: tuple[int, int], rng: np.random.Generator
