@@ -160,18 +160,34 @@ class Features(Event):
 
 @dataclass(frozen=True, slots=True)
 class Raced(Event):
-    """A contender of a recipe race: number `index` of `count`, how far it is (0 … 1), its scores when it is done.
+    """A contender of a recipe race: number `index` of `count`, how far it is (0 … 1), its score when it is done.
 
-    image: its result on the judged slice that is shown, in real units. reason: why it cannot take part.
+    kind: "input", "pretrained", "classical" or "recipe". image: its result on the judged slice that is shown, in real
+    units. reason: why it has no score.
     """
 
     index: int
     count: int
     name: str
     progress: float
+    kind: str = "recipe"
     psnr: float | None = None
     image: Image | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RatePoint(Event):
+    """Step `step` of `total` of a learning-rate search. rate: of the fastest group. smoothed: a running mean of losses.
+
+    loss: how far above or below the untouched model's on the same patches, added to that model's mean.
+    """
+
+    step: int
+    total: int
+    rate: float
+    loss: float
+    smoothed: float
 
 
 @dataclass(frozen=True, slots=True)
