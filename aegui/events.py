@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -162,15 +162,14 @@ class Features(Event):
 class Raced(Event):
     """A contender of a recipe race: number `index` of `count`, how far it is (0 … 1), its score when it is done.
 
-    kind: "input", "pretrained", "classical" or "recipe". image: its result on the judged slice that is shown, in real
-    units. reason: why it has no score.
+    image: its result on the judged slice that is shown, in real units. reason: why it has no score.
     """
 
     index: int
     count: int
     name: str
     progress: float
-    kind: str = "recipe"
+    kind: Literal["input", "pretrained", "classical", "recipe"] = "recipe"
     psnr: float | None = None
     image: Image | None = None
     reason: str = ""

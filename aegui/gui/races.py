@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal, Slot
@@ -23,6 +23,7 @@ class Lap:
     """A contender so far. progress: 0 … 1."""
 
     name: str
+    kind: Literal["input", "pretrained", "classical", "recipe"]
     progress: float = 0.0
     psnr: float | None = None
     image: np.ndarray | None = None
@@ -90,7 +91,7 @@ class Races(QObject):
                 self.count = count
                 fresh = index >= len(self.laps)
                 if fresh:
-                    self.laps.append(Lap(name))
+                    self.laps.append(Lap(name, event.kind))
                 lap = self.laps[index]
                 lap.progress, lap.psnr, lap.image, lap.reason = progress, event.psnr, event.image, event.reason
                 seconds = round(progress * self.seconds)

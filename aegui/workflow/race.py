@@ -36,9 +36,10 @@ VALIDATION = 2  # slices of that
 
 @dataclass(frozen=True)
 class RaceRow:
-    """How a contender did. image: its result on the slice that is shown. reason: why it has no scores.
+    """How a contender did. recipe: which one it was; None for others, and from scratch.
 
-    ssim: None where single pixels are compared. seconds: spent on learning or tuning. note: what to know of it.
+    image: its result on the slice that is shown. ssim: None where single pixels are compared. seconds: spent on
+    learning or tuning. reason: why it has no scores. note: what to know of it.
     """
 
     name: str
@@ -130,18 +131,18 @@ class _Race:
         ]
         for name, recipe, init in self.entries:
             work = partial(self._learn, name=name, recipe=recipe, init=init)
-            contenders.append(_Contender(name, "recipe", work, recipe))
+            contenders.append(_Contender(name, "recipe", work, recipe if init == self.job.init else None))
         self.count = len(contenders)
         stopped = False
         try:
             for at, one in enumerate(contenders):
-                yield Raced(at, self.count, one.name, 0.0)
+                yield Raced(at, self.count, one.name, 0.0, one.kind)
                 try:
                     row = yield from one.work(at)
                 except UserError as error:
                     row = RaceRow(one.name, one.kind, one.recipe, reason=f"{error.message} {error.hint}".strip())
                 self.rows.append(row)
-                yield Raced(at, self.count, one.name, 1.0, row.psnr, row.image, row.reason)
+                yield Raced(at, self.count, one.name, 1.0, one.kind, row.psnr, row.image, row.reason)
         except Stop:
             stopped = True
             self.rows += [
@@ -226,7 +227,7 @@ class _Race:
         row = yield from self._judge(at, name, "recipe", self._network(load_model(str(result.bundle))))
         kept = result.best_epoch == 0 and init == "pretrained" and not recipe.needs_labels
         note = "In this time it found nothing better than the model as it is." if kept else ""
-        return replace(row, recipe=recipe, seconds=seconds, note=note)
+        return replace(row, recipe=recipe if init == self.job.init else None, seconds=seconds, note=note)
 
     def _entry(self, at: int, recipe: Recipe, init: Any) -> TrainJob:
         """The recipe as it runs here: for so long, on the crops, in a folder that goes away."""

@@ -30,12 +30,15 @@ def halo_text(painter: QPainter, rect: QRectF, flags: Qt.AlignmentFlag, text: st
     painter.drawText(rect, int(flags), text)
 
 
-def _corner(painter: QPainter, view: Viewport, lines: Sequence[str], right: bool, bottom: bool, title: bool) -> None:
+def _corner(
+    painter: QPainter, view: Viewport, lines: Sequence[str], right: bool, bottom: bool, title: bool, alone: bool
+) -> None:
     high = theme.scaled(16)
     flags = Qt.AlignmentFlag.AlignVCenter | (Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft)
     extra = 10 if right and view.axis()[1] > 1 else 0
     # Left and right corners share the width, so that they never run into each other.
-    room = (view.width() - 2 * INSET) * (0.62 if not right and not bottom else 0.5) - extra
+    share = 1.0 if alone else 0.62 if not right and not bottom else 0.5
+    room = (view.width() - 2 * INSET) * share - extra
     for index, text in enumerate(lines):
         y = view.height() - INSET - (len(lines) - index) * high if bottom else INSET + index * high
         x = view.width() - INSET - extra - room if right else INSET
@@ -49,10 +52,10 @@ def _corner(painter: QPainter, view: Viewport, lines: Sequence[str], right: bool
 def draw_words(painter: QPainter, view: Viewport) -> None:
     """Everything around the image."""
     top_left, top_right, bottom_left, bottom_right = view.corner_words()
-    _corner(painter, view, top_left, False, False, bool(view.title))
-    _corner(painter, view, top_right, True, False, False)
-    _corner(painter, view, bottom_left, False, True, False)
-    _corner(painter, view, bottom_right, True, True, False)
+    _corner(painter, view, top_left, False, False, bool(view.title), not any(top_right))
+    _corner(painter, view, top_right, True, False, False, not any(top_left))
+    _corner(painter, view, bottom_left, False, True, False, not any(bottom_right))
+    _corner(painter, view, bottom_right, True, True, False, not any(bottom_left))
     if view.pixels is None:
         painter.setFont(theme.font(13))
         room = QRectF(view.rect()).adjusted(24, 24, -24, -24)

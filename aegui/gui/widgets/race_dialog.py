@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QStackedWidget, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QSizePolicy, QStackedWidget, QWidget
 
 from aegui import recipes, workflow
 from aegui.gui import theme
@@ -73,8 +73,7 @@ class RaceDialog(Sheet):
             box.toggled.connect(self._refresh)
             about = label(choice.reason or choice.recipe.summary, "warn" if choice.reason else "ter", wrap=True)
             about.setContentsMargins(26, 0, 0, 0)
-            lines.addWidget(box)
-            lines.addWidget(about)
+            lines.addLayout(column(box, about, gap=0))
             self.entries.append((choice, box))
         lines.addStretch(1)
         self.scratch = QCheckBox("Also from scratch")
@@ -95,10 +94,13 @@ class RaceDialog(Sheet):
             (area, 1),
             self.scratch,
             row(label("Time for each", "sec", buddy=self.time), STRETCH, self.time),
-            row((self.start, 1)),
-            row((self.stop, 1)),
+            self.start,
+            self.stop,
         )
         made.setFixedWidth(theme.scaled(304))
+        for one in (self.start, self.stop):
+            one.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.side = made
         return made
 
     def _right(self) -> QWidget:
@@ -125,7 +127,7 @@ class RaceDialog(Sheet):
     # ---- what is chosen
     def picked(self) -> list[Recipe]:
         """The recipes that are ticked."""
-        return [choice.recipe for choice, box in self.entries if box.isChecked() and box.isEnabled()]
+        return [choice.recipe for choice, box in self.entries if box.isChecked() and not choice.reason]
 
     @property
     def seconds(self) -> int:
@@ -133,7 +135,7 @@ class RaceDialog(Sheet):
 
     @Slot()
     def _on_start(self) -> None:
-        self.races.start(self.picked(), self.seconds, self.scratch.isChecked() and self.scratch.isEnabled())
+        self.races.start(self.picked(), self.seconds, self.scratch.isChecked())
 
     def _on_scans(self) -> None:
         self.session.request_page("scans")
@@ -148,7 +150,7 @@ class RaceDialog(Sheet):
     def _refresh(self, _changed: object = None) -> None:
         races = self.races
         busy = self.session.lanes.job()
-        count = len(self.picked()) + (self.scratch.isChecked() and self.scratch.isEnabled())
+        count = len(self.picked()) + (self.scratch.isChecked())
         reason = ""
         if not self.session.noisy:
             reason = "There are no scans."
@@ -168,10 +170,12 @@ class RaceDialog(Sheet):
         for choice, box in self.entries:
             box.setEnabled(not races.running and not choice.reason)
         self.time.setEnabled(not races.running)
+        self.scratch.setEnabled(not races.running and self.session.initial == "pretrained")
         self.note.setVisible(races.error is not None)
         if races.error is not None:
             self.note.show_text("err", races.error.hint, races.error.message)
         racing = races.running or bool(races.laps)
+        self.side.setVisible(bool(self.session.noisy))
         shown = "race" if racing else "none" if not self.session.noisy else "before"
         self.stack.setCurrentWidget(self._views[shown])
         if racing:
@@ -189,20 +193,19 @@ class RaceDialog(Sheet):
         """While it runs: what is ready, in the order of running."""
         laps = self.races.laps
         ready = [lap for lap in laps if lap.image is not None]
-        best = max((lap.psnr for lap in laps[2:6] if lap.psnr is not None), default=None)
-        window = None
-        if ready and ready[0].image is not None:
-            window = auto_window(ready[0].image, None, self.session.noisy[0].modality if self.session.noisy else "OT")
+        best = max((lap.psnr for lap in laps if lap.kind == "classical" and lap.psnr is not None), default=None)
+        # Noise widens the window: what has less of it comes second.
+        clean = ready[min(1, len(ready) - 1)].image if ready else None
+        modality = self.session.noisy[0].modality if self.session.noisy else "OT"
+        window = auto_window(clean, None, modality) if clean is not None else None
         flip = bool(self.session.noisy) and self.session.noisy[0].inverted
         pictures = [
-            Picture(lap.name, lap.image, _words(lap.psnr, best if number > 5 else None))
-            for number, lap in enumerate(laps)
-            if lap.image is not None
+            Picture(lap.name, lap.image, _words(lap.psnr, best if lap.kind == "recipe" else None)) for lap in ready
         ]
         self.grid.show_pictures(pictures, window, flip)
         self.words.setText("")
         rows = [
-            workflow.RaceRow(lap.name, "recipe", None, lap.psnr, reason=lap.reason) for lap in laps if lap.progress == 1
+            workflow.RaceRow(lap.name, lap.kind, None, lap.psnr, reason=lap.reason) for lap in laps if lap.progress == 1
         ]
         self._list(rows, best, numbered=False)
 
@@ -213,7 +216,7 @@ class RaceDialog(Sheet):
         base = best.psnr if best is not None else None
         pictures = [Picture("Noisy input", result.noisy, _words(_psnr(result, "input"), None))]
         if best is not None:
-            pictures.append(Picture(f"Classical: {best.name}", best.image, _words(best.psnr, None)))
+            pictures.append(Picture(best.name, best.image, (*_words(best.psnr, None), "best classical")))
         pictures += [
             Picture(one.name, one.image, _words(one.psnr, base))
             for one in result.rows
@@ -258,6 +261,7 @@ class RaceDialog(Sheet):
                     self.table.addWidget(cell, line, place)
                 else:
                     self.table.addWidget(cell, line, place, right if place > 1 else Qt.AlignmentFlag.AlignLeft)
+            self.table.setRowMinimumHeight(line, theme.scaled(24))
             recipe = one.recipe
             if recipe is not None and one.psnr is not None:
                 use = button("Use this recipe", "link", clicked=partial(self._use, recipe))
@@ -273,7 +277,7 @@ def _words(psnr: float | None, base: float | None) -> tuple[str, ...]:
     if psnr is None:
         return ()
     words = (f"PSNR {psnr:.2f} dB",)
-    return words if base is None else (*words, f"{signed(psnr - base)} dB over classical")
+    return words if base is None else (*words, f"{signed(psnr - base)} over classical")
 
 
 def _gain(one: workflow.RaceRow, base: float | None) -> QWidget:
