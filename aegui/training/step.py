@@ -159,7 +159,8 @@ def _step(
                 )
             if count > 1:
                 loss = loss / count
-            loss.backward()  # type: ignore[no-untyped-call]
+            if loss.requires_grad:  # else no trained weight has a part in it yet: a step goes nowhere
+                loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
             if len(found) < count:
                 found.append((float(loss.detach()), terms))
