@@ -46,15 +46,21 @@ def prepare(
     labels: Mapping[str, str],
     holdout: Sequence[str],
     cache: Path,
+    at_most: int | None = None,
 ) -> Generator[Event, None, TrainingData]:
-    """Read, normalise and split all slices. channels: of the network. pairs: confirmed, for targets that use them."""
+    """Read, normalise and split all slices. channels: of the network. pairs: confirmed, for targets that use them.
+
+    at_most: reads only so many neighbouring slices of every series, from its middle.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
     targets = build_kind(recipe.targets, cache)
     marked = frozenset(holdout)
     work = targets.works(noisy, pairs, marked)
+    if at_most is not None:
+        work = [replace(part, slices=_middle(part.slices, at_most)) for part in work]
     if not work:
         raise UserError("There are no scans to train on.", "Open a folder with CT, MR or other images.")
     colour = channels == 3 and all(part.series.channels == 3 for part in work)
-    cache.mkdir(parents=True, exist_ok=True)
     with ExitStack() as undo:
         noisy_slices = Slices(cache / "noisy.bin")
         undo.callback(noisy_slices.close)
@@ -116,6 +122,11 @@ def prepare(
             (*told, *targets.warnings, *warnings, *parts.warnings),
             _fingerprint(items, work),
         )
+
+
+def _middle(slices: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
+    start = max(0, (len(slices) - count) // 2)
+    return slices[start : start + count]
 
 
 def _samples(source: SliceSource) -> list[Pixels]:

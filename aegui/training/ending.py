@@ -43,7 +43,7 @@ def conclude(trainer: Trainer, stopped: bool, ended: str) -> TrainResult:
     parts = {"train": data.split.train, "validation": data.split.validation, "holdout": data.split.holdout}
     names = {part: [f"{data.items[i].series.uid}#{data.items[i].index}" for i in of] for part, of in parts.items()}
     metrics = run.metrics.read_text(encoding="utf-8")
-    bundle.save(run.bundle, card, trainer.net, trainer.recipe, metrics, run.split_hashes(names))
+    bundle.save(run.bundle, card, trainer.net, trainer.recipe, metrics, run.split_hashes(names), trainer.model.card)
     result = TrainResult(
         run.folder,
         run.bundle,

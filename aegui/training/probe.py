@@ -23,6 +23,7 @@ from aegui.training.validation import run_case, score
 WARM_UP = 2
 STEPS = 6
 LONG = 3.0  # seconds of steps after which no more are timed
+SLACK = 1.25  # what allocation took beyond what is kept, measured on the processor
 MOST = 64  # patches; larger batches are hardly faster, and make few steps of a set of scans
 
 
@@ -44,10 +45,14 @@ class Need:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of a step, of the validation after an epoch."""
+    """Seconds of a step, and of validating one slice."""
 
     step: float
-    validation: float
+    slice: float
+
+    def validation(self, slices: int) -> float:
+        """After an epoch, with the slices that are shown."""
+        return self.slice * (slices + min(SLOTS, slices))
 
 
 def rehearsal(trainer: Trainer, recipe: Recipe | None = None) -> Trainer:
@@ -98,12 +103,13 @@ def _bytes(copy: Trainer, count: int) -> int:
     del loss
     inputs = sum(int(array.nbytes) for array in vars(batch).values() if array is not None)
     largest = max(kept.values(), default=0)
-    return parameters + 4 * trained + sum(kept.values()) + 2 * largest + 2 * inputs
+    return parameters + 4 * trained + int(SLACK * sum(kept.values())) + 2 * largest + 2 * inputs
 
 
-def largest_batch(copy: Trainer) -> int:
-    """What memory allows, within reason."""
-    return min(MOST, max(1, len(copy.data.split.train)), need(copy).largest(free_bytes(copy.device)))
+def largest_batch(copy: Trainer, slices: int | None = None) -> int:
+    """What memory allows, within reason. slices: that train, where not those of the copy."""
+    wanted = len(copy.data.split.train) if slices is None else slices
+    return min(MOST, max(1, wanted), need(copy).largest(free_bytes(copy.device)))
 
 
 def timed(copy: Trainer) -> Generator[Event, None, Timing]:
@@ -125,16 +131,16 @@ def timed(copy: Trainer) -> Generator[Event, None, Timing]:
         if copy.device.type == "cuda":
             torch.cuda.synchronize(copy.device)
         spent.append(time.monotonic() - began)
-        if len(spent) > 1 and sum(spent) > LONG:
+        if sum(spent) > LONG:
             break
     # The first steps also warm caches up, unless they are so long that this does not count.
-    steady = spent[WARM_UP:] if len(spent) > WARM_UP + 1 else spent[1:]
+    steady = spent[min(WARM_UP, len(spent) - 1) :]
     yield Progress(WARM_UP + STEPS, WARM_UP + STEPS, "Timing validation")
     return Timing(float(np.median(steady)), _validation(copy))
 
 
 def _validation(copy: Trainer) -> float:
-    """Seconds of validating and showing all validation slices, from two of them."""
+    """Seconds of validating a slice, the better of two."""
     members = validation_members(copy.data, copy.recipe)
     copy.net.eval()
     spent = []
@@ -143,4 +149,4 @@ def _validation(copy: Trainer) -> float:
         for case in cases(copy.data, copy.recipe, member):
             score(case, run_case(copy.net, case, copy.device)[0])
         spent.append(time.monotonic() - began)
-    return min(spent) * (len(members) + min(SLOTS, len(members)))
+    return min(spent)

@@ -11,10 +11,13 @@ from aegui.data.pairs import Pair, match_pairs, require_pairs
 from aegui.data.proposals import Proposal, confirmed_again, propose
 from aegui.events import Events
 from aegui.models import cards
-from aegui.workflow.adapt import Problem, TrainJob, check, learning_from, train
+from aegui.workflow.adapt import TrainJob, learning_from, train
 from aegui.workflow.batch import DenoiseJob, Report, SeriesResult, denoise, preview
 from aegui.workflow.judge import FORMATS, Evaluation, evaluate, export
+from aegui.workflow.outlook import forecast
+from aegui.workflow.problems import Problem, check
 from aegui.workflow.race import RaceResult, RaceRow, race
+from aegui.workflow.rate import find_rate
 from aegui.workflow.runs import Difference, RunInfo, run_differences, runs, scratch_job
 
 __all__ = [
@@ -37,7 +40,9 @@ __all__ = [
     "denoise",
     "evaluate",
     "export",
+    "find_rate",
     "folder_labels",
+    "forecast",
     "learning_from",
     "match_pairs",
     "preview",

@@ -1,0 +1,214 @@
+"""What in a recipe does not fit the scans, the model or this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aegui.models import cards
+from aegui.models.library import is_file
+from aegui.recipes.optimisers import LBFGS, SWA, FullWeights, LoRA
+from aegui.recipes.targets import Distillation, Neighbor2Neighbor
+
+if TYPE_CHECKING:
+    from aegui.workflow.adapt import TrainJob
+
+# message, hint, address of the field, whether it is blocking
+Finding = tuple[str, str, tuple[str | int, ...], bool]
+Findings = Iterator[Finding]
+FEW = 10  # slices with which all weights learn them by heart
+LBFGS_SLICES = 50
+
+
+def recipe_problems(job: TrainJob, slices: int) -> Findings:
+    """Everything. slices: of the job that are not held out."""
+    for look in _LOOKS:
+        yield from look(job, slices)
+
+
+def _training(job: TrainJob, slices: int) -> int:
+    """About how many slices train."""
+    run = job.recipe.run
+    return max(1, round(slices * (1 - run.validation_fraction - run.holdout_fraction)))
+
+
+def _shares(job: TrainJob, slices: int) -> Findings:
+    run = job.recipe.run
+    if run.validation_fraction + run.holdout_fraction >= 1:
+        yield (
+            "Validation and hold-out together leave nothing to train on.",
+            "Try 0.2 and 0.2.",
+            ("run", "holdout_fraction"),
+            True,
+        )
+
+
+def _sizes(job: TrainJob, slices: int) -> Findings:
+    run = job.recipe.run
+    usable = [s for s in job.noisy if s.uid not in job.holdout]
+    smallest = min((min(s.rows, s.columns) for s in usable), default=None)
+    if run.patch_size and smallest and run.patch_size > smallest:
+        yield (
+            f"Patches of {run.patch_size} px are larger than the smallest slice; they are cut down to it.",
+            f"Try {max(16, smallest)}.",
+            ("run", "patch_size"),
+            False,
+        )
+    training = _training(job, slices)
+    at_once = (run.batch_size or 1) * run.accumulate
+    if slices and at_once > training:
+        times = "" if run.accumulate == 1 else f" × {run.accumulate}"
+        yield (
+            f"A batch of {run.batch_size or 1}{times} patches is more than the {training} training slices: "
+            "a step sees some of them twice.",
+            f"Try {max(1, training // run.accumulate)}.",
+            ("run", "batch_size"),
+            False,
+        )
+
+
+def _few(job: TrainJob, slices: int) -> Findings:
+    recipe = job.recipe
+    full = isinstance(recipe.adaptation, FullWeights) and not any(group.l2_sp for group in recipe.groups)
+    if slices and _training(job, slices) <= FEW and full and _pretrained(job):
+        yield (
+            f"About {_training(job, slices)} training slices, and all weights may change: "
+            "they may be learned by heart.",
+            "Try the recipe “Few scans”.",
+            ("adaptation",),
+            False,
+        )
+
+
+def _pretrained(job: TrainJob) -> bool:
+    card = next((card for card in cards() if card.id == job.model), None)
+    return job.init == "pretrained" and (card is None or card.weights is not None)
+
+
+def _start(job: TrainJob, slices: int) -> Findings:
+    if _pretrained(job):
+        return
+    if isinstance(job.recipe.adaptation, LoRA):
+        yield (
+            "Adapters are small additions to a trained model; this one starts from random weights.",
+            "Start from pretrained weights, or let all weights change.",
+            ("adaptation",),
+            True,
+        )
+    for index, group in enumerate(job.recipe.groups):
+        if group.l2_sp:
+            yield (
+                "The pull to the start would hold random weights where they are.",
+                "Try 0, or start from pretrained weights.",
+                ("groups", index, "l2_sp"),
+                True,
+            )
+        if not group.train:
+            yield (
+                f"“{group.match}” would stay random: it is not trained.",
+                "Train it, or start from pretrained weights.",
+                ("groups", index, "train"),
+                False,
+            )
+
+
+def _length(job: TrainJob, slices: int) -> Findings:
+    recipe, run = job.recipe, job.recipe.run
+    open_ended = run.steps is not None or run.minutes is not None
+    if isinstance(recipe.averaging, SWA) and run.epochs == 1 and not open_ended:
+        yield (
+            "A plain average needs several epochs; with one it is the model itself.",
+            "Try at least 4 epochs, or the moving average.",
+            ("averaging",),
+            False,
+        )
+    if open_ended:
+        return
+    if recipe.schedule.warmup >= run.epochs:
+        yield (
+            "The warm-up lasts as long as the run: the learning rate never reaches its peak.",
+            f"Try {max(0.0, run.epochs / 10):g}.",
+            ("schedule", recipe.schedule.kind, "warmup"),
+            False,
+        )
+    for index, group in enumerate(recipe.groups):
+        if group.train and group.unfreeze_epoch > run.epochs:
+            yield (
+                f"“{group.match}” stays frozen: it would be trained after the last epoch.",
+                f"Try {max(1, run.epochs // 2)}.",
+                ("groups", index, "unfreeze_epoch"),
+                False,
+            )
+    for index, term in enumerate(recipe.losses):
+        if term.starts >= run.epochs:
+            yield (
+                "This term begins to count after the last epoch.",
+                f"Try {run.epochs // 2}.",
+                ("losses", index, term.kind, "starts"),
+                False,
+            )
+
+
+def _mixup(job: TrainJob, slices: int) -> Findings:
+    recipe = job.recipe
+    if not recipe.regularisation.mixup:
+        return
+    where = ("regularisation", "mixup")
+    if isinstance(recipe.targets, Neighbor2Neighbor):
+        yield "Mixup blends the pixels that neighbouring-pixel targets take apart.", "Try 0.", where, True
+    elif recipe.run.batch_size == 1:
+        yield "Mixup blends patches of a batch; a batch of 1 has nothing to blend.", "Try a batch of 4.", where, False
+
+
+def _optimiser(job: TrainJob, slices: int) -> Findings:
+    if isinstance(job.recipe.optimiser, LBFGS) and slices > LBFGS_SLICES:
+        yield (
+            f"L-BFGS is for tiny sets; these are {slices} slices.",
+            "Try Adam.",
+            ("optimiser",),
+            False,
+        )
+
+
+def _machine(job: TrainJob, slices: int) -> Findings:
+    if job.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            yield "There is no CUDA graphics card here.", "Choose the device “auto” or “cpu”.", (), True
+    elif job.recipe.run.precision == "bf16" and _slow_bf16():
+        yield (
+            "This processor has no bf16 arithmetic: mixed precision is slower here, not faster.",
+            "Try fp32.",
+            ("run", "precision"),
+            False,
+        )
+
+
+def _slow_bf16() -> bool:
+    """Whether it is known that the processor emulates bf16, and no graphics card takes its place."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return False
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+    except OSError:
+        return False
+    return not any(name in flags for name in ("avx512_bf16", "amx_bf16", " bf16"))
+
+
+def _teacher(job: TrainJob, slices: int) -> Findings:
+    targets = job.recipe.targets
+    if not isinstance(targets, Distillation):
+        return
+    where = ("targets", targets.kind, "teacher")
+    if targets.teacher == job.model:
+        yield "The teacher is the model itself: there is nothing to learn.", "Choose a larger model.", where, False
+    elif not is_file(targets.teacher) and targets.teacher not in {card.id for card in cards()}:
+        names = ", ".join(card.id for card in cards())
+        yield f"There is no model “{targets.teacher}”.", f"Try one of {names}, or a model file.", where, True
+
+
+_LOOKS = (_shares, _sizes, _few, _start, _length, _mixup, _optimiser, _machine, _teacher)
