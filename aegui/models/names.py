@@ -27,9 +27,10 @@ def part_of(name: str) -> str:
 
 
 def norms(shapes: Shapes) -> frozenset[str]:
-    """Layers that normalise: their weight is a vector, which no convolution's is."""
+    """Layers that normalise: weight and bias are vectors, unlike those of convolutions and activations."""
+    layers = (name.removesuffix(".weight") for name, shape in shapes.items() if name.endswith(".weight"))
     return frozenset(
-        name.removesuffix(".weight") for name, shape in shapes.items() if name.endswith(".weight") and len(shape) == 1
+        layer for layer in layers if len(shapes[f"{layer}.weight"]) == 1 == len(shapes.get(f"{layer}.bias", ()))
     )
 
 

@@ -216,7 +216,12 @@ def _loss(trainer: Trainer, net: SliceNet, members: np.ndarray, step: int) -> fl
 
 
 def _words(rate: float | None, how: str, diverged: float | None) -> str:
-    limit = f" It diverges at {diverged:.1e}." if diverged is not None else " It diverges at none of the rates."
+    limit = f" It diverges at {_figure(diverged)}." if diverged is not None else " It diverges at none of the rates."
     if rate is None:
         return f"{how}{limit} Keep the rates of the recipe, or start from other weights."
-    return f"Suggested: {rate:.1e}, {how}.{limit}"
+    return f"Suggested: {_figure(rate)}, {how}.{limit}"
+
+
+def _figure(rate: float) -> str:
+    number, _, power = f"{rate:.1e}".partition("e")
+    return f"{number}e{int(power)}"
