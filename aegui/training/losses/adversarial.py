@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from aegui.recipes.losses import Adversarial
 from aegui.training.losses.term import Context, Seen, Term, build_term
 
-WIDTH = 32
+WIDTH = 16
 LAYERS = 2  # each judgement sees 34 × 34 px
 SMALLEST = 16  # px, the least that gives a judgement
 

@@ -14,6 +14,7 @@ from aegui.training.losses.term import Context, Seen, Term, build_term, compared
 
 SIDE = 11  # px, of the Gaussian window
 SIGMA = 1.5  # px
+C1, C2 = 0.01**2, 0.03**2
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of Wang et al. 2003, fine to coarse
 # Below this an SSIM counts as none: powers under 1 have no finite slope at 0.
 LEAST = 1e-4
@@ -21,13 +22,29 @@ LEAST = 1e-4
 FAINT = 1e-6
 
 
-def similarity(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """(SSIM, its contrast part) of each image, range 1 (Wang et al. 2004): Gaussian 11×11, σ 1.5, inside the image."""
-    from monai.metrics.regression import compute_ssim_and_cs
+def _blurred(images: Tensor) -> Tensor:
+    """(N, c, H, W) under the window, where all of it lies inside the image."""
+    x = torch.arange(SIDE, dtype=images.dtype, device=images.device) - SIDE // 2
+    kernel = torch.exp(-x.square() / (2 * SIGMA**2))
+    kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, 1, SIDE)
+    rows = nn.functional.conv2d(images, kernel, groups=images.shape[1])
+    return nn.functional.conv2d(rows, kernel.mT, groups=images.shape[1])
 
-    maps = compute_ssim_and_cs(output, target, 2, (SIDE, SIDE), (SIGMA, SIGMA))
-    ssim, contrast = (values.flatten(1).mean(dim=1) for values in maps)
-    return ssim, contrast
+
+def similarity(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """(SSIM, its contrast part) of each image, range 1 (Wang et al. 2004): Gaussian 11×11, σ 1.5, inside the image.
+
+    Row by row, then column by column: MONAI's takes ten times as long on a processor.
+    """
+    # Variances are differences of squares, which far from 0 drown in rounding.
+    base = target.mean(dim=(-2, -1), keepdim=True).detach()
+    x, y = output - base, target - base
+    x, y, xx, yy, xy = _blurred(torch.cat((x, y, x * x, y * y, x * y), dim=1)).chunk(5, dim=1)
+    spread, shared = (xx - x * x) + (yy - y * y), xy - x * y
+    contrast = (2 * shared + C2) / (spread + C2)
+    x, y = x + base, y + base
+    ssim = (2 * x * y + C1) / (x * x + y * y + C1) * contrast
+    return ssim.flatten(1).mean(dim=1), contrast.flatten(1).mean(dim=1)
 
 
 def multi_scale_similarity(output: Tensor, target: Tensor, scales: int) -> Tensor:
