@@ -86,6 +86,14 @@ class BlindSpot(Target):
     reach: int = knob(
         2, title="Reach", help="Pixels hidden to each side of the spot", unit="px", ge=1, le=16, advanced=True
     )
+    unhidden: float = knob(
+        1.0,
+        title="Same unhidden",
+        help="Weight that makes the result at a spot the same when it is not hidden, as when the model is used",
+        ge=0,
+        le=100,
+        advanced=True,
+    )
 
 
 class Noise2Void(BlindSpot):

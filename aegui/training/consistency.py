@@ -1,7 +1,8 @@
-"""What targets add to the loss besides the terms of the recipe: the consistency of Neighbor2Neighbor."""
+"""What targets add to the loss besides the terms of the recipe."""
 
 from __future__ import annotations
 
+from functools import singledispatch
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from aegui.models.networks import Outputs
 from aegui.models.slicenet import SliceNet
 from aegui.recipes import Recipe
-from aegui.recipes.targets import Neighbor2Neighbor
+from aegui.recipes.targets import BlindSpot, Neighbor2Neighbor, Target
 
 if TYPE_CHECKING:
     from aegui.training.step import OnDevice
@@ -25,9 +26,19 @@ def picked(whole: Tensor, picks: Tensor) -> Tensor:
 
 
 def extra_term(recipe: Recipe, net: SliceNet, on: OnDevice, found: Outputs) -> Tensor | None:
+    """What the recipe's targets add to the loss of a step; None: nothing. found: outputs for on.noisy."""
+    return _extra(recipe.targets, net, on, found.image.float())
+
+
+@singledispatch
+def _extra(part: Target, net: SliceNet, on: OnDevice, result: Tensor) -> Tensor | None:
+    return None
+
+
+@_extra.register(Neighbor2Neighbor)
+def _(part: Neighbor2Neighbor, net: SliceNet, on: OnDevice, result: Tensor) -> Tensor | None:
     """γ·mean((f(g₁y) − g₂y − (g₁f(y) − g₂f(y)))²), the last bracket without gradient (Huang et al. 2021)."""
-    targets = recipe.targets
-    if not isinstance(targets, Neighbor2Neighbor) or not targets.gamma or on.whole is None or on.picks is None:
+    if not part.gamma or on.whole is None or on.picks is None:
         return None
     training = net.training
     # No statistics may be counted twice, and nothing dropped.
@@ -38,4 +49,18 @@ def extra_term(recipe: Recipe, net: SliceNet, on: OnDevice, found: Outputs) -> T
     finally:
         net.train(training)
     first, second = (picked(whole, on.picks[:, k]) for k in (0, 1))
-    return targets.gamma * ((found.image.float() - on.clean - (first - second)) ** 2).mean()
+    return part.gamma * ((result - on.clean - (first - second)) ** 2).mean()
+
+
+@_extra.register(BlindSpot)
+def _(part: BlindSpot, net: SliceNet, on: OnDevice, result: Tensor) -> Tensor | None:
+    """w·mean over spots of (f(y) − f(y with the spots hidden))², the latter without gradient.
+
+    A network can see where pixels were replaced and guess only there; used on scans in which nothing is hidden, it
+    would leave their noise. (The invariance of Noise2Same, Xie et al. 2020, in one direction.)
+    """
+    if not part.unhidden or on.mask is None:
+        return None
+    spots = on.mask.expand_as(result)
+    seen = net.outputs(on.clean, on.level).image.float()
+    return part.unhidden * ((seen[spots] - result[spots].detach()) ** 2).mean()
