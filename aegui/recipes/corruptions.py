@@ -95,7 +95,11 @@ class LowDoseCT(Corruption):
     low: float = knob(0.1, title="Dose from", help="Fraction of the scan's own dose", gt=0, le=1)
     high: float = knob(0.5, title="Dose to", help="Each patch draws its own between the two", gt=0, le=1)
     photons: float = knob(
-        2e5, title="Photons a ray", help="In air, at the scan's own dose, on 0.6 × 0.6 mm; fewer are noisier", gt=100, le=1e8
+        2e5,
+        title="Photons a ray",
+        help="In air, at the scan's own dose, on 0.6 × 0.6 mm; fewer are noisier",
+        gt=100,
+        le=1e8,
     )
     electronic: float = knob(
         5.0, title="Electronic noise", help="SD of the detector's noise, in photons", ge=0, le=1e4, advanced=True

@@ -9,6 +9,7 @@ from aegui import imaging
 from aegui.data.labels import folder_labels, read_labels
 from aegui.data.pairs import Pair, match_pairs, require_pairs
 from aegui.data.proposals import Proposal, confirmed_again, propose
+from aegui.data.scanner import Match, match_scanner
 from aegui.events import Events
 from aegui.models import cards
 from aegui.workflow.adapt import TrainJob, learning_from, train
@@ -25,6 +26,7 @@ __all__ = [
     "DenoiseJob",
     "Difference",
     "Evaluation",
+    "Match",
     "Pair",
     "Problem",
     "Proposal",
@@ -45,6 +47,7 @@ __all__ = [
     "forecast",
     "learning_from",
     "match_pairs",
+    "match_scanner",
     "preview",
     "propose",
     "race",

@@ -15,6 +15,7 @@ from aegui.imaging import Series
 from aegui.models import cards
 from aegui.recipes.targets import Noise2Noise
 from aegui.workflow.loss_problems import loss_problems
+from aegui.workflow.noise_problems import noise_problems
 from aegui.workflow.optimiser_problems import optimiser_problems
 from aegui.workflow.recipe_problems import recipe_problems
 from aegui.workflow.target_problems import target_problems
@@ -40,7 +41,13 @@ def check(job: TrainJob) -> list[Problem]:
     usable = [s for s in job.noisy if s.uid not in job.holdout]
     found = [problem for look in _LOOKS for problem in look(job, usable)]
     slices = sum(s.slices for s in usable)
-    for findings in (recipe_problems(job, slices), loss_problems(job), target_problems(job), optimiser_problems(job)):
+    for findings in (
+        recipe_problems(job, slices),
+        loss_problems(job),
+        target_problems(job),
+        noise_problems(job),
+        optimiser_problems(job),
+    ):
         found += [Problem(*finding) for finding in findings]
     return found
 

@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import fft2, ifft2, irfft, next_fast_len, rfft
-from scipy.sparse import csr_array
-from scipy.special import i0
 
 Array = npt.NDArray[np.float32]
 WIDTH = 4  # of the kernel, in grid steps
@@ -26,6 +23,8 @@ class Projector:
     """Geometry of one size of slice. spacing: mm, (y, x)."""
 
     def __init__(self, shape: tuple[int, int], spacing: tuple[float, float]) -> None:
+        from scipy.fft import next_fast_len
+
         self.shape, self.spacing = shape, spacing
         self.step = min(spacing)  # mm between rays
         across = np.hypot(shape[0] * spacing[0], shape[1] * spacing[1]) / self.step
@@ -39,12 +38,16 @@ class Projector:
 
     def project(self, image: npt.NDArray[Any]) -> Array:
         """Line integrals, (angles, rays), in the image's unit × mm. Rays are counted from the centre, wrapped."""
+        from scipy.fft import fft2, irfft
+
         spectrum = fft2(self._spread(np.asarray(image / self._weight, dtype=np.float32)))
         lines = (self._lines @ spectrum.ravel()).reshape(self.angles, -1)
         return np.asarray(irfft(lines, self.rays, axis=1) * (self.spacing[0] * self.spacing[1] / self.step))
 
     def reconstruct(self, projections: Array, kernel: npt.NDArray[np.float64]) -> Array:
         """Filtered back projection. kernel: factor on the ramp at each of `frequencies`."""
+        from scipy.fft import ifft2, rfft
+
         ramp = self.frequencies * kernel * (np.pi / self.angles / self.rays * 2)
         lines = np.asarray(rfft(projections, axis=1) * ramp.astype(np.float32), dtype=np.complex64)
         grid = (self._lines.T @ lines.ravel()).reshape(self._grid)
@@ -60,6 +63,9 @@ class Projector:
 
     def _kernel(self) -> Any:
         """The matrix from the grid to the lines, (angles · frequencies, grid)."""
+        from scipy.sparse import csr_array
+        from scipy.special import i0
+
         theta = np.arange(self.angles) * np.pi / self.angles
         indices, weights = [], []
         for direction, step, count in zip((np.sin(theta), np.cos(theta)), self.spacing, self._grid, strict=True):

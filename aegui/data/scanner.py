@@ -1,0 +1,289 @@
+"""“Match my scanner”: a noise model measured in the user's own series, without any clean scan."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aegui.data.proposals import propose
+from aegui.errors import UserError
+from aegui.events import Done, Event, Events, Progress
+from aegui.imaging import Mask, Pixels, Series, open_series
+from aegui.measure import Range, foreground, signal_range
+from aegui.measure.flat import Blocks, blocks, together
+from aegui.measure.rayleigh import Background, background
+from aegui.models.intensity import sample
+from aegui.recipes.corruptions import Corruption, Gaussian, Measured, Rician, Speckle
+
+SLICES = 12  # of a series, spread evenly
+SERIES = 6
+SIDES = (8, 16, 32)  # px, of the blocks
+ENOUGH = 12  # flat blocks
+STRUCTURE = 1.4  # from blocks of 8 to 16 px even smooth noise gains less; structure gains more
+SETTLED = 1.05  # blocks of 32 px tell low frequencies best, where they hold noise alone
+SAME = 0.3  # logarithm of the noise in tissue against that of the background, up to which both are one
+WHITE = 0.25  # a spectrum that strays less from its mean is white
+AIR = -1000.0  # HU
+
+
+@dataclass(frozen=True)
+class Match:
+    """corruptions: ready for added noise. words: for the user. sd: median over the slices, in `unit`.
+
+    spectrum: noise power, of mean 1 over all frequencies, at `frequencies` (cycles per pixel).
+    """
+
+    corruptions: tuple[Corruption, ...]
+    words: str
+    sd: float
+    unit: str
+    spectrum: tuple[float, ...]
+    frequencies: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """noise: what is measured, the image itself or the halved difference of repeats; signal: where its means are."""
+
+    noise: Pixels
+    signal: Pixels
+    usable: Mask
+    valid: Mask
+    range: Range
+
+
+def match_scanner(series: Sequence[Series]) -> Events:
+    """Done(Match). UserError where the series show too little of their noise."""
+    usable = [one for one in series if one.treat == "denoise" and not one.derived_here]
+    if not usable:
+        raise UserError("There are no scans to measure.", "Open a folder with CT, MR or other images.")
+    modalities = [one.modality for one in usable]
+    modality = max(dict.fromkeys(modalities), key=modalities.count)
+    usable = [one for one in usable if one.modality == modality]
+    pairs = [pair for found in propose(usable) if found.kind == "repeats" for pair in found.pairs]
+    slices: list[_Slice] = []
+    if pairs:
+        of = pairs[:: -(-len(pairs) // SERIES)]
+        for number, pair in enumerate(of):
+            picked = [pair.slices[i] for i in _spread(len(pair.slices))]
+            slices += yield from _differences(pair.noisy, pair.clean, picked, number, len(of))
+    else:
+        chosen = [
+            usable[i] for i in _spread(len(usable), max(SERIES, SLICES * SERIES // max(s.slices for s in usable)))
+        ]
+        for number, one in enumerate(chosen):
+            slices += yield from _slices(one, number, len(chosen))
+    found = yield from _measured(slices, modality, bool(pairs))
+    yield Done(_match(found, modality, usable[0].unit, len(pairs) > 0))
+
+
+def _spread(length: int, count: int = SLICES) -> list[int]:
+    return sorted({round(i) for i in np.linspace(0, length - 1, min(count, length))})
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _slices(series: Series, number: int, total: int) -> Generator[Event, None, list[_Slice]]:
+    source = open_series(series)
+    found = []
+    try:
+        numbers = sample(source, SLICES)
+        read = []
+        for index in numbers:
+            yield Progress(number, total, "Reading scans")
+            read.append((_grey(source.read(index)), source.valid(index)))
+        data_range = signal_range(series.modality, series.bits, [pixels for pixels, _ in read])
+        for pixels, valid in read:
+            found.append(_Slice(pixels, pixels, _inside(pixels, valid, series.modality), valid, data_range))
+    finally:
+        source.close()
+    return found
+
+
+def _differences(
+    one: Series, other: Series, places: Sequence[tuple[int, int]], number: int, total: int
+) -> Generator[Event, None, list[_Slice]]:
+    first, second = open_series(one), open_series(other)
+    found = []
+    try:
+        for i, j in places:
+            yield Progress(number, total, "Reading repeats")
+            a, b = _grey(first.read(i)), _grey(second.read(j))
+            valid = first.valid(i) & second.valid(j)
+            signal = (a + b) * np.float32(0.5)
+            inside = _inside(signal, valid, one.modality)
+            if inside.sum() < SIDES[0] ** 2:
+                continue
+            # A scanner's gain drifts a little from one repeat to the next.
+            gain = float((a[inside] * b[inside]).sum() / max(float((b[inside] ** 2).sum()), 1e-12))
+            data_range = signal_range(one.modality, one.bits, [signal])
+            noise = np.asarray((a - gain * b) / np.hypot(1, gain), dtype=np.float32)
+            found.append(_Slice(noise, signal, inside, valid, data_range))
+    finally:
+        first.close()
+        second.close()
+    return found
+
+
+def _grey(pixels: Pixels) -> Pixels:
+    return np.asarray(pixels.mean(axis=-1) if pixels.ndim == 3 else pixels, dtype=np.float32)
+
+
+def _inside(pixels: Pixels, valid: Mask, modality: str) -> Mask:
+    """Where tissue is: not air, not background, but with the small holes that noise tears."""
+    from scipy.ndimage import binary_closing
+
+    if modality == "CT":
+        found = pixels > AIR / 2
+    elif modality == "MR":
+        found = pixels > 0.5 * pixels[foreground(pixels)].mean() if foreground(pixels).any() else foreground(pixels)
+    else:
+        return valid
+    return np.asarray(binary_closing(found, iterations=2)) & valid
+
+
+# ---------------------------------------------------------------- measuring
+
+
+@dataclass(frozen=True)
+class _Found:
+    """sds, of_255: by slice. shape: flat blocks whose spectrum stands for the noise; None: background alone."""
+
+    sds: npt.NDArray[np.float64]
+    of_255: npt.NDArray[np.float64]
+    flat: Blocks | None
+    background: Background | None
+
+
+def _measured(slices: Sequence[_Slice], modality: str, repeats: bool) -> Generator[Event, None, _Found]:
+    dark = background([(s.signal, s.valid & ~s.usable) for s in slices]) if modality == "MR" and not repeats else None
+    flats: dict[int, Blocks] = {}
+    for side in SIDES:
+        parts = []
+        for number, one in enumerate(slices):
+            yield Progress(number, len(slices), "Looking for flat areas")
+            if min(one.noise.shape) >= 2 * side:
+                parts.append(blocks(one.noise, one.usable, side, number, one.signal if repeats else None))
+        found = together(parts).flat() if parts else None
+        if found is not None and len(found) >= ENOUGH:
+            flats[side] = found
+    flat = _settled(flats)
+    ranges = np.asarray([one.range.value for one in slices])
+    if flat is not None:
+        numbers = [n for n in np.unique(flat.slice) if (flat.slice == n).sum() >= 3] or list(np.unique(flat.slice))
+        sds = np.asarray([np.median(flat.variance[flat.slice == n]) for n in numbers])
+        sds = np.sqrt(sds * flat.regained())
+        more = 0.0 if dark is None else float(np.log(np.median(sds) / dark.sd))
+        # Tissue without flat parts seems noisier than the background: that is structure.
+        if dark is None or more < SAME:
+            return _Found(sds, sds / ranges[numbers] * 255, flat, dark if more > -SAME else None)
+    if dark is not None:
+        measured = np.asarray(dark.by_slice) > 0
+        sds = np.asarray(dark.by_slice)[measured]
+        return _Found(sds, sds / ranges[measured] * 255, None, dark)
+    raise UserError(
+        "The scans have too few flat areas to measure their noise in.",
+        "Choose series with larger even parts, a scan of a phantom, or two repeats of one scan.",
+    )
+
+
+def _settled(flats: dict[int, Blocks]) -> Blocks | None:
+    """The largest blocks with no stronger noise than smaller ones have; what grows with the block is structure."""
+    sd = {side: float(np.sqrt(np.median(flat.variance) * flat.regained())) for side, flat in flats.items()}
+    small, middle, large = SIDES
+    if middle not in sd or sd[middle] > STRUCTURE * sd.get(small, np.inf):
+        return None
+    return flats[large if large in sd and sd[large] <= SETTLED * sd[middle] else middle]
+
+
+# ---------------------------------------------------------------- the model, and words for it
+
+
+def _match(found: _Found, modality: str, unit: str, repeats: bool) -> Match:
+    low, high = (float(v) for v in np.quantile(found.sds, (0.1, 0.9)))
+    weak, strong = (_rounded(float(v)) for v in np.quantile(found.of_255, (0.1, 0.9)))
+    weak, strong = min(weak, 255.0), min(max(weak, strong), 255.0)
+    if found.flat is not None:
+        frequencies, power = found.flat.spectrum()
+    else:
+        frequencies, power = np.linspace(0, 0.5, 9), np.ones(9)
+    usual = power[1:] / power[1:].mean()
+    white = bool(np.abs(usual - 1).max() < WHITE) if found.flat is not None else True
+    corruption: Corruption
+    growth = _growth(found.flat, modality) if found.flat is not None else 0.0
+    how = "white" if white else f"correlated, {_coarse(frequencies, power)} than white"
+    if found.background is not None and white:
+        corruption = Rician(low=weak, high=strong, coils=found.background.coils)
+        coils = "" if corruption.coils == 1 else f" of {corruption.coils} coils"
+        how = f"white, Rician{coils} (dark areas become brighter)"
+    elif growth > 1.5 and found.flat is not None:
+        shares = np.sqrt(found.flat.variance * found.flat.regained()) / found.flat.mean
+        ends = [min(_rounded(float(v)), 2.0) for v in np.quantile(shares[shares > 0], (0.25, 0.75))]
+        corruption = Speckle(low=ends[0], high=max(ends), grain=0.0 if white else min(_grain(frequencies, power), 8.0))
+        how += ", in proportion to the signal (speckle)"
+    else:
+        signal = _share(found.flat, growth, modality, found) if found.flat is not None else 0.0
+        if white and not signal:
+            corruption = Gaussian(low=weak, high=strong)
+        else:
+            text = "1" if white else " ".join(f"{v / power.max():.3g}" for v in power)
+            corruption = Measured(low=weak, high=strong, spectrum=text, signal=signal)
+        how += f", {round(100 * signal)} % of it growing with the signal" if signal else ""
+    sd = f"{low:.3g}" if f"{low:.2g}" == f"{high:.2g}" else f"{low:.2g}–{high:.2g}"
+    count = len(found.sds)
+    source = "differences of repeats in" if repeats else "the background of" if found.flat is None else "flat areas of"
+    words = f"Noise SD {sd}{' ' + unit if unit else ''}, {how}; from {source} {count} slice{'s' if count != 1 else ''}."
+    return Match(
+        (corruption,),
+        words,
+        float(np.median(found.sds)),
+        unit,
+        tuple(float(v) for v in power),
+        tuple(float(v) for v in frequencies),
+    )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def _coarse(frequencies: npt.NDArray[np.float64], power: npt.NDArray[np.float64]) -> str:
+    """Against white noise, whose power over rings is as their circumference."""
+    mean = (frequencies**2 * power).sum() / (frequencies * power).sum()
+    return "coarser" if mean < (frequencies**2).sum() / frequencies.sum() else "finer"
+
+
+def _grain(frequencies: npt.NDArray[np.float64], power: npt.NDArray[np.float64]) -> float:
+    """Width of a Gaussian autocorrelation with the same mean square frequency, px."""
+    square = (frequencies**3 * power).sum() / (frequencies * power).sum()
+    return _rounded(2.3548 / (2 * np.pi * np.sqrt(square / 2)))
+
+
+def _growth(flat: Blocks, modality: str) -> float:
+    """Exponent of the variance's growth with the signal: 0 none, 1 photons, 2 speckle. 0 where signals are alike."""
+    lit = flat.mean > 0
+    if modality in ("CT", "MR") or lit.sum() < 2 * ENOUGH:
+        return 0.0  # CT: noise is made by rays, not where they end. MR: by the background, see there
+    signal, variance = np.log(flat.mean[lit]), np.log(flat.variance[lit])
+    ends = np.quantile(signal, (0.1, 0.9))
+    if ends[1] - ends[0] < np.log(1.5):
+        return 0.0
+    bins = np.array_split(np.argsort(signal), 6)
+    x, y = (np.asarray([np.median(v[b]) for b in bins]) for v in (signal, variance))
+    return float(np.clip(np.polyfit(x, y, 1)[0], 0, 3)) if np.corrcoef(x, y)[0, 1] > 0.8 else 0.0
+
+
+def _share(flat: Blocks, growth: float, modality: str, found: _Found) -> float:
+    """Share of the variance that is proportional to the signal, at half of the range, as `Measured` has it."""
+    if growth < 0.3:
+        return 0.0
+    order = np.array_split(np.argsort(flat.mean), 6)
+    x, y = (np.asarray([np.median(v[b]) for b in order]) for v in (flat.mean, flat.variance))
+    slope, constant = np.polyfit(x, y, 1)
+    middle = float(np.median(found.sds / np.maximum(found.of_255, 1e-12))) * 255 / 2
+    whole = max(constant, 0.0) + slope * middle
+    return round(float(np.clip(slope * middle / whole, 0, 1)), 2) if whole > 0 else 0.0

@@ -1,0 +1,179 @@
+"""Noise of the flat areas of slices: strength, spectrum and growth with the signal, without any clean scan.
+
+A slice is cut into overlapping square blocks. In a block of noise alone, the variance is in a certain ratio to its
+finest detail, whatever the strength of the noise; structure raises that ratio. So flat blocks are those of the lowest
+common ratio, in bright and dark, noisy and quiet parts alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Pixels = npt.NDArray[np.floating]
+
+ORDER = 2  # of the surface that is taken out of a block
+UNEVEN = 2.5  # finest detail of a quarter of a block against the median quarter: more is an edge
+CLIPPED = 0.02  # share of pixels at one end of the slice's values that means clipping
+KEPT = 0.35  # blocks whose log ratio is this close to the common one are flat
+RETAINED = 0.4  # frequencies of which the surface takes more than the rest of this are not measured
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks of `side` px. mean: signal; variance: of the noise, detrended; fine: the same from its finest detail,
+    were it white; power: radial, (blocks, frequencies), of mean 1 per pixel of white noise of SD 1; slice: number."""
+
+    side: int
+    mean: Array
+    variance: Array
+    fine: Array
+    power: Array
+    slice: npt.NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def where(self, keep: Mask) -> Blocks:
+        """Some of them."""
+        return Blocks(
+            self.side, self.mean[keep], self.variance[keep], self.fine[keep], self.power[keep], self.slice[keep]
+        )
+
+    def flat(self) -> Blocks:
+        """Those without structure, see above."""
+        if len(self) < 8:
+            return self.where(np.zeros(len(self), dtype=bool))
+        ratio = np.log(self.variance / self.fine)
+        low = ratio[ratio < np.quantile(ratio, 0.05) + 0.8]
+        apart = ratio - _mode(low)
+        return self.where((apart > -KEPT) & (apart < KEPT / 2))
+
+    def spectrum(self) -> tuple[Array, Array]:
+        """(frequencies in cycles/px, power relative to white noise of the same variance), each block counting alike.
+
+        What the surface took is given back; where it took most, the power is drawn on from the frequencies above.
+        """
+        whole = (self.power / self.fine[:, None]).mean(axis=0)
+        retained = _retained(self.side)
+        measured = retained > RETAINED
+        power = whole / np.where(measured, retained, 1)
+        first = int(np.argmax(measured))
+        slope = power[first + 1] - power[first]
+        steps = np.arange(first, 0, -1)
+        power[:first] = np.clip(power[first] - slope * steps, 0, 1.5 * power[first])
+        counts = _counts(self.side)
+        power /= (power * counts).sum() / counts.sum()
+        return np.arange(len(power)) / self.side, power
+
+    def regained(self) -> float:
+        """Variance with what the surface took, relative to `variance`."""
+        _, power = self.spectrum()
+        counts, retained = _counts(self.side), _retained(self.side)
+        degrees = self.side**2 / (self.side**2 - _basis(self.side).shape[1])
+        return float((power * counts).sum() / (power * counts * retained).sum() / degrees)
+
+
+def blocks(image: Pixels, usable: Mask, side: int, number: int = 0, signal: Pixels | None = None) -> Blocks:
+    """The blocks of a slice that lie in `usable` and hold neither an edge nor clipped values.
+
+    signal: where the means are from, if not from the image itself (a difference of repeats has none).
+    """
+    view = np.lib.stride_tricks.sliding_window_view
+    step = side // 2
+    values = np.asarray(image, dtype=np.float64)
+    ends = (values == values[usable].min()) | (values == values[usable].max()) if usable.any() else ~usable
+    cut = [view(part, (side, side))[::step, ::step].reshape(-1, side, side) for part in (values, usable, ends)]
+    keep = cut[1].all(axis=(1, 2)) & (cut[2].mean(axis=(1, 2)) <= CLIPPED)
+    found = cut[0][keep]
+    if not len(found):
+        none = np.zeros(0)
+        return Blocks(side, none, none, none, np.zeros((0, side // 2 + 1)), np.zeros(0, dtype=np.intp))
+    levels = (
+        found
+        if signal is None
+        else view(np.asarray(signal), (side, side))[::step, ::step].reshape(-1, side, side)[keep]
+    )
+    mean = levels.mean(axis=(1, 2), dtype=np.float64)
+    basis = _basis(side)
+    flat = found.reshape(len(found), -1) - mean[:, None] * (signal is None)
+    rest = (flat - (flat @ basis) @ basis.T).reshape(-1, side, side)
+    fine = _second_differences(rest)
+    half = side // 2
+    quarters = [_second_differences(rest[:, y : y + half, x : x + half]) for y in (0, half) for x in (0, half)]
+    even = np.max(quarters, axis=0) < UNEVEN * np.median(quarters, axis=0)
+    variance = (rest**2).sum(axis=(1, 2)) / (side**2 - basis.shape[1])
+    good = even & (fine > 1e-9 * np.maximum(variance, 1e-30)) & (variance > 0)
+    power = np.abs(np.fft.fft2(rest[good])) ** 2 / side**2
+    rings = _rings(side).ravel()
+    inside = rings >= 0
+    radial = np.zeros((len(power), side // 2 + 1))
+    for row, one in enumerate(power.reshape(-1, side * side)):
+        radial[row] = np.bincount(rings[inside], one[inside]) / _counts(side)
+    return Blocks(side, mean[good], variance[good], fine[good], radial, np.full(int(good.sum()), number, dtype=np.intp))
+
+
+def together(parts: Sequence[Blocks]) -> Blocks:
+    """Blocks of several slices."""
+    return Blocks(
+        parts[0].side,
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("mean", "variance", "fine", "power", "slice")
+        ),
+    )
+
+
+def _second_differences(values: Array) -> Array:
+    """Mean square of second differences along rows and columns: 1 for white noise of variance 1."""
+    down, across = np.diff(values, 2, axis=1), np.diff(values, 2, axis=2)
+    return np.asarray(((down**2).mean(axis=(1, 2)) + (across**2).mean(axis=(1, 2))) / 12)
+
+
+def _mode(values: Array) -> float:
+    """Half-sample mode (Bickel & Frühwirth 2006)."""
+    found = np.sort(values)
+    while len(found) > 3:
+        half = (len(found) + 1) // 2
+        width = found[half - 1 :] - found[: len(found) - half + 1]
+        start = int(width.argmin())
+        found = found[start : start + half]
+    return float(np.median(found))
+
+
+@lru_cache(maxsize=4)
+def _basis(side: int) -> Array:
+    """Orthonormal surfaces up to ORDER, (pixels, surfaces)."""
+    y, x = np.mgrid[:side, :side] / (side - 1) * 2 - 1
+    surfaces = [(y**i * x**j).ravel() for i in range(ORDER + 1) for j in range(ORDER + 1 - i)]
+    return np.asarray(np.linalg.qr(np.stack(surfaces, axis=1))[0])
+
+
+@lru_cache(maxsize=4)
+def _rings(side: int) -> npt.NDArray[np.intp]:
+    """Ring of each frequency, of width 1/side; −1 beyond half a cycle per pixel."""
+    f = np.fft.fftfreq(side) * side
+    ring = np.rint(np.hypot(f[:, None], f[None])).astype(np.intp)
+    return np.where(ring <= side // 2, ring, -1)
+
+
+@lru_cache(maxsize=4)
+def _counts(side: int) -> Array:
+    rings = _rings(side)
+    return np.bincount(rings[rings >= 0]).astype(np.float64)
+
+
+@lru_cache(maxsize=4)
+def _retained(side: int) -> Array:
+    """Share of white noise's power that is left in each ring when the surface is taken out."""
+    surfaces = _basis(side).T.reshape(-1, side, side)
+    taken = (np.abs(np.fft.fft2(surfaces)) ** 2).sum(axis=0) / side**2 * 1.0
+    rings = _rings(side)
+    inside = rings >= 0
+    return np.asarray(1 - np.bincount(rings[inside], taken[inside]) / _counts(side))
