@@ -197,6 +197,15 @@ def at_hidden_pixels(task: Task) -> float:
     return tuned(score)
 
 
+def strengths(task: Task, slices: Sequence[Slice]) -> dict[str, float]:
+    """Of non-local means, by the way it was tuned. slices: the judged ones."""
+    return {
+        "non-local means, tuned at hidden pixels": at_hidden_pixels(task),
+        "non-local means, tuned against repeats": tuned(lambda apply: mean_psnr(task.development, apply)),
+        "non-local means, tuned on the judged slices": tuned(lambda apply: mean_psnr(slices, apply)),
+    }
+
+
 def mean_psnr(slices: Sequence[Slice], apply: Apply) -> float:
     return float(np.mean([s.psnr(apply(s.noisy)) for s in slices]))
 
@@ -252,12 +261,7 @@ def main() -> None:
         if not arguments.no_filters:
             row(task=task.name, note=task.note, slices=len(slices), judge_floor=round(floor, 2))
             row(task=task.name, arm="input", psnr=round(mean_psnr(slices, lambda x: x), 3))
-            chosen = {
-                "non-local means, tuned at hidden pixels": at_hidden_pixels(task),
-                "non-local means, tuned against repeats": tuned(lambda f: mean_psnr(task.development, f)),
-                "non-local means, tuned on the judged slices": tuned(lambda f: mean_psnr(slices, f)),
-            }
-            for arm, strength in chosen.items():
+            for arm, strength in strengths(task, slices).items():
                 row(task=task.name, arm=arm, h=strength, psnr=round(mean_psnr(slices, filtered(strength)), 3))
             row(task=task.name, arm="shipped", psnr=round(float(np.mean(psnr_of_model(DEFAULT, slices))), 3))
         for ref in arguments.recipes:

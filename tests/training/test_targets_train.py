@@ -132,7 +132,7 @@ def test_a_student_comes_closer_to_its_teacher(bold: tuple[Series, ...], tmp_pat
             train_step(
                 net.train(), objective, optimiser, draw_batch(data, recipe, members, (48, 48), 1, step), CPU, recipe
             )
-        assert distance() < 0.5 * before
+        assert distance() < 0.8 * before
     finally:
         data.close()
 
