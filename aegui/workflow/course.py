@@ -228,12 +228,12 @@ class _Layout:
             learned = [one for cut, series in zip(self.train, scans, strict=True) for one in self._against(cut, series)]
         elif self.way == "noise":
             noise, words = self._noise()
-            made = yield from self._noised(noise, scans, "train")
+            both = yield from self._noised(noise, (*scans, *asked))
+            made, tested = both[: len(scans)], both[len(scans) :]
             noisy = tuple(
                 self._write(cut.source, images, [i for i, _ in cut.slices], "noisy")
                 for cut, images in zip(self.train, made, strict=True)
             )
-            tested = yield from self._noised(noise, asked, "judge")
             judged, learned = (
                 [
                     _whole(series, image, clean)
@@ -337,15 +337,13 @@ class _Layout:
         made = Recipe(id="noise", title="Noise", losses=(MSE(),), targets=targets, run=run)
         return made, " and ".join(_strength(part) for part in targets.corruptions)
 
-    def _noised(
-        self, recipe: Recipe, series: Sequence[Series], name: str
-    ) -> Generator[Event, None, list[list[Pixels]]]:
+    def _noised(self, recipe: Recipe, series: Sequence[Series]) -> Generator[Event, None, list[list[Pixels]]]:
         """The slices of these series with the recipe's noise, real units, padding NaN."""
         from aegui.data.dataset import prepare
         from aegui.data.draw import shown
         from aegui.models import cards
 
-        data = yield from prepare(recipe, cards()[0], 1, series, (), {}, (), self.folder / name)
+        data = yield from prepare(recipe, cards()[0], 1, series, (), {}, (), self.folder / "noise")
         try:
             found: dict[str, list[Pixels]] = {one.uid: [] for one in series}
             for member, item in enumerate(data.items):

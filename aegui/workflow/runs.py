@@ -201,29 +201,39 @@ def _started(folder: Path, summary: Mapping[str, Any]) -> float:
 
 
 def run_differences(chosen: Sequence[RunInfo]) -> list[Difference]:
-    """What is not the same in all of these runs: model and start, then the recipe's values in its own order."""
+    """What is not the same in all of these runs: model and start, then the recipe's values in its own order.
+
+    A run whose recipe cannot be read has empty values and makes no difference.
+    """
     rows = [
         Difference("model", "Starting model", tuple(_model_words(run) for run in chosen)),
         Difference("init", "Weights", tuple(_INIT.get(run.init, "not told") for run in chosen)),
     ]
-    tables = [dict(_leaves(run.recipe)) if run.recipe else {} for run in chosen]
+    rows = [row for row in rows if len(set(row.values)) > 1]
+    tables = [dict(_leaves(run.recipe)) if run.recipe else None for run in chosen]
     names: dict[str, str] = {}
     for table in tables:
-        names |= {name: title for name, (title, _) in table.items() if name not in names}
-    order = sorted(names, key=lambda name: _ORDER.get(name.partition(".")[0], len(_ORDER)))
-    rows += [
-        Difference(name, names[name], tuple(table.get(name, ("", ABSENT))[1] for table in tables)) for name in order
-    ]
-    return [row for row in rows if len(set(row.values)) > 1]
+        names |= {name: title for name, (title, _) in (table or {}).items() if name not in names}
+    found: list[Difference] = []
+    for name in sorted(names, key=lambda name: _ORDER.get(name.partition(".")[0], len(_ORDER))):
+        values = tuple("" if table is None else table.get(name, ("", ABSENT))[1] for table in tables)
+        if len({value for value, table in zip(values, tables, strict=True) if table is not None}) > 1:
+            found.append(Difference(name, names[name], values))
+    # Of a part that some runs have not, only what differs between those that have it is worth a row of its own.
+    lacking = tuple(f"{row.name}." for row in found if ABSENT in row.values)
+    rows += [row for row in found if not row.name.startswith(lacking) or len(set(row.values) - {ABSENT, ""}) > 1]
+    return rows
 
 
 ABSENT = "–"
 _INIT = {"pretrained": "Pretrained", "random": "Random"}
-_SKIPPED = ("schema_version", "id", "title", "summary")
+_SKIPPED = ("schema_version", "id", "title", "summary", "use")
 _ORDER = {name: place for place, name in enumerate(Recipe.model_fields)}
 
 
 def _model_words(run: RunInfo) -> str:
+    if not run.model:
+        return "not told"
     path = Path(run.model)
     # Every run calls its model the same: its folder tells them apart.
     return path.parent.name if path.stem == "model" and path.suffix else path.name if path.suffix else run.model
@@ -255,8 +265,10 @@ def _items(values: Sequence[Any], here: str, words: str) -> Iterator[tuple[str, 
     for number, item in enumerate(values):
         key = getattr(item, "kind", None) or getattr(item, "match", None) or str(number)
         called = _head(item) if getattr(item, "kind", None) else str(key)
-        yield f"{here}.{key}", (f"{words} · {called}", "yes")
-        yield from _leaves(item, f"{here}.{key}", f"{words} · {called}")
+        inside = list(_leaves(item, f"{here}.{key}", f"{words} · {called}"))
+        title, value = inside[0][1] if inside else ("", "yes")
+        yield f"{here}.{key}", (f"{words} · {called}", f"{title.rpartition(' · ')[2]} {value}".strip())
+        yield from inside[1:]
 
 
 def _head(part: Spec) -> str:

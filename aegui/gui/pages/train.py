@@ -24,6 +24,7 @@ from aegui.gui.widgets.model_chooser import title_of
 from aegui.gui.widgets.recipe_foot import duration_words
 from aegui.gui.widgets.run_band import RunBand, gain_words
 from aegui.gui.widgets.run_log import EventList
+from aegui.gui.widgets.runs_dialog import open_runs
 from aegui.gui.widgets.states import Blocked, EmptyState, Requirement
 from aegui.gui.widgets.training_plots import TrainingPlots, signed
 from aegui.gui.widgets.watch_card import WatchCard
@@ -80,7 +81,8 @@ class TrainPage(Page):
             self.stack.addWidget(view)
         self.setLayout(column(self.unfinished_room, (self.stack, 1), gap=0))
         self.recipe_button = button("Recipe used", "ghost", "file-text", clicked=self._on_recipe)
-        self.head_actions = [self.recipe_button]
+        self.compare = button("Compare runs", "default", "history", clicked=self._on_compare)
+        self.head_actions = [self.recipe_button, self.compare]
         self._look = once(self, 250, self._show)
         self._connect()
         self._show()
@@ -340,6 +342,9 @@ class TrainPage(Page):
 
     def _on_continue(self) -> None:
         self.session.request_page("review")
+
+    def _on_compare(self) -> None:
+        open_runs(self.window(), self.session, self.begin)
 
     def _on_recipe(self) -> None:
         if self.run is None:

@@ -24,6 +24,7 @@ class Sheet(Dialog):
         self.session = session
         self._key = key
         self._usual = usual
+        self._fitted = QSize()
         self.setMinimumSize(*LEAST)
         self.setMaximumSize(QSize(16_777_215, 16_777_215))
         self._grip = QSizeGrip(self)
@@ -40,8 +41,11 @@ class Sheet(Dialog):
         )
         room = (parent.width() - EDGE, parent.height() - EDGE)
         self.resize(max(LEAST[0], min(wide, room[0])), max(LEAST[1], min(high, room[1])))
+        self._fitted = self.size()
 
     def _remember(self) -> None:
+        if self.size() == self._fitted:
+            return  # as large as the window allowed, not as the user wanted it
         sizes = {**self.session.settings.sizes, self._key: (self.width(), self.height())}
         self.session.change_settings(sizes=sizes)
 
