@@ -119,5 +119,5 @@ def guess_card_options(weights: dict[str, Tensor]) -> tuple[str, dict[str, Any]]
     if mean is not None and first is not None:
         return "monai_autoencoder_kl", {"channels": first.shape[1], "latent": mean.shape[0]}
     if any(k.startswith("encoder.encode_") for k in weights):
-        return "monai_autoencoder", {}
+        return "monai_autoencoder", {"norm": "batch"} if any(k.endswith("running_mean") for k in weights) else {}
     return None

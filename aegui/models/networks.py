@@ -210,7 +210,7 @@ class ResidualAutoencoder(nn.Module):
 
 
 class MonaiAutoencoder(nn.Module):
-    """MONAI's AutoEncoder behind the common parts; its middle belongs to the decoder."""
+    """MONAI's AutoEncoder behind the common parts; its middle belongs to the decoder. norm: "instance" or "batch"."""
 
     def __init__(
         self,
@@ -219,6 +219,7 @@ class MonaiAutoencoder(nn.Module):
         strides: Sequence[int] = (2, 2, 2),
         res_units: int = 1,
         classes: int = 0,
+        norm: str = "instance",
     ) -> None:
         super().__init__()
         from monai.networks.nets import AutoEncoder
@@ -230,6 +231,7 @@ class MonaiAutoencoder(nn.Module):
             channels=tuple(widths),
             strides=tuple(strides),
             num_res_units=res_units,
+            norm=norm,
         )
         self.channels = channels
         self.features = widths[-1]

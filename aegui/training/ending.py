@@ -43,7 +43,9 @@ def conclude(trainer: Trainer, stopped: bool, ended: str) -> TrainResult:
     parts = {"train": data.split.train, "validation": data.split.validation, "holdout": data.split.holdout}
     names = {part: [f"{data.items[i].series.uid}#{data.items[i].index}" for i in of] for part, of in parts.items()}
     metrics = run.metrics.read_text(encoding="utf-8")
-    bundle.save(run.bundle, card, trainer.net, trainer.recipe, metrics, run.split_hashes(names), trainer.model.card)
+    # Adapters on random weights have no base that anyone else could find.
+    base = trainer.model.card if trainer.start == "pretrained" else None
+    bundle.save(run.bundle, card, trainer.net, trainer.recipe, metrics, run.split_hashes(names), base)
     result = TrainResult(
         run.folder,
         run.bundle,

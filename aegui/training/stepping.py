@@ -54,8 +54,13 @@ def take_step(optimiser: torch.optim.Optimizer, backward: Callable[[], Tensor], 
     def evaluate() -> float:
         optimiser.zero_grad(set_to_none=True)
         loss = float(backward().detach()) + pull_to_start(optimiser)
-        unclipped = Regularisation() if searches else part
-        norms.append(clip_gradients(trained(optimiser), unclipped))
+        moving = trained(optimiser)
+        if searches:
+            for parameter in moving:
+                assert parameter.grad is not None
+                # torch's L-BFGS strings the gradients together, which those in channels-last layout resist.
+                parameter.grad = parameter.grad.contiguous()
+        norms.append(clip_gradients(moving, Regularisation() if searches else part))
         return loss
 
     if searches:

@@ -11,6 +11,7 @@ from aegui.data.pairs import Pair, require_pairs
 from aegui.errors import UserError
 from aegui.events import Events, Progress
 from aegui.imaging import Series
+from aegui.models.library import is_file
 from aegui.recipes import Recipe
 from aegui.recipes.targets import Noise2Noise, PairedTargets
 
@@ -55,7 +56,8 @@ def train(job: TrainJob) -> Events:
     device = choose_device(job.device)
     yield Progress(0, None, "Loading the model")
     model = load_model(job.model, job.init, job.recipe.run.seed)
-    started = "pretrained" if job.init == "pretrained" and model.card.weights is not None else "random"
+    trained = model.card.weights is not None or is_file(job.model)
+    started = "pretrained" if job.init == "pretrained" and trained else "random"
     pairs: Sequence[Pair] = job.pairs
     if job.recipe.targets.pairs and not pairs:
         pairs = require_pairs([s for s in job.noisy if s.uid not in job.holdout], job.clean)
