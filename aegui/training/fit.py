@@ -18,6 +18,7 @@ from aegui.training.loop import baselines, loop
 from aegui.training.runfolder import RunFolder
 from aegui.training.settle import settle
 from aegui.training.trainer import Trainer, checkpoint
+from aegui.training.validation import doubt
 
 __all__ = ["TrainResult", "fit"]
 
@@ -69,6 +70,8 @@ def fit(
             yield Noted(f"Stopped in epoch {trainer.at.epoch + 1}; the best is kept", "square")
         yield Progress(0, 1, "Writing the model")
         result = conclude(trainer, stopped, ended)
+        if words := doubt(data, settled, result.scores["psnr"]):
+            yield Warned(words, "Use repeats or clean scans, or added noise.")
         if result.best_epoch == 0 and start == "pretrained" and not trainer.new_head:
             yield Warned(
                 "No epoch beat the model as it was, so it was kept.", "Try lower learning rates, or more noisy scans."

@@ -22,6 +22,7 @@ from aegui.training.objective import Objective
 
 TUNING_SLICES = 4
 TUNING_SIDE = 192
+DOUBT = 2.0  # times the noise; correlated noise is estimated too low, by 1.6 times in CT with a sharp kernel
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,23 @@ def _loss(
             epoch,
         )
     return float(loss), values
+
+
+def doubt(data: TrainingData, recipe: Recipe, reached: float) -> str:
+    """A warning where hidden pixels cannot be guessed to within the noise. reached: PSNR at held-out pixels."""
+    if not data.targets.guesses:
+        return ""
+    items = [data.items[member] for member in validation_members(data, recipe)]
+    noise = [item.range.value / (item.level * item.scale.span) for item in items if item.level > 0]
+    if not noise:
+        return ""
+    times = 10 ** ((float(np.mean(20 * np.log10(noise))) - reached) / 20)
+    if times < DOUBT:
+        return ""
+    return (
+        f"Hidden pixels are guessed {times:.1f} times worse than the noise: these scans have detail that a blind spot "
+        "cannot guess, and the model will blur it."
+    )
 
 
 def score_filter(

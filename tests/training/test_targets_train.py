@@ -27,7 +27,7 @@ from aegui.training.consistency import extra_term, picked
 from aegui.training.losses import Context
 from aegui.training.objective import Objective
 from aegui.training.step import to_device, train_step
-from aegui.training.validation import run_case, score, score_filter, validate
+from aegui.training.validation import doubt, run_case, score, score_filter, validate
 
 CPU = torch.device("cpu")
 STEPS = 20
@@ -261,3 +261,19 @@ def test_other_targets_and_no_weight_have_no_extra_term(bold: tuple[Series, ...]
     found = net.outputs(on.noisy, on.level)
     assert extra_term(recipe.with_set(["targets.gamma=0"]), net, on, found) is None
     assert extra_term(recipes.load("denoise"), net, replace(on, whole=None, picks=None), found) is None
+
+
+def test_detail_that_a_blind_spot_cannot_guess_is_told(bold: tuple[Series, ...], tmp_path: Path) -> None:
+    recipe = recipe_for("{kind: noise2void, spots: 10}")
+    data = read(recipe, load_model("classic-small", "random", 0), bold[:1], tmp_path)
+    try:
+        items = [data.items[member] for member in validation_members(data, recipe)]
+        as_noisy = float(np.mean([20 * np.log10(i.range.value / (i.level * i.scale.span)) for i in items]))
+        assert doubt(data, recipe, as_noisy) == ""
+        assert "10.0 times worse than the noise" in doubt(data, recipe, as_noisy - 20)
+    finally:
+        data.close()
+    others = recipe_for(KINDS["neighbor2neighbor"])
+    data = read(others, load_model("classic-small", "random", 0), bold[:1], tmp_path)
+    data.close()
+    assert doubt(data, others, 0.0) == ""

@@ -21,6 +21,7 @@ MOST_ROUNDS = 8
 class Blind(Kind):
     """What both kinds share. Validation hides pixels in one way for all, so that their scores can be compared."""
 
+    guesses = True
     score = "held-out pixels"
     told = (
         "There are no clean scans: PSNR is measured at pixels hidden from the model, against their noisy values. "
