@@ -233,6 +233,8 @@ def _problem(detail: ErrorDetails, source: str) -> SpecError:
     if kind in ("float_parsing", "float_type", "int_parsing", "int_type", "int_from_float", "finite_number"):
         whole = "a whole number" if kind.startswith("int") else "a number"
         return SpecError(f"“{name}”{of} must be {whole}.", f"It is {detail['input']!r}.", where)
+    if kind == "string_too_short":
+        return SpecError(f"“{name}”{of} must not be empty.", "", where)
     if kind == "string_too_long":
         longest = context["max_length"]
         return SpecError(

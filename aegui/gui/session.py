@@ -23,9 +23,9 @@ ROLES: tuple[Role, ...] = ("noisy", "clean", "label", "holdout", "unused")
 class _Change(QUndoCommand):
     """Sets one attribute of the session; consecutive changes with the same key undo as one."""
 
-    def __init__(self, session: Session, attribute: str, value: Any, words: str) -> None:
+    def __init__(self, session: Session, attribute: str, value: Any, words: str, key: tuple[Any, ...] = ()) -> None:
         super().__init__(words)
-        self._session, self._attribute, self._new = session, attribute, value
+        self._session, self._attribute, self._new, self._key = session, attribute, value, key
         self._old = getattr(session, attribute)
 
     def redo(self) -> None:
@@ -33,6 +33,15 @@ class _Change(QUndoCommand):
 
     def undo(self) -> None:
         self._session._put(self._attribute, self._old)
+
+    def id(self) -> int:
+        return 1 if self._key else -1
+
+    def mergeWith(self, other: QUndoCommand) -> bool:
+        if not isinstance(other, _Change) or (other._attribute, other._key) != (self._attribute, self._key):
+            return False
+        self._new = other._new
+        return True
 
 
 class Session(QObject):
@@ -148,9 +157,9 @@ class Session(QObject):
         setattr(self, attribute, value)
         getattr(self, self._SIGNALS[attribute]).emit()
 
-    def _change(self, attribute: str, value: Any, words: str) -> None:
+    def _change(self, attribute: str, value: Any, words: str, key: tuple[Any, ...] = ()) -> None:
         if getattr(self, attribute) != value:
-            self.undo.push(_Change(self, attribute, value, words))
+            self.undo.push(_Change(self, attribute, value, words, key))
 
     @Slot()
     def _touch(self) -> None:
@@ -261,9 +270,9 @@ class Session(QObject):
         self.preset = preset
         self._change("recipe", self._fitted(preset), f"Preset {preset.title}")
 
-    def set_recipe(self, recipe: recipes.Recipe, words: str = "Recipe") -> None:
-        """Take an edited recipe (undoable)."""
-        self._change("recipe", recipe, words)
+    def set_recipe(self, recipe: recipes.Recipe, words: str = "Recipe", merge: tuple[Any, ...] = ()) -> None:
+        """Take an edited recipe (undoable). merge: edits in a row with the same key are undone as one."""
+        self._change("recipe", recipe, words, merge)
 
     def set_recipe_problems(self, problems: Sequence[str]) -> None:
         """What keeps the recipe's forms from being valid."""

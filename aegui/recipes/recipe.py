@@ -40,6 +40,7 @@ class Recipe(Spec):
     id: str = knob(title="Id", help="Short name", pattern=r"^[a-z0-9][a-z0-9_-]*$")
     title: str = knob(title="Title", help="Name on the chip")
     summary: str = knob("", title="Summary", help="The formula, in a few words")
+    use: str = knob("", title="When to use", help="One line for those who choose among recipes", advanced=True)
     targets: Targets = knob(SyntheticTargets(), title="What to learn", help="Where the target comes from")
     losses: tuple[Loss, ...] = knob(title="Loss terms", help="Their weighted sum is made small", min_length=1)
     groups: tuple[ParameterGroup, ...] = knob(
@@ -209,13 +210,16 @@ def differences(recipe: Recipe, preset: Recipe) -> list[str]:
         if isinstance(value, dict):
             items = value.items()
         elif isinstance(value, list):
-            items = {str(v.get("kind") or v.get("match") or i): v for i, v in enumerate(value)}.items()
+            keys = [str(v.get("kind") or v.get("match") or i) for i, v in enumerate(value)]
+            keys = [key if keys.count(key) == 1 else f"{key} {keys[:i].count(key) + 1}" for i, key in enumerate(keys)]
+            items = dict(zip(keys, value, strict=True)).items()
         else:
             return {prefix: value}
         return {k: v for key, item in items for k, v in flat(item, f"{prefix}.{key}" if prefix else key).items()}
 
     ours, theirs = flat(recipe.model_dump(mode="json"), ""), flat(preset.model_dump(mode="json"), "")
     changed = [name for name in dict.fromkeys([*ours, *theirs]) if ours.get(name) != theirs.get(name)]
-    # Another kind has other values of its own: that is one change.
-    other = [name.removesuffix(".kind") for name in changed if name.endswith(".kind")]
-    return [name for name in changed if not any(name.startswith(f"{one}.") and name != f"{one}.kind" for one in other)]
+    # Another kind has other values of its own, and so has an item that only one of them has: that is one change.
+    marks = [name for name in changed if name.endswith((".kind", ".match"))]
+    other = {mark.rpartition(".")[0]: mark for mark in marks}
+    return [name for name in changed if not any(name.startswith(f"{o}.") and name != m for o, m in other.items())]

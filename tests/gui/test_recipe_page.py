@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,12 @@ from aegui.gui.pages.recipe import RecipePage
 from aegui.gui.session import Session
 from aegui.gui.widgets.gallery import count_words, speed_words
 from aegui.gui.widgets.import_dialog import ImportDialog, read_model
-from aegui.gui.widgets.recipe_foot import Forecast, duration_words
+from aegui.gui.widgets.recipe_foot import Plan, duration_words, size_words
 from aegui.gui.widgets.table import TableEditor
 from aegui.models.card import Card
 from aegui.models.zoo import load_model
 from aegui.recipes.schedules import factor
-from aegui.training.forecast import measure_step
+from aegui.training.forecast import Forecast
 
 from .generated import ct, scanned, write_ct
 
@@ -126,7 +127,7 @@ def test_a_preset_fills_the_form(page):
 
 def test_the_discriminative_preset_waits_for_classes_and_says_so(page):
     assert not page.presets.chips["discriminative"].isEnabled()
-    assert "Discriminative needs class labels" in page.presets.reason.text()
+    assert page.presets.reason.text().startswith("Discriminative: This recipe needs at least two classes. Put each")
 
 
 def test_the_discriminative_preset_can_be_chosen_with_two_classes(two_classes):
@@ -256,10 +257,10 @@ def test_filters_show_what_suits_a_modality(session, qtbot, monkeypatch):
 def test_cards_show_the_users_own_slice_and_the_measured_speed(page):
     noisy = np.linspace(-100, 200, 64, dtype=np.float32).repeat(64).reshape(64, 64)
     ref = str(page.gallery.cards[0].entry.ref)
-    page._on_preview(previews.SliceShown(noisy, (400.0, 40.0)))
+    page.models._on_preview(previews.SliceShown(noisy, (400.0, 40.0)))
     assert isinstance(page.gallery.cards[0].thumb.noisy, QImage)
     assert page.gallery.cards[0].thumb.clean is None
-    page._on_preview(previews.Cleaned(ref, noisy, 0.041))
+    page.models._on_preview(previews.Cleaned(ref, noisy, 0.041))
     assert page.gallery.cards[0].thumb.clean is not None
     assert page.gallery.cards[0].speed.text() == "41 ms / slice here"
 
@@ -278,21 +279,34 @@ def test_previews_are_of_the_middle_slice_and_one_bad_model_does_not_stop_the_re
     assert cleaned[1].image is not None and cleaned[1].seconds > 0
 
 
+def forecast(**values) -> Forecast:
+    """Of 40 epochs, with what differs."""
+    usual = Forecast(0.15, 1.0, 2480, 40, 412.0, 16, 2 * 2**30, 8 * 2**30, 64, {})
+    return replace(usual, **values)
+
+
 def test_the_forecast_says_measured_only_when_it_was(page):
-    page.foot.show_forecast(Forecast(50, 62, None))
+    page.foot.show_forecast(Plan(50, 62, 16), None)
     assert page.foot.time.text() == "Time not known yet"
     assert "measured" not in page.foot.steps.text()
-    page.foot.show_forecast(Forecast(40, 62, 0.15))
-    assert page.foot.time.text() == "≈ 6 min 12 s"
-    assert "measured just now" in page.foot.steps.text()
+    page.foot.show_forecast(Plan(40, 62, 16), forecast())
+    assert page.foot.time.text() == "≈ 6 min 52 s"
+    assert page.foot.where.text() == "with validation"
+    assert page.foot.steps.text() == "40 epochs × 62 steps, measured just now"
+    assert (page.foot.memory.text(), page.foot.memory_of.text()) == ("2.0 GB", "of 8.0 GB free")
+    assert page.foot.use_batch.isHidden()
 
 
-def test_a_step_is_timed_with_the_recipe_itself(page):
-    recipe = recipes.load("layerwise").with_set(["run.batch_size=2", "run.patch_size=32"])
-    result = finish(measure_step("classic-small", recipe, "cpu"))
-    assert result.seconds > 0
-    page._on_measured(page._measured_key(), result)
-    assert "measured just now" in page.foot.steps.text()
+def test_a_batch_too_large_for_memory_is_told_at_its_field_and_the_one_that_fits_is_one_click_away(page, qtbot):
+    page.forecasts.take(page.forecasts.key(), forecast(memory_bytes=9 * 2**30, largest_batch=12))
+    row = page.editor.form.row("run", "batch_size")
+    assert row.tone == "warn"
+    assert row.message.text.text() == "Needs about 9.0 GB of 8.0 GB. 12 fits."
+    assert page.foot.start.isEnabled(), "it is the user's decision"
+    assert page.foot.use_batch.text() == "Batch that fits: 12 – use"
+    page.foot.use_batch.click()
+    assert page.session.recipe.run.batch_size == 12
+    assert page.forecasts.current() is None, "another batch is another forecast"
 
 
 def test_parameters_are_counted_by_group(page):
@@ -307,6 +321,7 @@ def test_parameters_are_counted_by_group(page):
 def test_words_for_counts_speeds_and_times():
     assert [count_words(n) for n in (512, 9569, 1042976)] == ["512", "9.6 k", "1.0 M"]
     assert [speed_words(s) for s in (0.0412, 1.4)] == ["41 ms / slice", "1.4 s / slice"]
+    assert [size_words(b) for b in (2 * 2**30, 480 * 2**20)] == ["2.0 GB", "480 MB"]
     assert [duration_words(s) for s in (12, 220, 1200, 7500)] == ["12 s", "3 min 40 s", "20 min", "2 h 5 min"]
 
 
@@ -321,7 +336,7 @@ def test_a_checkpoint_that_fits_can_be_used(page, qtbot, tmp_path):
     read = finish(read_model(checkpoint(tmp_path, "fits.pt", lambda w: None)))
     dialog = ImportDialog(read, page)
     qtbot.addWidget(dialog)
-    dialog.accepted_model.connect(page._on_model_accepted)
+    dialog.accepted_model.connect(page.models._on_model_accepted)
     assert read.complete
     dialog.use.click()
     assert page.session.model_ref == tmp_path / "fits.pt"
@@ -348,7 +363,7 @@ def test_layers_that_do_not_fit_are_listed_by_name_and_the_file_cannot_be_used(p
 def test_a_text_file_named_pt_becomes_a_notice(page, qtbot, tmp_path, content):
     (tmp_path / "notes.pt").write_bytes(content)
     with qtbot.waitSignal(page.session.notice, timeout=20_000) as told:
-        page.load_model(tmp_path / "notes.pt")
+        page.models.load_model(tmp_path / "notes.pt")
     assert "notes.pt" in told.args[0].message
     qtbot.waitUntil(lambda: not page.session.lanes.running())
     assert page.session.model_ref == models.cards()[0].id

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, Slot
+from PySide6.QtCore import QMimeData, Slot
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-from aegui import models, paths, recipes, workflow
+from aegui import paths, recipes, workflow
 from aegui.errors import UserError
-from aegui.gui import previews, theme
+from aegui.gui import theme
+from aegui.gui.forecasts import Forecasts
 from aegui.gui.pages.base import Page, RailState
+from aegui.gui.races import Races
 from aegui.gui.runs import train_job
 from aegui.gui.session import Session
+from aegui.gui.starting_models import StartingModels
 from aegui.gui.timers import once
 from aegui.gui.widgets.basic import STRETCH, button, column, frame, holder, label, row
-from aegui.gui.widgets.gallery import Entry, Gallery, speed_words
-from aegui.gui.widgets.model_chooser import card_of, title_of, unfit
+from aegui.gui.widgets.gallery import Gallery
+from aegui.gui.widgets.model_chooser import title_of
 from aegui.gui.widgets.painted import Segmented
 from aegui.gui.widgets.presets import Presets
-from aegui.gui.widgets.recipe_foot import Foot, Forecast
+from aegui.gui.widgets.race_dialog import open_race
+from aegui.gui.widgets.rate_dialog import RateDialog
+from aegui.gui.widgets.recipe_foot import Foot, Plan, size_words
 from aegui.gui.widgets.recipe_form import RecipeForm
-from aegui.models import Card
+from aegui.gui.widgets.save_recipe import RECIPES, SaveRecipe, named
+from aegui.gui.widgets.scanner_dialog import ScannerDialog
 from aegui.recipes import Recipe
-
-MODELS = "Models (*.aegui *.safetensors *.pt *.pth)"
-RECIPES = "Recipes (*.yaml *.yml)"
+from aegui.recipes.targets import SyntheticTargets
 
 
 class RecipePage(Page):
@@ -42,11 +48,10 @@ class RecipePage(Page):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
-        self.own: dict[str, Card] = {}  # the user's model files, by path
         self.problems: list[workflow.Problem] = []
-        self._tried: tuple[Any, ...] = ()
-        self._times: dict[tuple[Any, ...], Any] = {}
         self._quiet = False
+        self._checked: tuple[Any, dict[Recipe, str]] = ((), {})  # scans, and what presets lack with them
+        self._edit = 0  # counts fields that were left: typing in one is one step of undo
         self.initial = Segmented(
             ["Pretrained", "Random"], names=["Start from the trained weights", "Start from random"]
         )
@@ -54,6 +59,8 @@ class RecipePage(Page):
         weights.setContentsMargins(16, 8, 16, 8)
         self.gallery = Gallery(frame(weights, panel="foot"))
         self.gallery.setFixedWidth(min(theme.scaled(392), 472))
+        self.models = StartingModels(session, self.gallery, self)
+        self.forecasts = Forecasts(session, self)
         self.presets = Presets()
         self.editor = RecipeForm()
         self.foot = Foot()
@@ -61,27 +68,32 @@ class RecipePage(Page):
         self.setLayout(row(self.gallery, (right, 1), gap=0))
         self.reset = button("Reset to preset", "ghost", "rotate-ccw", clicked=self._on_reset)
         self.load = button("Load recipe…", "default", "folder-open", clicked=self._on_load)
-        self.head_actions = [self.reset, self.load]
+        self.races = Races(session, self)
+        self.compare = button("Compare recipes", "default", "git-compare", clicked=self._on_compare)
+        self.head_actions = [self.reset, self.load, self.compare]
         self.primary_action = self.foot.start
         self._check_timer = once(self, 200, self._check)
         self._measure_timer = once(self, 800, self._measure)
         self._connect()
+        self.setAcceptDrops(True)
         self._take_recipe()
-        self._take_models()
+        self.models.show_models()
 
     def _connect(self) -> None:
         session = self.session
-        self.gallery.chosen.connect(session.set_model)
-        self.gallery.file_wanted.connect(self._on_file_wanted)
+        self.models.shown.connect(self._on_models)
+        self.forecasts.changed.connect(self._on_forecast)
         self.initial.changed.connect(self._on_initial)
         self.presets.chosen.connect(self._on_preset)
         self.editor.edited.connect(self._on_edited)
+        self.editor.form.ended.connect(self._on_ended)
+        self.editor.find_rate.clicked.connect(self._on_find_rate)
+        self.editor.match_scanner.clicked.connect(self._on_match_scanner)
+        self.foot.batch_wanted.connect(self._on_batch)
         self.foot.start.clicked.connect(self.start_training)
         self.foot.save.clicked.connect(self._on_save)
         self.foot.problem_opened.connect(self._on_problem)
         session.recipe_changed.connect(self._take_recipe)
-        for signal in (session.model_changed, session.scans_changed, session.roles_changed):
-            signal.connect(self._take_models)
         for signal in (session.roles_changed, session.pairs_changed, session.model_changed, session.recipe_changed):
             signal.connect(self._check_timer.start)
         for signal in (session.model_changed, session.recipe_changed, session.device_changed):
@@ -108,10 +120,9 @@ class RecipePage(Page):
 
     def enter(self) -> None:
         self.session.attempt(self.session.ensure_model)
-        self._take_models()
+        self.models.show_models()
         self._check()
         self._measure_timer.start()
-        self._preview()
 
     # ---- state
     def changes(self) -> list[str]:
@@ -143,28 +154,29 @@ class RecipePage(Page):
         self._quiet = False
 
     @Slot()
-    def _take_models(self) -> None:
-        session = self.session
-        wanted = tuple(dict.fromkeys(series.modality for series in session.noisy if series.treat == "denoise"))
-        entries = []
-        for card in models.cards():
-            reasons = [unfit(card, modality) for modality in wanted]
-            reason = next(iter(reasons), "") if reasons and all(reasons) else ""
-            entries.append(Entry(card.id, card, reason))
-        ref = session.model_ref
-        if isinstance(ref, Path) and str(ref) not in self.own and (card_ := card_of(ref)) is not None:
-            self.own[str(ref)] = card_
-        entries += [Entry(Path(path), card, own=True) for path, card in self.own.items()]
-        self.gallery.set_entries(entries, wanted)
-        self.gallery.set_current(ref)
-        self.editor.show_model(ref)
-        self._preview()
+    def _on_models(self) -> None:
+        self.editor.show_model(self.session.model_ref)
         self._refresh()
 
     def _show_presets(self) -> None:
-        classes = len(set(self.session.labels.values()))
-        reason = "" if classes >= 2 else "needs class labels: load a label file on Scans, or one folder per class"
-        self.presets.show_presets(recipes.shipped(), self.session.preset, reason)
+        presets = [*recipes.shipped(), *self.presets.extra]
+        self.presets.show_presets(presets, self.session.preset, self._lacking(presets))
+
+    def _lacking(self, presets: Sequence[Recipe]) -> dict[str, str]:
+        """What is missing for presets that cannot be used with these scans, in words."""
+        session = self.session
+        state = (session.noisy, session.clean, session.pairs, session.labels, session.holdout, session.model_ref)
+        if not session.noisy:
+            return {}
+        if state != self._checked[0]:
+            self._checked = (state, {})
+        known = self._checked[1]
+        for preset in presets:
+            if preset not in known:
+                found = workflow.check(self.job(preset))
+                reasons = (f"{p.message} {p.hint}".strip() for p in found if p.blocking and p.where)
+                known[preset] = next(reasons, "")
+        return {preset.id: known[preset] for preset in presets if known[preset]}
 
     def _refresh(self) -> None:
         """Everything that follows from the recipe and its problems."""
@@ -173,20 +185,19 @@ class RecipePage(Page):
         first += [(form.say(p), p.where) for p in self.problems if p.blocking]
         notes = [f"{p.message} {p.hint}".strip() for p in self.problems if not p.blocking]
         self.foot.show_problems(first, notes)
-        self.foot.show_forecast(self._forecast())
+        self.foot.show_forecast(self._plan(), self.forecasts.current())
         self.reset.setEnabled(bool(self.changes()) or bool(form.errors()))
         self.session.set_recipe_problems([words for words, _ in first])
         self.changed.emit()
 
-    def _forecast(self) -> Forecast:
+    def _plan(self) -> Plan:
+        """Length of the run as far as it is known without a measurement."""
         recipe = self.session.recipe
         held = set(self.session.holdout)
-        kept = [s for s in self.session.noisy if s.uid not in held]
-        slices = sum(s.slices for s in kept)
+        slices = sum(s.slices for s in self.session.noisy if s.uid not in held)
         train = max(1, round(slices * (1 - recipe.run.validation_fraction - recipe.run.holdout_fraction)))
         steps = recipe.run.steps_per_epoch or max(1, -(-train // (recipe.run.batch_size or 16)))
-        known = self._times.get(self._measured_key())
-        return Forecast(recipe.run.epochs, steps if slices else 0, known.seconds if known else None)
+        return Plan(recipe.run.epochs, steps if slices else 0, recipe.run.batch_size)
 
     # ---- edits
     @Slot()
@@ -195,8 +206,13 @@ class RecipePage(Page):
             return
         recipe = self.editor.form.value()
         if recipe is not None and recipe != self.session.recipe:
-            self.session.set_recipe(recipe)
+            changed = recipes.differences(recipe, self.session.recipe)
+            self.session.set_recipe(recipe, merge=(self._edit, *changed))
         self._refresh()
+
+    @Slot()
+    def _on_ended(self) -> None:
+        self._edit += 1
 
     @Slot(object)
     def _on_preset(self, preset: Recipe) -> None:
@@ -228,7 +244,7 @@ class RecipePage(Page):
             return
         self._check_timer.stop()
         self.problems = workflow.check(self.job())
-        self.editor.form.set_problems(self.problems)
+        self._show_problems()
         self._show_presets()
         self._refresh()
 
@@ -248,24 +264,99 @@ class RecipePage(Page):
         self.session.train_job = self.job()
         self.session.request_page("train")
 
+    def _show_problems(self) -> None:
+        """What was found outside the form, beside its fields."""
+        found = list(self.problems)
+        forecast = self.forecasts.current()
+        if forecast is not None and not forecast.fits:
+            words = f"Needs about {size_words(forecast.memory_bytes)} of {size_words(forecast.free_bytes)}."
+            hint = f"{forecast.largest_batch} fits." if forecast.largest_batch else "A smaller patch needs less."
+            found.append(workflow.Problem(words, hint, ("run", "batch_size"), blocking=False))
+        self.editor.form.set_problems(found)
+
+    # ---- help in choosing
+    @Slot()
+    def _measure(self) -> None:
+        if self.isVisible() and not self.blocking():
+            self.forecasts.measure()
+
+    @Slot()
+    def _on_forecast(self) -> None:
+        self._show_problems()
+        self._refresh()
+
+    @Slot(int)
+    def _on_batch(self, size: int) -> None:
+        self._edit += 1
+        run = self.session.recipe.run.model_copy(update={"batch_size": size})
+        self.session.set_recipe(self.session.recipe.model_copy(update={"run": run}), "Batch that fits")
+
+    @Slot()
+    def _on_find_rate(self) -> None:
+        if self._ready():
+            dialog = RateDialog(self.window(), self.session, self.job())
+            dialog.chosen.connect(self._on_rate)
+            dialog.open()
+
+    @Slot(float)
+    def _on_rate(self, factor: float) -> None:
+        recipe = self.editor.scale_rates(factor)
+        if recipe is not None:
+            self.session.set_recipe(recipe, "Learning rate")
+
+    @Slot()
+    def _on_match_scanner(self) -> None:
+        if self.session.noisy:
+            dialog = ScannerDialog(self.window(), self.session)
+            dialog.chosen.connect(self._on_corruptions)
+            dialog.open()
+        else:
+            self.session.notice.emit(UserError("There are no scans to measure.", "Open some on Scans."))
+
+    @Slot(object)
+    def _on_corruptions(self, corruptions: tuple[Any, ...]) -> None:
+        targets = self.session.recipe.targets
+        if isinstance(targets, SyntheticTargets):
+            changed = targets.model_copy(update={"corruptions": corruptions})
+            self.session.set_recipe(self.session.recipe.model_copy(update={"targets": changed}), "Match my scanner")
+
+    def _ready(self) -> bool:
+        """Whether the recipe could be run now; if not, the first thing to fix is shown."""
+        self._check()
+        if errors := self.editor.form.errors():
+            self.editor.form.reveal(errors[0].where)
+            return False
+        blocking = next((problem for problem in self.problems if problem.blocking), None)
+        if blocking is not None:
+            self.session.notice.emit(UserError(blocking.message, blocking.hint))
+        return blocking is None
+
     # ---- files
     @Slot()
     def _on_save(self) -> None:
-        start = str(Path(self.session.settings.last_folder) / f"{self.session.recipe.id}.yaml")
-        name, _ = QFileDialog.getSaveFileName(self, "Save recipe", start, RECIPES)
-        if name:
-            self.save_recipe(Path(name))
+        dialog = SaveRecipe(self.window(), self.session.recipe, self.session.settings.last_folder)
+        dialog.chosen.connect(self.save_recipe)
+        dialog.open()
 
-    def save_recipe(self, path: Path) -> None:
-        """Write the recipe as the command line reads it."""
+    @Slot(object, str)
+    def save_recipe(self, path: Path, title: str = "") -> None:
+        """Write the recipe as the command line reads it; with a title it becomes one of its own."""
         path = path if path.suffix in (".yaml", ".yml") else path.with_suffix(".yaml")
+        recipe = named(self.session.recipe, title)
         try:
             with paths.atomic(path) as temporary:
-                temporary.write_text(self.session.recipe.to_yaml(), encoding="utf-8")
+                temporary.write_text(recipe.to_yaml(), encoding="utf-8")
         except OSError as error:
             self.session.notice.emit(UserError(f"{path.name} could not be written.", str(error.strerror)))
             return
+        if recipe != self.session.recipe:
+            self.presets.add(recipe)
+            self._on_preset(recipe)
         self.session.toast.emit("ok", "Recipe saved", path.name)
+
+    def _on_compare(self) -> None:
+        self.session.attempt(self.session.ensure_model)
+        open_race(self.window(), self.session, self.races, self.presets.extra)
 
     def _on_load(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Load recipe", self.session.settings.last_folder, RECIPES)
@@ -279,110 +370,24 @@ class RecipePage(Page):
             self.presets.add(recipe)
             self._on_preset(recipe)
 
-    @Slot()
-    def _on_file_wanted(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Load a model file", self.session.settings.last_folder, MODELS)
-        if name:
-            self.load_model(Path(name))
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if _recipe_file(event.mimeData()) is not None:
+            event.acceptProposedAction()
 
-    def load_model(self, path: Path) -> None:
-        """Read the file in a job, then show which layers it has."""
-        from aegui.gui.widgets.import_dialog import read_model
-
-        job = self.session.attempt(
-            lambda: self.session.lanes.create(lambda: read_model(path), f"Reading {path.name}", lane="model")
-        )
-        if job is not None:
-            job.done.connect(self._on_model_read, Qt.ConnectionType.QueuedConnection)
-            job.failed.connect(self.session.report)
-            job.start()
-
-    @Slot(object)
-    def _on_model_read(self, read: Any) -> None:
-        from aegui.gui.widgets.import_dialog import ImportDialog
-
-        if read is None:
-            return
-        dialog = ImportDialog(read, self)
-        dialog.accepted_model.connect(self._on_model_accepted)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.open()
-
-    @Slot(object)
-    def _on_model_accepted(self, read: Any) -> None:
-        self.own[str(read.path)] = read.card
-        self.session.set_model(read.path)
-
-    # ---- work in the background
-    def _preview(self) -> None:
-        """Clean one of the user's slices with every model that fits, unless that was done."""
-        if not self.isVisible() or self.session.lanes.busy() or self.session.lanes.busy("preview"):
-            return
-        series = next((s for s in self.session.noisy if s.treat == "denoise"), None)
-        refs = tuple(
-            entry.ref for entry in self.gallery.entries if not entry.reason and (entry.card.weights or entry.own)
-        )
-        wanted = (series.uid if series else "", refs, self.session.device)
-        if wanted == self._tried:
-            return
-        self._tried = wanted
-        self.gallery.show_slice(None, (1.0, 0.5))
-        if series is None:
-            return
-        chosen, device = series, self.session.device
-        job = self.session.lanes.create(
-            lambda: previews.run(chosen, refs, device), "Trying models on your slice", lane="preview"
-        )
-        job.event.connect(self._on_preview)
-        job.failed.connect(self._on_preview_failed)
-        job.start()
-
-    @Slot(object)
-    def _on_preview(self, event: Any) -> None:
-        match event:
-            case previews.SliceShown(noisy=noisy, window=window, inverted=inverted):
-                self.gallery.show_slice(noisy, window, inverted)
-            case previews.Cleaned(ref=ref, image=image, seconds=seconds, problem=problem):
-                self.gallery.show_clean(ref, image, problem or f"{speed_words(seconds)} here")
-
-    @Slot(object)
-    def _on_preview_failed(self, error: Exception) -> None:
-        # A slice that cannot be read is reported on Scans; here only the pictures are missing.
-        if not isinstance(error, UserError):
-            self.session.report(error)
-
-    def _measured_key(self) -> tuple[Any, ...]:
-        recipe = self.session.recipe
-        parts = (recipe.run.batch_size, recipe.run.patch_size, recipe.run.precision, recipe.losses, recipe.groups)
-        return (str(self.session.model_ref), self.session.device, *parts)
-
-    @Slot()
-    def _measure(self) -> None:
-        """Time one step of this recipe, so that the forecast is a measurement."""
-        key = self._measured_key()
-        if key in self._times or not self.isVisible() or not self.session.model_ref or self.session.lanes.busy():
-            return
-        if self.session.lanes.busy("preview") or self.blocking():
-            return
-        model, recipe, device = self.session.model_ref, self.session.recipe, self.session.device
-
-        def work() -> Any:
-            from aegui.training.forecast import measure_step
-
-            return measure_step(model, recipe, device)
-
-        job = self.session.lanes.create(work, "Timing a step", lane="preview")
-        job.done.connect(lambda result, key=key: self._on_measured(key, result), Qt.ConnectionType.QueuedConnection)
-        job.failed.connect(self._on_preview_failed)
-        job.start()
-
-    def _on_measured(self, key: tuple[Any, ...], result: Any) -> None:
-        if result is not None:
-            self._times[key] = result
-            self._refresh()
+    def dropEvent(self, event: QDropEvent) -> None:
+        path = _recipe_file(event.mimeData())
+        if path is not None:
+            event.acceptProposedAction()
+            self.load_recipe(path)
 
     @Slot(object)
     def _on_lane_free(self, _job: object) -> None:
         if self.isVisible() and not self.session.lanes.busy("preview"):
-            self._preview()
+            self.models.preview()
             self._measure_timer.start()
+
+
+def _recipe_file(dragged: QMimeData) -> Path | None:
+    """The one recipe file that is being dragged."""
+    files = [Path(url.toLocalFile()) for url in dragged.urls() if url.isLocalFile()]
+    return files[0] if len(files) == 1 and files[0].suffix in (".yaml", ".yml") else None

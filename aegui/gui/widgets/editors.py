@@ -95,8 +95,8 @@ class _LineEditor(Editor):
 class NumberEditor(_LineEditor):
     """A number as text, so that 1e-4 stays 1e-4; empty where the field is optional."""
 
-    def __init__(self, knob: Knob, parent: QWidget | None = None) -> None:
-        super().__init__(knob, parent, stepper=True)
+    def __init__(self, knob: Knob, parent: QWidget | None = None, *, stepper: bool = True) -> None:
+        super().__init__(knob, parent, stepper=stepper)
         self.line.setValidator(NumberValidator(self.line))
         if knob.optional:
             self.line.setPlaceholderText("–")
@@ -151,6 +151,9 @@ class TextEditor(_LineEditor):
 
     def set_raw(self, value: Any) -> None:
         self._show(value or "")
+
+    def suggestion(self) -> str:
+        return str(self.knob.default or "")
 
     def _on_left(self) -> None:
         if self.typing:

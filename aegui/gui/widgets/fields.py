@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 from aegui.gui import theme
 from aegui.gui.widgets.basic import column
 from aegui.gui.widgets.editors import CheckEditor, ChoiceEditor, Editor, NumberEditor, TextEditor
-from aegui.gui.widgets.knobs import Address, Knob, choice_help, tag_of, walk
+from aegui.gui.widgets.knobs import Address, Knob, choice_help, choice_title, tag_of, walk
 from aegui.gui.widgets.pickers import PICKERS, SuggestEditor
 from aegui.gui.widgets.rows import Composite, Fold, Place, Row, Where
 from aegui.spec import Spec
@@ -221,7 +221,7 @@ class UnionEditor(Composite):
             fields.complete()
             return [row for row in fields.rows.values() if row not in often]
 
-        fold = None if fields.whole else Fold(rest)
+        fold = None if fields.whole else Fold(rest, f"More on {choice_title(chosen)}", "Fewer")
         if fold is not None:
             fields.completed.connect(fold.fill)
         body.setLayout(column(*often, fold, gap=10))

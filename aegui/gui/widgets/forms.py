@@ -148,7 +148,8 @@ class Form(Fields):
         if own == error.message:
             return f"{error.message} {error.hint}".strip()
         good = row.editor.suggestion()
-        return own[:1].upper() + own[1:] + (f" Try {good}." if good else "")
+        tip = f" Try {good}." if good else " Or leave it empty." if row.editor.knob.optional else ""
+        return own[:1].upper() + own[1:] + tip
 
     def _show(self) -> None:
         shown: dict[int, tuple[Place, Tone, str]] = {}

@@ -45,7 +45,7 @@ def count_words(count: int) -> str:
     """1.0 M, 9.6 k, 512."""
     for unit, size in (("M", 1e6), ("k", 1e3)):
         if count >= size:
-            return f"{count / size:.1f} {unit}"
+            return f"{count / size:.{0 if count >= 100 * size else 1}f} {unit}"
     return str(count)
 
 

@@ -81,7 +81,7 @@ class ListEditor(Composite):
         self.set_raw(values)
         self.changed.emit()
 
-    def move(self, fields: Fields, by: int) -> None:
+    def shift(self, fields: Fields, by: int) -> None:
         """Put an item before or behind its neighbour."""
         values, index = self.raw(), self.items.index(fields)
         values.insert(index + by, values.pop(index))

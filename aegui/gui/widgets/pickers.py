@@ -27,7 +27,9 @@ class SuggestEditor(Editor):
         self.box.setEditable(True)
         self.box.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.box.addItems([choice_title(text) for text in knob.suggested])
-        self.line = self.box.lineEdit()
+        line = self.box.lineEdit()
+        assert line is not None
+        self.line = line
         self._good = knob.suggested[0] if knob.suggested else ""
         self.setLayout(row(self.box))
         self.line.textEdited.connect(self._on_typed)
@@ -46,6 +48,7 @@ class SuggestEditor(Editor):
         if shown != self.line.text():
             self.box.setCurrentIndex(self.box.findText(shown, Qt.MatchFlag.MatchFixedString))
             self.box.setEditText(shown)
+            self.line.deselect()
             self.line.setCursorPosition(0)
 
     def suggestion(self) -> str:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QFrame, QMenu, QPushButton
 
 from aegui.gui import theme
 from aegui.gui.widgets.basic import ElidedLabel, button, chip, label, row
 from aegui.recipes import Recipe
+
+CHIPS = 6  # the rest is in the menu
+
+
+def use(recipe: Recipe) -> str:
+    """When to use it, or at least what it is."""
+    return recipe.use or recipe.summary
 
 
 class Presets(QFrame):
@@ -25,10 +32,11 @@ class Presets(QFrame):
         self.extra: list[Recipe] = []
         self.chips: dict[str, QPushButton] = {}
         self._presets: list[Recipe] = []
+        self._lacking: Mapping[str, str] = {}
         self._shown: tuple[object, ...] = ()
         self._group = QButtonGroup(self)
         self._chips = row(gap=8)
-        self.reason = ElidedLabel("", "ter")
+        self.reason = ElidedLabel("", "ter", Qt.TextElideMode.ElideRight)
         self.more = button("More", "ghost", "chevron-down")
         self.menu = QMenu(self.more)
         self.more.setMenu(self.menu)
@@ -40,15 +48,13 @@ class Presets(QFrame):
         """A recipe from the user's file."""
         self.extra = [kept for kept in self.extra if kept.id != recipe.id] + [recipe]
 
-    def show_presets(self, shipped: Sequence[Recipe], current: Recipe, no_labels: str) -> None:
-        """no_labels: why presets that need class labels are off, or nothing."""
-        presets = [*shipped, *(r for r in self.extra if r not in shipped)]
-        state = (tuple(r.id + r.summary for r in presets), current.id, no_labels, self.width() // 8)
+    def show_presets(self, presets: Sequence[Recipe], current: Recipe, lacking: Mapping[str, str]) -> None:
+        """lacking: why presets cannot be used, by id."""
+        state = (tuple((r.id, r.title, use(r)) for r in presets), current.id, dict(lacking), self.width() // 8)
         if state == self._shown:
             return
         self._shown = state
-        self._presets = presets
-        self._current, self._no_labels = current, no_labels
+        self._presets, self._current, self._lacking = list(presets), current, lacking
         for old in self.chips.values():
             self._group.removeButton(old)
             self._chips.removeWidget(old)
@@ -56,24 +62,24 @@ class Presets(QFrame):
             old.deleteLater()
         self.chips.clear()
         self.menu.clear()
-        room = self.width() - theme.scaled(90) - 80 if self.width() > 300 else 10_000
+        room = self.width() - theme.scaled(90) - 90 if self.width() > 300 else 10_000
         off = []
         for preset in presets:
-            lacking = no_labels if preset.needs_labels else ""
-            made = chip(preset.title, preset.id == current.id, tip=preset.summary)
-            made.setAccessibleDescription(preset.summary)
+            why = lacking.get(preset.id, "")
+            made = chip(preset.title, preset.id == current.id, tip=use(preset))
+            made.setAccessibleDescription(use(preset))
             room -= made.sizeHint().width() + 8
-            if room < 0 and preset.id != current.id:
-                action = self.menu.addAction(preset.title)
-                action.setEnabled(not lacking)
-                action.setToolTip(lacking or preset.summary)
+            if preset.id != current.id and (room < 0 or len(self.chips) >= CHIPS):
+                action = self.menu.addAction(f"{preset.title}\t{why or use(preset)}")
+                action.setEnabled(not why)
                 action.triggered.connect(lambda _=False, preset=preset: self.chosen.emit(preset))
                 made.deleteLater()
                 continue
-            if lacking:
+            if why:
                 made.setEnabled(False)
-                made.setToolTip(f"{preset.title} {lacking}")
-                off.append(preset.title)
+                made.setToolTip(f"{preset.title}: {why}")
+                made.setAccessibleDescription(why)
+                off.append(f"{preset.title}: {why}")
             if preset.id == current.id:
                 theme.set_icon(made, "check", "text")
             made.clicked.connect(lambda _=False, preset=preset: self.chosen.emit(preset))
@@ -81,9 +87,11 @@ class Presets(QFrame):
             self._chips.addWidget(made)
             self.chips[preset.id] = made
         self.more.setVisible(not self.menu.isEmpty())
-        self.reason.setText(f"{', '.join(off)} {no_labels}" if off else "")
+        more = f" (+{len(off) - 1})" if len(off) > 1 else ""
+        self.reason.setText(off[0] + more if off else "")
+        self.reason.setAccessibleDescription("\n".join(off))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         if self._presets:
-            self.show_presets([p for p in self._presets if p not in self.extra], self._current, self._no_labels)
+            self.show_presets(self._presets, self._current, self._lacking)

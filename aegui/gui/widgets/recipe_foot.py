@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import psutil
 from PySide6.QtCore import Qt, Signal
@@ -15,14 +16,22 @@ from aegui.gui import theme
 from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, column, holder, icon_label, label, row, rule
 from aegui.gui.widgets.states import clear
 
+if TYPE_CHECKING:
+    from aegui.training.forecast import Forecast
+
 
 @dataclass(frozen=True)
-class Forecast:
-    """steps: per epoch, 0 without scans. step_seconds: measured, or None."""
+class Plan:
+    """What is known without measuring. steps: per epoch, 0 without scans. batch: None if it is to be found."""
 
     epochs: int
     steps: int
-    step_seconds: float | None
+    batch: int | None
+
+
+def size_words(size: float) -> str:
+    """1.9 GB, 480 MB."""
+    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"
 
 
 def duration_words(seconds: float) -> str:
@@ -36,9 +45,10 @@ def duration_words(seconds: float) -> str:
 
 
 class Foot(QFrame):
-    """problem_opened: the address of a problem's field."""
+    """problem_opened: the address of a problem's field. batch_wanted: the one that fits."""
 
     problem_opened = Signal(object)
+    batch_wanted = Signal(int)
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,12 +60,16 @@ class Foot(QFrame):
         self.steps = ElidedLabel("", "ter", Qt.TextElideMode.ElideRight)
         self.memory = label("", "h3")
         self.memory_of = label("", "ter")
+        self.use_batch = button("", "link", clicked=lambda: self.batch_wanted.emit(self._batch))
+        self.use_batch.hide()
+        self._batch = 0
         self.ok_icon = icon_label("circle-check", 16, "ok")
         self.ok = ElidedLabel("Nothing to fix", "cap", Qt.TextElideMode.ElideRight)
         self.memory_part = holder(
             row(
                 rule(vertical=True, length=32),
                 column(STRETCH, self.memory, self.memory_of, STRETCH, gap=2),
+                self.use_batch,
                 rule(vertical=True, length=32),
                 gap=12,
             )
@@ -78,27 +92,46 @@ class Foot(QFrame):
         self.start = button("Start training", "primary", "play", "l")
         self.setLayout(row((self.calm, 1), (self.trouble, 1), self.save, self.start, margins=(24, 0, 24, 0), gap=12))
 
-    def show_forecast(self, forecast: Forecast) -> None:
-        """Time as far as it was measured; memory as it is now."""
-        if not forecast.steps:
+    def show_forecast(self, plan: Plan, found: Forecast | None) -> None:
+        """Time and memory as far as they were measured."""
+        self._show_time(plan, found)
+        self.use_batch.hide()
+        if found is None:
+            state = psutil.virtual_memory()
+            self.memory.setText(f"{size_words(state.available)} free")
+            self.memory_of.setText(f"of {size_words(state.total)} memory")
+            return
+        self.memory.setText(size_words(found.memory_bytes))
+        self.memory_of.setText(f"of {size_words(found.free_bytes)} free")
+        self.memory_of.setToolTip(
+            f"Needed by a step with {found.batch} patches. Batch that fits: {found.largest_batch}"
+        )
+        if not found.fits or plan.batch is None:
+            self._batch = found.largest_batch if not found.fits else found.batch
+            self.use_batch.setText(f"Batch that fits: {self._batch} \u2013 use")
+            self.use_batch.setVisible(bool(self._batch))
+
+    def _show_time(self, plan: Plan, found: Forecast | None) -> None:
+        if not plan.steps:
             self.time.setText("No scans yet")
             self.where.setText("")
             self.steps.setText("The time depends on their number")
-        else:
-            plan = f"{forecast.epochs} epochs × {forecast.steps} step{'s' if forecast.steps > 1 else ''}"
-            if forecast.step_seconds is None:
-                self.time.setText("Time not known yet")
-                self.where.setText("")
-                self.steps.setText(plan)
-            else:
-                seconds = forecast.epochs * forecast.steps * forecast.step_seconds
-                self.time.setText(f"≈ {duration_words(seconds)}")
-                self.where.setText("of steps, plus validation")
-                self.steps.setText(f"{plan}, measured just now")
-                self.time.setToolTip(f"One step took {forecast.step_seconds * 1000:.0f} ms")
-        state = psutil.virtual_memory()
-        self.memory.setText(f"{state.available / 2**30:.1f} GB free")
-        self.memory_of.setText(f"of {state.total / 2**30:.0f} GB memory")
+            return
+        words = f"{plan.epochs} epochs × {plan.steps} step{'s' if plan.steps > 1 else ''}"
+        if found is None or found.seconds is None or found.steps is None or found.epochs is None:
+            self.time.setText("Time not known yet")
+            self.where.setText("")
+            self.steps.setText(words)
+            return
+        steps = max(1, found.steps // max(1, found.epochs))
+        words = f"{found.epochs} epochs × {steps} step{'s' if steps > 1 else ''}"
+        self.time.setText(f"≈ {duration_words(found.seconds)}")
+        self.where.setText("with validation" if found.validation_seconds else "of steps, plus validation")
+        self.steps.setText(f"{words}, measured just now")
+        tip = f"One step took {found.step_seconds * 1000:.0f} ms"
+        if found.validation_seconds:
+            tip += f", a validation {found.validation_seconds:.1f} s"
+        self.time.setToolTip(tip)
 
     def show_problems(self, found: Sequence[tuple[str, tuple[str | int, ...]]], notes: Sequence[str]) -> None:
         """found: words and address of everything that blocks. notes: what only warns."""

@@ -27,15 +27,16 @@ from aegui.recipes.targets import SyntheticTargets
 NARROW = 800  # below this width of the form there is one column
 
 
-def balance(recipe: Recipe) -> str:
-    """What the rates of the groups mean for each other."""
+def balance(recipe: Recipe, counts: Mapping[str, int]) -> str:
+    """What the rates of the groups mean for each other. counts: parameters by group, as far as they are known."""
     if isinstance(recipe.adaptation, LoRA):
         return "The weights of the groups stay as they are: only adapters are trained, and a classification head."
-    training = sorted((group for group in recipe.groups if group.train), key=lambda group: group.rate)
+    training = sorted((g for g in recipe.groups if g.train and counts.get(g.match, 1)), key=lambda group: group.rate)
     if len(training) < 2 or training[-1].rate < 2 * training[0].rate:
         return ""
     slow, fast, times = training[0], training[-1], training[-1].rate / training[0].rate
-    words = f"{choice_title(slow.match)} learns {times:.3g} × slower than {choice_title(fast.match).lower()}."
+    often = f"{times:.3g}" if times < 1000 else format_number(float(f"{times:.0e}"))
+    words = f"{choice_title(slow.match)} learns {often} × slower than {choice_title(fast.match).lower()}."
     return f"{words} That keeps what it already knows." if slow.match == "encoder" else words
 
 
@@ -72,7 +73,7 @@ class RecipeForm(QWidget):
         )
         second = column(
             self._card("", "groups", self.balance),
-            self._card("What changes", "adaptation"),
+            self._card("", "adaptation"),
             self._card(
                 "Optimiser and schedule",
                 "optimiser",
@@ -112,6 +113,9 @@ class RecipeForm(QWidget):
         assert isinstance(table, TableEditor)
         counts: Mapping[str, int] = self._parameters.by_group(recipe.groups)
         table.set_facts("Params", {match: count_words(count) for match, count in counts.items()})
+        words = balance(recipe, counts)
+        self.balance.setVisible(bool(words))
+        self.balance.show_text("info", words)
         trained = sum(counts.get(group.match, 0) for group in recipe.groups if group.train)
         adapted = isinstance(recipe.adaptation, LoRA)
         self.trainable.setVisible(bool(counts))
@@ -147,12 +151,11 @@ class RecipeForm(QWidget):
 
     def _on_checked(self) -> None:
         recipe = self.form.value()
-        if recipe is not None:
+        if recipe is None:
+            self.balance.hide()
+        else:
             self.rates.show_recipe(recipe)
             self.rates_note.setText(note(recipe))
-            words = balance(recipe)
-            self.balance.setVisible(bool(words))
-            self.balance.show_text("info", words)
             self.match_scanner.setVisible(isinstance(recipe.targets, SyntheticTargets))
             self._count()
         self.edited.emit()

@@ -108,6 +108,8 @@ class Fold(QWidget):
         else:
             self.setLayout(column(self.body))
         self.unfold(False)
+        if not callable(rows):
+            self.fill()
 
     def fill(self) -> None:
         """Make the rows, unless that was done."""

@@ -9,14 +9,14 @@ from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QGridLayout, QLabel, QMenu, QWidget
 
 from aegui.gui import theme
-from aegui.gui.widgets.basic import button, column, holder, label, row
+from aegui.gui.widgets.basic import STRETCH, button, column, label, row
 from aegui.gui.widgets.editors import ChoiceEditor, Editor, NumberEditor, SwitchEditor
 from aegui.gui.widgets.fields import Fields, make_editor
 from aegui.gui.widgets.knobs import Knob, choice_title, knobs
 from aegui.gui.widgets.lists import ListEditor
 from aegui.gui.widgets.rows import Cell, Fold, Place
 
-NUMBER, TEXT = 92, 96  # least widths of cells
+NUMBER, TEXT, SELDOM = 84, 92, 104  # least widths of cells
 
 
 def _editor(knob: Knob) -> Editor:
@@ -26,6 +26,8 @@ def _editor(knob: Knob) -> Editor:
             return SwitchEditor(knob)
         case "choice":
             return ChoiceEditor(knob, combo=True)
+        case "number" if knob.unit:
+            return NumberEditor(knob, stepper=False)  # the unit needs its room; arrow keys step as well
     return make_editor(knob)
 
 
@@ -55,10 +57,11 @@ class _Line:
         boxes = []
         for cell in cells:
             cell.editor.setToolTip(cell.editor.knob.help)
+            cell.editor.setFixedWidth(theme.scaled(SELDOM))
             head = label(cell.editor.knob.title, "cap", buddy=cell.editor.inputs()[0])
             head.setToolTip(cell.editor.knob.help)
-            boxes.append((holder(column(head, cell.editor, gap=4)), 1))
-        return [row(*boxes, margins=(0, 0, 0, 6), gap=12)]
+            boxes.append(column(head, cell.editor, gap=4))
+        return [row(*boxes, STRETCH, margins=(0, 0, 0, 6), gap=12)]
 
     def show(self, on: bool) -> None:
         """Use it, or keep it for later."""
@@ -73,9 +76,9 @@ class _Line:
         hidden = self.fold.body.isHidden()
         self.menu.addAction("More settings" if hidden else "Fewer settings", lambda: self.fold.unfold(hidden))
         if owner.knob.ordered:
-            up = self.menu.addAction("Move up", lambda: owner.move(self.fields, -1))
+            up = self.menu.addAction("Move up", lambda: owner.shift(self.fields, -1))
             up.setEnabled(place > 0)
-            down = self.menu.addAction("Move down", lambda: owner.move(self.fields, 1))
+            down = self.menu.addAction("Move down", lambda: owner.shift(self.fields, 1))
             down.setEnabled(place + 1 < count)
         self.menu.addSeparator()
         remove = self.menu.addAction("Remove", lambda: owner.remove(self.fields))
@@ -147,8 +150,8 @@ class TableEditor(ListEditor):
     def name_cells(self) -> None:
         """Names of the fields for screen readers and messages: each begins with its row's."""
         first = self.columns[0].name
-        for fields in self.items:
-            key = choice_title(str(fields.raw()[first]))
+        for number, fields in enumerate(self.items, 1):
+            key = choice_title(str(fields.raw()[first])) or f"{self.word.capitalize()} {number}"
             for cell in fields.rows.values():
                 name = f"{key}, {cell.editor.knob.title.lower()}"
                 if cell.name != name:

@@ -54,8 +54,8 @@ class Term(QWidget):
         self.more = self._tool("sliders-horizontal", "Settings of", self._toggle)
         self.more.setCheckable(True)
         self.fold.unfolded.connect(self.more.setChecked)
-        self.up = self._tool("chevron-up", "Move up", lambda: owner.move(self.fields, -1))
-        self.down = self._tool("chevron-down", "Move down", lambda: owner.move(self.fields, 1))
+        self.up = self._tool("chevron-up", "Move up", lambda: owner.shift(self.fields, -1))
+        self.down = self._tool("chevron-down", "Move down", lambda: owner.shift(self.fields, 1))
         self.drop = self._tool("x", "Remove", lambda: owner.remove(self.fields))
         self._arrange()
 
