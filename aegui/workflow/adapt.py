@@ -59,7 +59,7 @@ def train(job: TrainJob) -> Events:
     trained = model.card.weights is not None or is_file(job.model)
     started = "pretrained" if job.init == "pretrained" and trained else "random"
     pairs: Sequence[Pair] = job.pairs
-    if job.recipe.targets.pairs and not pairs:
+    if isinstance(job.recipe.targets, PairedTargets) and not pairs:
         pairs = require_pairs([s for s in job.noisy if s.uid not in job.holdout], job.clean)
         unsure = next((pair for pair in pairs if not pair.sure), None)
         if unsure is not None:
