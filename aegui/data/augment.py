@@ -94,13 +94,14 @@ def noisier(noisy: Pixels, clean: Pixels, more: float, rng: np.random.Generator)
     That is the spectrum of input − target, phases drawn anew; white, where the target has the same noise.
     """
     white = rng.normal(0, 1, noisy.shape[1:]).astype(np.float32)
-    own = estimate_noise(noisy[0])
-    difference = noisy - clean
-    noise = np.repeat(white[None], len(noisy), axis=0)
-    if estimate_noise(difference[0]) > 0.3 * own:
+    own, difference = estimate_noise(noisy[0]), noisy - clean
+    seen = estimate_noise(difference[0])
+    if seen > 0.3 * own:
         phases = np.fft.rfft2(white)
         # One turn for all channels: what they share stays shared.
         turned = np.fft.rfft2(difference) * (phases / np.maximum(np.abs(phases), 1e-12))
-        noise = np.fft.irfft2(turned, noisy.shape[1:]).astype(np.float32)
-    extra = own * np.sqrt(more**2 - 1) / (estimate_noise(noise[0]) or 1.0)
-    return np.asarray(noisy + noise * np.float32(extra), dtype=np.float32)
+        # Between two repeats there is twice the noise of one.
+        noise = np.fft.irfft2(turned, noisy.shape[1:]).astype(np.float32) * np.float32(own / seen)
+    else:
+        noise = np.repeat(white[None], len(noisy), axis=0) * np.float32(own)
+    return np.asarray(noisy + noise * np.float32(np.sqrt(more**2 - 1)), dtype=np.float32)
