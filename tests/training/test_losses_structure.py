@@ -102,9 +102,9 @@ def test_pictures_of_opposite_contrast_have_no_similarity_but_a_slope() -> None:
     assert bool(torch.isfinite(output.grad).all())
 
 
-def test_edges_are_the_mean_difference_of_the_slopes() -> None:
+def test_edges_are_the_mean_squared_difference_of_the_slopes() -> None:
     a, b = OUTPUT.double().numpy(), TARGET.double().numpy()
-    expected = sum(np.mean(abs(np.diff(a, axis=axis) - np.diff(b, axis=axis))) for axis in (2, 3))
+    expected = sum(np.mean((np.diff(a, axis=axis) - np.diff(b, axis=axis)) ** 2) for axis in (2, 3))
     assert value(Edges(), OUTPUT, TARGET) == pytest.approx(expected, rel=1e-5)
     assert value(Edges(), TARGET + 0.3, TARGET) == pytest.approx(0, abs=1e-6)  # brightness is no edge
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from aegui.recipes.losses import SSIM, Edges, Fourier, MultiScaleSSIM
-from aegui.training.losses.pixel import total_variation
 from aegui.training.losses.term import Context, Seen, Term, build_term, compared, nothing
 
 SIDE = 11  # px, of the Gaussian window
@@ -87,7 +86,8 @@ def _(part: MultiScaleSSIM, context: Context) -> Term:
 def _(part: Edges, context: Context) -> Term:
     def term(seen: Seen) -> Tensor:
         output, target = compared(part, seen)
-        return total_variation(output - target)
+        error = output - target
+        return error.diff(dim=-2).square().mean() + error.diff(dim=-1).square().mean()
 
     return term
 
