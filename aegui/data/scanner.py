@@ -25,6 +25,7 @@ ENOUGH = 12  # flat blocks
 STRUCTURE = 1.4  # from blocks of 8 to 16 px even smooth noise gains less; structure gains more
 SETTLED = 1.05  # blocks of 32 px tell low frequencies best, where they hold noise alone
 SAME = 0.3  # logarithm of the noise in tissue against that of the background, up to which both are one
+FINE = 0.2  # cycles/px, above which tissue has little structure
 WHITE = 0.25  # a spectrum that strays less from its mean is white
 AIR = -1000.0  # HU
 
@@ -151,12 +152,11 @@ def _inside(pixels: Pixels, valid: Mask, modality: str) -> Mask:
 
 @dataclass(frozen=True)
 class _Found:
-    """sds, of_255: by slice. shape: flat blocks whose spectrum stands for the noise; None: background alone."""
+    """sds, of_255: by slice. source: flat blocks, or the background of magnitude images."""
 
     sds: npt.NDArray[np.float64]
     of_255: npt.NDArray[np.float64]
-    flat: Blocks | None
-    background: Background | None
+    source: Blocks | Background
 
 
 def _measured(slices: Sequence[_Slice], modality: str, repeats: bool) -> Generator[Event, None, _Found]:
@@ -178,17 +178,26 @@ def _measured(slices: Sequence[_Slice], modality: str, repeats: bool) -> Generat
         sds = np.asarray([np.median(flat.variance[flat.slice == n]) for n in numbers])
         sds = np.sqrt(sds * flat.regained())
         more = 0.0 if dark is None else float(np.log(np.median(sds) / dark.sd))
-        # Tissue without flat parts seems noisier than the background: that is structure.
-        if dark is None or more < SAME:
-            return _Found(sds, sds / ranges[numbers] * 255, flat, dark if more > -SAME else None)
+        if dark is None or more < -SAME or (abs(more) <= SAME and not _white(flat, FINE)):
+            return _Found(sds, sds / ranges[numbers] * 255, flat)
+    # Where tissue seems noisier than the background, or has coarser noise, that is its structure.
     if dark is not None:
-        measured = np.asarray(dark.by_slice) > 0
-        sds = np.asarray(dark.by_slice)[measured]
-        return _Found(sds, sds / ranges[measured] * 255, None, dark)
+        by_slice = np.asarray(dark.by_slice)
+        if not by_slice.any():
+            by_slice[:] = dark.sd  # too little in each slice, but enough in all
+        measured = by_slice > 0
+        return _Found(by_slice[measured], by_slice[measured] / ranges[measured] * 255, dark)
     raise UserError(
         "The scans have too few flat areas to measure their noise in.",
         "Choose series with larger even parts, a scan of a phantom, or two repeats of one scan.",
     )
+
+
+def _white(flat: Blocks, above: float = 0.0) -> bool:
+    """Whether the spectrum is level, above a frequency in cycles/px. That of the mean never counts."""
+    frequencies, power = flat.spectrum()
+    power = power[(frequencies > 0) & (frequencies >= above)]
+    return bool(np.abs(power / power.mean() - 1).max() < WHITE)
 
 
 def _settled(flats: dict[int, Blocks]) -> Blocks | None:
@@ -207,36 +216,19 @@ def _match(found: _Found, modality: str, unit: str, repeats: bool) -> Match:
     low, high = (float(v) for v in np.quantile(found.sds, (0.1, 0.9)))
     weak, strong = (_rounded(float(v)) for v in np.quantile(found.of_255, (0.1, 0.9)))
     weak, strong = min(weak, 255.0), min(max(weak, strong), 255.0)
-    if found.flat is not None:
-        frequencies, power = found.flat.spectrum()
-    else:
-        frequencies, power = np.linspace(0, 0.5, 9), np.ones(9)
-    usual = power[1:] / power[1:].mean()
-    white = bool(np.abs(usual - 1).max() < WHITE) if found.flat is not None else True
     corruption: Corruption
-    growth = _growth(found.flat, modality) if found.flat is not None else 0.0
-    how = "white" if white else f"correlated, {_coarse(frequencies, power)} than white"
-    if found.background is not None and white:
-        corruption = Rician(low=weak, high=strong, coils=found.background.coils)
+    if isinstance(found.source, Background):
+        frequencies, power = np.linspace(0, 0.5, 9), np.ones(9)
+        corruption = Rician(low=weak, high=strong, coils=found.source.coils)
         coils = "" if corruption.coils == 1 else f" of {corruption.coils} coils"
-        how = f"white, Rician{coils} (dark areas become brighter)"
-    elif growth > 1.5 and found.flat is not None:
-        shares = np.sqrt(found.flat.variance * found.flat.regained()) / found.flat.mean
-        ends = [min(_rounded(float(v)), 2.0) for v in np.quantile(shares[shares > 0], (0.25, 0.75))]
-        corruption = Speckle(low=ends[0], high=max(ends), grain=0.0 if white else min(_grain(frequencies, power), 8.0))
-        how += ", in proportion to the signal (speckle)"
+        how, where = f"white, Rician{coils} (dark areas become brighter)", "the background of"
     else:
-        signal = _share(found.flat, growth, modality, found) if found.flat is not None else 0.0
-        if white and not signal:
-            corruption = Gaussian(low=weak, high=strong)
-        else:
-            text = "1" if white else " ".join(f"{v / power.max():.3g}" for v in power)
-            corruption = Measured(low=weak, high=strong, spectrum=text, signal=signal)
-        how += f", {round(100 * signal)} % of it growing with the signal" if signal else ""
+        frequencies, power = found.source.spectrum()
+        corruption, how = _of_blocks(found, found.source, modality, weak, strong)
+        where = "differences of repeats in" if repeats else "flat areas of"
     sd = f"{low:.3g}" if f"{low:.2g}" == f"{high:.2g}" else f"{low:.2g}–{high:.2g}"
     count = len(found.sds)
-    source = "differences of repeats in" if repeats else "the background of" if found.flat is None else "flat areas of"
-    words = f"Noise SD {sd}{' ' + unit if unit else ''}, {how}; from {source} {count} slice{'s' if count != 1 else ''}."
+    words = f"Noise SD {sd}{' ' + unit if unit else ''}, {how}; from {where} {count} slice{'s' if count != 1 else ''}."
     return Match(
         (corruption,),
         words,
@@ -245,6 +237,25 @@ def _match(found: _Found, modality: str, unit: str, repeats: bool) -> Match:
         tuple(float(v) for v in power),
         tuple(float(v) for v in frequencies),
     )
+
+
+def _of_blocks(found: _Found, flat: Blocks, modality: str, weak: float, strong: float) -> tuple[Corruption, str]:
+    """(the corruption that explains it in the simplest way, in words)."""
+    frequencies, power = flat.spectrum()
+    white, growth = _white(flat), _growth(flat, modality)
+    how = "white" if white else f"correlated, {_coarse(frequencies, power)} than white"
+    if growth > 1.5:
+        shares = np.sqrt(flat.variance * flat.regained()) / flat.mean
+        low, high = (min(_rounded(float(v)), 2.0) for v in np.quantile(shares[shares > 0], (0.25, 0.75)))
+        grain = 0.0 if white else min(_grain(frequencies, power), 8.0)
+        return Speckle(low=low, high=high, grain=grain), f"{how}, in proportion to the signal (speckle)"
+    signal = _share(flat, growth, found)
+    if signal:
+        how += f", {round(100 * signal)} % of it growing with the signal"
+    elif white:
+        return Gaussian(low=weak, high=strong), how
+    spectrum = "1" if white else " ".join(f"{v / power.max():.3g}" for v in power)
+    return Measured(low=weak, high=strong, spectrum=spectrum, signal=signal), how
 
 
 def _rounded(value: float) -> float:
@@ -277,7 +288,7 @@ def _growth(flat: Blocks, modality: str) -> float:
     return float(np.clip(np.polyfit(x, y, 1)[0], 0, 3)) if np.corrcoef(x, y)[0, 1] > 0.8 else 0.0
 
 
-def _share(flat: Blocks, growth: float, modality: str, found: _Found) -> float:
+def _share(flat: Blocks, growth: float, found: _Found) -> float:
     """Share of the variance that is proportional to the signal, at half of the range, as `Measured` has it."""
     if growth < 0.3:
         return 0.0

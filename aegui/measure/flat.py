@@ -19,7 +19,7 @@ Mask = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.floating]
 
 ORDER = 2  # of the surface that is taken out of a block
-UNEVEN = 2.5  # finest detail of a quarter of a block against the median quarter: more is an edge
+UNEVEN = 4.0  # finest detail of a quarter of a block against the two weakest quarters: more is an edge
 CLIPPED = 0.02  # share of pixels at one end of the slice's values that means clipping
 KEPT = 0.35  # blocks whose log ratio is this close to the common one are flat
 RETAINED = 0.4  # frequencies of which the surface takes more than the rest of this are not measured
@@ -106,8 +106,9 @@ def blocks(image: Pixels, usable: Mask, side: int, number: int = 0, signal: Pixe
     rest = (flat - (flat @ basis) @ basis.T).reshape(-1, side, side)
     fine = _second_differences(rest)
     half = side // 2
-    quarters = [_second_differences(rest[:, y : y + half, x : x + half]) for y in (0, half) for x in (0, half)]
-    even = np.max(quarters, axis=0) < UNEVEN * np.median(quarters, axis=0)
+    corners = [(y, x) for y in (0, half) for x in (0, half)]
+    quarters = np.sort([_second_differences(rest[:, y : y + half, x : x + half]) for y, x in corners], axis=0)
+    even = quarters[3] < UNEVEN * (quarters[0] + quarters[1]) / 2
     variance = (rest**2).sum(axis=(1, 2)) / (side**2 - basis.shape[1])
     good = even & (fine > 1e-9 * np.maximum(variance, 1e-30)) & (variance > 0)
     power = np.abs(np.fft.fft2(rest[good])) ** 2 / side**2

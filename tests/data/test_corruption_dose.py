@@ -12,7 +12,15 @@ import pytest
 
 from aegui import imaging
 from aegui.data.corruption import Drawn, Patch, corrupt
-from aegui.data.corruption.dose import KERNELS, PHOTON_FIELDS, DoseFields, kernel_factor, unit_fields
+from aegui.data.corruption.dose import (
+    KERNELS,
+    PHOTON_FIELDS,
+    DoseFields,
+    kernel_factor,
+    spacing,
+    thickness,
+    unit_fields,
+)
 from aegui.data.corruption.projection import Projector
 from aegui.data.item import Item
 from aegui.events import finish
@@ -180,6 +188,9 @@ def test_padding_and_colour_and_averaged_slices_work(tmp_path: Path) -> None:
     found, level = corrupt(LowDoseCT(), image, Patch(of, 0, (0, 0), fields), Drawn(0.25, 3))
     assert np.array_equal(np.isnan(found), np.isnan(image)) and level is None
     assert np.allclose(found[0] - image[0], found[1] - image[1], atol=1e-6, equal_nan=True)
+    assert spacing(of, (64, 64)) == (1.6, 1.6) and thickness(of) == 5
+    unknown = replace(of, series=replace(of.series, geometry=Geometry((0.0, 0.0, 0.0)), acquisition={}))
+    assert spacing(unknown, (128, 128)) == (0.75, 0.75) and thickness(unknown) == 1
 
 
 def test_a_slice_is_learnt_and_drawn_from_quickly(
