@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,11 @@ from aegui.gui.pages.recipe import RecipePage
 from aegui.gui.session import Session
 from aegui.gui.widgets.gallery import count_words, speed_words
 from aegui.gui.widgets.import_dialog import ImportDialog, read_model
-from aegui.gui.widgets.recipe_foot import Plan, duration_words, size_words
+from aegui.gui.widgets.recipe_foot import duration_words, size_words
 from aegui.gui.widgets.table import TableEditor
 from aegui.models.card import Card
 from aegui.models.zoo import load_model
 from aegui.recipes.schedules import factor
-from aegui.training.forecast import Forecast
 
 from .generated import ct, scanned, write_ct
 
@@ -213,7 +211,7 @@ def test_an_unwritable_place_for_a_recipe_becomes_a_notice(page, qtbot, tmp_path
 def test_the_curve_is_the_schedule_that_training_uses(page, qtbot):
     recipe = page.session.recipe.with_set(["schedule.kind=cosine", "schedule.warmup=2", "run.epochs=20"])
     page.session.set_recipe(recipe)
-    qtbot.waitUntil(lambda: page.editor.rates.lines["0 Rest"].data[1].max() == 1e-4)
+    qtbot.waitUntil(lambda: "0 Rest" in page.editor.rates.lines and page.editor.rates.lines["0 Rest"].data[0][-1] == 20)
     x, y = page.editor.rates.lines["0 Rest"].data
     every = max(8, -(-400 // 20))
     at = factor(recipe.schedule, 20 * every, every)
@@ -279,42 +277,13 @@ def test_previews_are_of_the_middle_slice_and_one_bad_model_does_not_stop_the_re
     assert cleaned[1].image is not None and cleaned[1].seconds > 0
 
 
-def forecast(**values) -> Forecast:
-    """Of 40 epochs, with what differs."""
-    usual = Forecast(0.15, 1.0, 2480, 40, 412.0, 16, 2 * 2**30, 8 * 2**30, 64, {})
-    return replace(usual, **values)
-
-
-def test_the_forecast_says_measured_only_when_it_was(page):
-    page.foot.show_forecast(Plan(50, 62, 16), None)
-    assert page.foot.time.text() == "Time not known yet"
-    assert "measured" not in page.foot.steps.text()
-    page.foot.show_forecast(Plan(40, 62, 16), forecast())
-    assert page.foot.time.text() == "≈ 6 min 52 s"
-    assert page.foot.where.text() == "with validation"
-    assert page.foot.steps.text() == "40 epochs × 62 steps, measured just now"
-    assert (page.foot.memory.text(), page.foot.memory_of.text()) == ("2.0 GB", "of 8.0 GB free")
-    assert page.foot.use_batch.isHidden()
-
-
-def test_a_batch_too_large_for_memory_is_told_at_its_field_and_the_one_that_fits_is_one_click_away(page, qtbot):
-    page.forecasts.take(page.forecasts.key(), forecast(memory_bytes=9 * 2**30, largest_batch=12))
-    row = page.editor.form.row("run", "batch_size")
-    assert row.tone == "warn"
-    assert row.message.text.text() == "Needs about 9.0 GB of 8.0 GB. 12 fits."
-    assert page.foot.start.isEnabled(), "it is the user's decision"
-    assert page.foot.use_batch.text() == "Batch that fits: 12 – use"
-    page.foot.use_batch.click()
-    assert page.session.recipe.run.batch_size == 12
-    assert page.forecasts.current() is None, "another batch is another forecast"
-
-
 def test_parameters_are_counted_by_group(page):
     page.session.set_model("classic-small")
     page.session.set_recipe(recipes.load("layerwise"))
     table = page.editor.form.editors[("groups",)]
-    assert table.facts[2] == "0"
-    assert sum(1000 * float(words.split()[0]) for words in table.facts[:2]) == pytest.approx(9569, abs=100)
+    counts = [words.removesuffix(" •") for words in table.facts]
+    assert counts[2] == "0"
+    assert sum(1000 * float(words.split()[0]) for words in counts[:2]) == pytest.approx(9569, abs=100)
     assert page.editor.trainable.text == "9.6 k trainable"
 
 

@@ -271,7 +271,7 @@ class RecipePage(Page):
         if forecast is not None and not forecast.fits:
             words = f"Needs about {size_words(forecast.memory_bytes)} of {size_words(forecast.free_bytes)}."
             hint = f"{forecast.largest_batch} fits." if forecast.largest_batch else "A smaller patch needs less."
-            found.append(workflow.Problem(words, hint, ("run", "batch_size"), blocking=False))
+            found.insert(0, workflow.Problem(words, hint, ("run", "batch_size"), blocking=False))
         self.editor.form.set_problems(found)
 
     # ---- help in choosing

@@ -45,15 +45,20 @@ class RatePlot(Plot):
         self.add(self.mark)
         self.scene().sigMouseClicked.connect(self._on_clicked)
 
-    def add_point(self, rate: float, loss: float, smoothed: float) -> None:
-        self._points.append((math.log10(rate), loss, smoothed))
-        self.draw()
+    def add_point(self, point: RatePoint) -> None:
+        """Draw one more; the axis reaches to the last rate that is planned."""
+        self._points.append((math.log10(point.rate), point.loss, point.smoothed))
+        first, last = self._points[0][0], self._points[-1][0]
+        passed = max(1, len(self._points) - 1)
+        self.draw(first + (last - first) / passed * (point.total - 1))
 
-    def draw(self) -> None:
+    def draw(self, end: float | None = None) -> None:
+        """end: where the axis ends, as a decade; None: at the last point."""
         found = np.asarray(self._points)
         self.single.set(found[:, 0], found[:, 1])
         self.smoothed.set(found[:, 0], found[:, 2])
-        low, high = math.floor(found[0, 0]), max(math.ceil(found[-1, 0]), math.floor(found[0, 0]) + 1)
+        end = found[-1, 0] if end is None else end
+        low, high = math.floor(found[0, 0] + 1e-6), max(math.ceil(end - 1e-6), math.floor(found[0, 0]) + 1)
         self.set_x(low, high)
         ticks = [(decade, format_number(10.0**decade)) for decade in range(low, high + 1)]
         self.getPlotItem().getAxis("bottom").setTicks([ticks])
@@ -109,10 +114,11 @@ class RateDialog(Measuring):
         if isinstance(event, RatePoint):
             self.state.setText(f"Step {event.step}, at a rate of {format_number(float(f'{event.rate:.2g}'))}")
             self.show_progress(event.step, event.total)
-            self.plot.add_point(event.rate, event.loss, event.smoothed)
+            self.plot.add_point(event)
             self.show_results()
 
     def take_result(self, result: Any) -> None:
+        self.plot.draw()
         self.words.setText(result.words)
         self.choice.show()
         rate = result.suggestion
