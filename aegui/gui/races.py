@@ -137,14 +137,14 @@ class Choice:
 
 
 def choices(session: Session, others: Sequence[Recipe]) -> list[Choice]:
-    """The recipe in the form, then the presets (and others), with what keeps them from running."""
+    """The recipe in the form, then the presets (and others); last those that cannot run, with the reason."""
     found = [Choice(session.recipe, _reason(session, session.recipe), True)]
     for preset in [*recipes.shipped(), *others]:
         adds = isinstance(preset.targets, SyntheticTargets)
         fitted = workflow.learning_from(preset, session.pairs) if adds else preset
         if fitted != session.recipe:
             found.append(Choice(fitted, _reason(session, fitted)))
-    return found
+    return sorted(found, key=lambda choice: bool(choice.reason) and not choice.now)
 
 
 def _reason(session: Session, recipe: Recipe) -> str:

@@ -23,8 +23,8 @@ Numbers = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 # Training slices that are looked at besides, whole ones: as many as have this many pixels together, within limits.
-TRAIN_PIXELS = 8 * 256 * 256
-TRAIN_SLICES = (4, 24)
+TRAIN_PIXELS = 4 * 256 * 256
+TRAIN_SLICES = (2, 24)
 UMAP_LEAST = 12  # points; fewer have no neighbourhoods to speak of
 
 
