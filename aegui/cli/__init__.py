@@ -13,8 +13,10 @@ from typing import Any, NoReturn
 import typer
 
 from aegui import log, paths
+from aegui.cli.program import app
 from aegui.cli.show import say
-from aegui.cli.verbs import app
+from aegui.cli.training import train as _train  # noqa: F401 - the modules add their verbs to the program
+from aegui.cli.verbs import scan as _scan  # noqa: F401
 from aegui.errors import Cancelled, UserError
 
 __all__ = ["app", "main", "run"]
@@ -22,7 +24,8 @@ __all__ = ["app", "main", "run"]
 _log = logging.getLogger(__name__)
 
 _REPEATED = {
-    "train": ("--data", "--clean", "--set"),
+    **dict.fromkeys(("train", "forecast", "find-rate", "match-scanner"), ("--data", "--clean", "--set")),
+    "race": ("--data", "--clean", "--set", "--recipe"),
     "denoise": ("--input", "--include", "--set"),
     "evaluate": ("--noisy", "--clean"),
 }
@@ -79,7 +82,8 @@ def run(given: Sequence[str]) -> int:
 
 
 def _verbs() -> set[str]:
-    return {command.callback.__name__ for command in app.registered_commands if command.callback}
+    named = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    return {name.replace("_", "-") for name in named}
 
 
 def _verb(given: Sequence[str]) -> str:

@@ -1,45 +1,23 @@
-"""The verbs. Slow imports lie inside them: help, scan and the lists start without torch."""
+"""The verbs, but those about recipes and training. Slow imports lie inside: help and lists start without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aegui.cli import inputs
 from aegui.cli.fields import fields_of
 from aegui.cli.listing import found_rows, print_found, scores_words
-from aegui.cli.show import drive, print_json, print_text, say, warn
+from aegui.cli.program import Device, DeviceOption, Json, ModelRef, app
+from aegui.cli.show import drive, print_json, print_text, say
 from aegui.errors import UserError
 from aegui.output_rules import OutputRules
 
 if TYPE_CHECKING:
-    from aegui.imaging import Series
-
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Adapts denoising autoencoders to your own scans, and denoises whole folders with them. "
-    "Without a verb it opens the window.",
-)
-
-
-class Device(StrEnum):
-    """Where to compute."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class Init(StrEnum):
-    """Which weights training starts from."""
-
-    pretrained = "pretrained"
-    random = "random"
+    pass
 
 
 class Exported(StrEnum):
@@ -51,11 +29,6 @@ class Exported(StrEnum):
     safetensors = "safetensors"
     monai = "monai"
     adapter = "adapter"
-
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
-ModelRef = Annotated[str, typer.Option("--model", "-m", help="A model's id, or a model file.")]
-DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.")]
 
 
 @app.callback()
@@ -138,89 +111,6 @@ def _add(file: Path, architecture: str | None, json: bool) -> int:
         print_json({"model": card.model_dump(mode="json"), "fit": fit})
     else:
         print_text(f"Added “{card.id}”: {fit.words()}.")
-    return 0
-
-
-@app.command()
-def recipes(json: Json = False) -> int:
-    """List the recipes."""
-    from aegui import recipes as shelf
-
-    found = shelf.shipped()
-    if json:
-        print_json({"recipes": [recipe.model_dump(mode="json") for recipe in found]})
-        return 0
-    for recipe in found:
-        print_text(f"{recipe.id:<24} {recipe.title}: {recipe.summary}")
-    return 0
-
-
-# ------------------------------------------------------------------------------------------------ train
-
-
-@app.command()
-def train(
-    data: Annotated[list[Path], typer.Option("--data", help="Folders of scans to learn from.")],
-    out: Annotated[Path, typer.Option("--out", help="The run folder.")],
-    model: ModelRef = "",
-    recipe: Annotated[str, typer.Option("--recipe", help="A recipe's id, or a recipe file.")] = "denoise",
-    init: Annotated[Init, typer.Option(help="Weights to start from.")] = Init.pretrained,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a value of the recipe.")
-    ] = None,
-    clean: Annotated[list[Path] | None, typer.Option("--clean", help="Folders of clean partners.")] = None,
-    accept_pairs: Annotated[bool, typer.Option(help="Accept pairs matched by name or order.")] = False,
-    labels: Annotated[Path | None, typer.Option(help="CSV of `path or series_uid,label`.")] = None,
-    device: DeviceOption = Device.auto,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
-    json: Json = False,
-) -> int:
-    """Fine-tune a model on your scans."""
-    from aegui import recipes as shelf
-    from aegui import workflow
-    from aegui.models import DEFAULT
-
-    plan = shelf.load(recipe).with_set(assignments or [])
-    noisy = inputs.series(data, json)
-    partners: tuple[Series, ...] = ()
-    pairs: Sequence[Any] = ()
-    if clean:
-        partners = inputs.series(clean, json)
-        pairs = inputs.pairs(noisy, partners, accept_pairs)
-        fitted = workflow.learning_from(plan, pairs)
-        if fitted is not plan:
-            say("Learning from the pairs given, instead of from added noise.")
-        plan = fitted
-    job = workflow.TrainJob(
-        model=model or DEFAULT,
-        recipe=plan,
-        noisy=noisy,
-        run=out,
-        clean=partners,
-        pairs=tuple(pairs),
-        labels=inputs.class_labels(plan, labels, noisy),
-        init=init.value,
-        device=device.value,
-        resume=resume,
-    )
-    blocking = []
-    for problem in workflow.check(job):
-        if problem.blocking:
-            blocking.append(problem)
-        else:
-            warn(problem.message, problem.hint)
-    if blocking:
-        for problem in blocking:
-            say(f"{problem.message} {problem.hint}".rstrip())
-        return 1
-    result = drive(workflow.train(job), json)
-    if json:
-        print_json(result)
-    else:
-        print_text(f"Best epoch {result.best_epoch} of {result.epochs}: {scores_words(result.scores)}")
-        for name, scores in result.baselines.items():
-            print_text(f"    {name}: {scores_words(scores)}")
-        print_text(f"Model: {result.bundle}")
     return 0
 
 

@@ -28,7 +28,20 @@ from aegui.recipes.schedules import ConstantSchedule, Schedule
 from aegui.recipes.targets import Neighbor2Neighbor, SyntheticTargets, Targets
 from aegui.spec import Spec, knob, refuse
 
-FIRST = ("denoise", "discriminative", "layerwise")
+ORDER = (
+    *(
+        "denoise",
+        "discriminative",
+        "layerwise",
+        "robust",
+        "structure",
+        "no-clean-scans",
+        "repeats",
+        "low-dose-ct",
+        "mr",
+    ),
+    *("x-ray", "ultrasound", "few-scans", "continue", "compressed", "sharper-edges", "class-aware"),
+)
 
 
 class Recipe(Spec):
@@ -174,7 +187,8 @@ def _stopping(recipe: Recipe) -> Found:
     if metric in ("accuracy", "auc") and not recipe.classifies:
         words = f"“Best by” is {'the AUC' if metric == 'auc' else 'the accuracy'}, but no term trains a classification."
         yield f"{words} Try Auto, or add a classification term.", ("stopping", "metric")
-    if recipe.stopping.min_epochs > recipe.run.epochs:
+    open_ended = recipe.run.steps is not None or recipe.run.minutes is not None
+    if recipe.stopping.min_epochs > recipe.run.epochs and not open_ended:
         yield f"“Not before” is later than the last epoch. Try {recipe.run.epochs}.", ("stopping", "min_epochs")
 
 
@@ -188,7 +202,7 @@ def shipped() -> list[Recipe]:
     """
     found = [Recipe.load_known(file) for file in sorted(paths.resource("recipes").glob("*.yaml"))]
     presets = [recipe for recipe in found if not recipe.id.startswith("pretrain-")]
-    return sorted(presets, key=lambda r: (FIRST.index(r.id) if r.id in FIRST else len(FIRST), r.id))
+    return sorted(presets, key=lambda r: (ORDER.index(r.id) if r.id in ORDER else len(ORDER), r.id))
 
 
 def load(ref: str | Path) -> Recipe:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aegui.models.zoo import Model
 
 SERIES, SLICES = 4, 4  # that are tried at most, and of each
+MADE = 10  # slices of a generated series
 SIDE = 256  # px of generated slices where no scans say otherwise
 
 
@@ -76,7 +77,7 @@ def _some(job: TrainJob, model: Model, folder: Path) -> Generator[Event, None, T
     rows, columns = (free[0].rows, free[0].columns) if free else (SIDE, SIDE)
     made = _generated(folder / "made", rows, columns)
     kind = "repeat" if isinstance(job.recipe.targets, Noise2Noise) else "clean"
-    every = tuple((i, i) for i in range(SLICES))
+    every = tuple((i, i) for i in range(MADE))
     both = [Pair(made[0], made[1], every, "generated", True, "", kind)]  # type: ignore[arg-type]
     labels = {series.uid: str(number) for number, series in enumerate(made)}
     return (yield from prepare(recipe, model.card, model.net.channels, made, both, labels, (), folder / "made"))
@@ -88,7 +89,7 @@ def _generated(folder: Path, rows: int, columns: int) -> Sequence[Series]:
     for number in range(2):
         (folder / str(number)).mkdir(parents=True)
         body = 500 + 300 * np.sin(9 * x + number) * np.cos(7 * y)
-        volume = body + rng.normal(0, 20, (SLICES, rows, columns))
+        volume = body + rng.normal(0, 20, (MADE, rows, columns))
         np.save(folder / str(number) / "volume.npy", volume.astype(np.float32))
     found: Sequence[Series] = finish(imaging.scan([folder])).series
     return found

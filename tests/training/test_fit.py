@@ -15,46 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from aegui import recipes, workflow
 from aegui.errors import UserError
-from aegui.events import Baselines, Epoch, Event, Noted, Preview, Started, Step, Stop, Warned, finish
+from aegui.events import Baselines, Epoch, Event, Features, Noted, Preview, Started, Step, Stop, Warned, finish
 from aegui.models import bundle
 from aegui.models.zoo import load_model
-from aegui.training.fit import TrainResult
-
-
-def write_scans(folder: Path, patients: int = 4, slices: int = 4, side: int = 48) -> Path:
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:side, :side] / side
-    for p in range(patients):
-        (folder / f"case{p}").mkdir(parents=True)
-        volume = [
-            200 + 100 * np.sin(5 * x + p) * np.cos(4 * y + 0.2 * k) + 80 * ((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.1)
-            for k in range(slices)
-        ]
-        values = np.asarray(volume) + rng.normal(0, 1, (slices, side, side))
-        np.save(folder / f"case{p}" / "volume.npy", values.astype(np.float32))
-    return folder
+from tests.training.runs import assert_same_weights, of, run, short_job, write_scans
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> workflow.TrainJob:
-    found = finish(workflow.scan([write_scans(tmp_path / "scans")]))
-    recipe = recipes.load("denoise").with_set(
-        ["run.epochs=3", "run.batch_size=4", "run.patch_size=32", "groups.rest.learning_rate=1e-3"]
-    )
-    return workflow.TrainJob("classic-small", recipe, found.series, tmp_path / "run", init="random", device="cpu")
-
-
-def run(job: workflow.TrainJob) -> tuple[list[Event], TrainResult]:
-    events = list(workflow.train(job))
-    return events, events[-1].result  # type: ignore[attr-defined]
-
-
-def of(events: list[Event], kind: type) -> list:  # type: ignore[type-arg]
-    return [event for event in events if isinstance(event, kind)]
+    return short_job(tmp_path)
 
 
 def test_a_run_tells_its_story_in_order(job: workflow.TrainJob) -> None:
@@ -135,16 +107,11 @@ def test_an_abandoned_run_resumes_to_the_weights_of_an_uninterrupted_one(
     assert (whole.run / "steps.csv").read_text() == (resumed.run / "steps.csv").read_text()
 
 
-def assert_same_weights(one: Path, two: Path) -> None:
-    a, b = (load_model(file).net.state_dict() for file in (one, two))
-    assert all(torch.equal(a[name], b[name]) for name in a)
-
-
 KILLED = """
 import sys
 from pathlib import Path
 from aegui import recipes, workflow
-from aegui.events import Epoch, finish
+from aegui.events import Baselines, Epoch, Event, Features, Noted, Preview, Started, Step, Stop, Warned, finish
 from aegui.training import loop
 import torch
 torch.set_num_threads(1)
@@ -271,3 +238,42 @@ def test_check_names_every_problem_at_once(job: workflow.TrainJob) -> None:
     problems = workflow.check(replace(job, recipe=recipe, noisy=job.noisy[:1]))
     assert {p.where for p in problems if p.blocking} == {("targets",), ("losses", 1)}
     assert any("optimistic" in p.message for p in problems)
+
+
+def test_up_to_four_slices_are_shown_and_the_one_asked_for_first(job: workflow.TrainJob) -> None:
+    more = replace(job, recipe=job.recipe.with_set(["run.validation_fraction=0.5", "run.epochs=1"]))
+    events, _ = run(more)
+    shown = of(events, Preview)
+    assert [(one.slot, one.slots) for one in shown] == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    assert len({one.label for one in shown}) == 4
+    third = shown[2].label
+    series = next(s for s in job.noisy if third.startswith(s.label))
+    wanted = (series.uid, int(third.rsplit(" ", 1)[1]) - 1)
+    again, _ = run(replace(more, run=job.run.with_name("again"), preview=wanted))
+    assert of(again, Preview)[0].label == third
+
+
+def test_run_json_says_what_the_run_was_from_the_start(job: workflow.TrainJob) -> None:
+    events = workflow.train(job)
+    for event in events:
+        if isinstance(event, Step):
+            break
+    events.close()  # type: ignore[attr-defined]
+    before = json.loads((job.run / "run.json").read_text())
+    assert before["init"] == "random" and before["model"] == "classic-small"
+    assert before["title"] == "Denoise" and before["summary"] == job.recipe.summary
+    assert before["started"][:2] == "20" and "T" in before["started"]
+    run(replace(job, resume=True))
+    after = json.loads((job.run / "run.json").read_text())
+    assert after["started"] == before["started"]
+    assert after["epochs"] == 3 and after["ended"] == ""
+
+
+def test_a_classifying_run_tells_accuracy_auc_and_features(tmp_path: Path) -> None:
+    job = short_job(tmp_path, ["run.validation_fraction=0.5"], "discriminative")
+    events, result = run(job)
+    for epoch, features in zip(of(events, Epoch), of(events, Features), strict=True):
+        assert epoch.accuracy == features.accuracy
+        assert epoch.auc == features.auc is not None
+    with (result.run / "metrics.csv").open() as handle:
+        assert [float(row["auc"]) for row in csv.DictReader(handle)] == [e.auc for e in of(events, Epoch)]

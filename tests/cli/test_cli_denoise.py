@@ -1,0 +1,141 @@
+"""Denoising from the command line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import typer
+
+from aegui.cli import app, run
+from aegui.imaging import OutputRules
+from tests.cli.printed import printed
+
+
+def test_denoise_writes_dicom_and_a_report(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(["denoise", "--input", str(scans["low"]), "--output", str(out), "--json"]) == 0
+    rows = printed(capsys)["series"]
+    assert len(rows) == 3
+    report = json.loads((out / "report.json").read_text())
+    assert report["schema"] == 1
+    assert [row["uid"] for row in report["series"]] == [row["uid"] for row in rows]
+    for row in rows:
+        assert row["status"] in ("done", "flagged")
+        assert row["slices"] == 2
+        files = [pydicom.dcmread(f) for f in Path(row["output"]).rglob("*.dcm")]
+        assert len(files) == 2
+        assert {ds.SeriesInstanceUID for ds in files}.isdisjoint({row["uid"]})
+
+
+def test_every_output_choice_is_an_option_with_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
+    command = typer.main.get_command(app).commands["denoise"]  # type: ignore[attr-defined]
+    options = {option.name: option for option in command.params}
+    for name, field in OutputRules.model_fields.items():
+        assert options[name].opts == [f"--{name.replace('_', '-')}"]
+        assert options[name].help == f"{field.description}."
+        assert options[name].default == field.default
+    assert run(["denoise", "--help"]) == 0
+    assert "--deterministic-uids" in capsys.readouterr().out
+
+
+def test_output_choices_reach_the_files(scans: dict[str, Path], tmp_path: Path) -> None:
+    words = ["--model", "classic-small", "--input", scans["low"] / "patient01", "--output", tmp_path]
+    words += ["--suffix", "_quiet", "--series-number", "+7", "--noise-series", "--private-tags", "drop"]
+    words += ["--set", "transfer_syntax=rle", "series_description={description} by {model}{suffix}"]
+    assert run(["denoise", *map(str, words)]) == 0
+    read = [pydicom.dcmread(file) for file in tmp_path.rglob("*.dcm")]
+    source = pydicom.dcmread(next((scans["low"] / "patient01").rglob("*.dcm")))
+    clean = [ds for ds in read if ds.SeriesDescription.endswith("by classic-small_quiet")]
+    assert (len(read), len(clean)) == (4, 2)
+    assert {ds.SeriesNumber for ds in clean} == {source.SeriesNumber + 7}
+    assert {ds.file_meta.TransferSyntaxUID for ds in clean} == {pydicom.uid.RLELossless}
+
+
+def test_the_same_uids_come_again_on_request(scans: dict[str, Path], tmp_path: Path) -> None:
+    def uids(name: str, *more: str) -> set[str]:
+        words = ["--model", "classic-small", "--input", str(scans["low"] / "patient01"), "--output"]
+        assert run(["denoise", *words, str(tmp_path / name), *more]) == 0
+        return {pydicom.dcmread(file).SOPInstanceUID for file in (tmp_path / name).rglob("*.dcm")}
+
+    assert uids("a", "--deterministic-uids") == uids("b", "--deterministic-uids")
+    assert uids("c").isdisjoint(uids("d"))
+
+
+def test_a_patient_is_not_named_after_de_identification(scans: dict[str, Path], tmp_path: Path) -> None:
+    words = ["--model", "classic-small", "--input", scans["low"] / "patient01", "--output", tmp_path, "--deidentify"]
+    before = pydicom.dcmread(next((scans["low"] / "patient01").rglob("*.dcm")))
+    assert run(["denoise", *map(str, words)]) == 0
+    for file in tmp_path.rglob("*.dcm"):
+        after = pydicom.dcmread(file)
+        assert after.PatientIdentityRemoved == "YES"
+        assert str(after.PatientName) != str(before.PatientName)
+        assert str(before.PatientName).encode() not in file.read_bytes()
+
+
+def test_de_identification_warns_of_text_in_pictures(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(scans["low"] / "patient01", tmp_path / "scans"))
+    words = ["denoise", "--model", "classic-small", "--input", str(folder), "--output", str(tmp_path / "out")]
+    assert run([*words, "--deidentify"]) == 0
+    assert "written into the picture" not in capsys.readouterr().err
+    for file in folder.rglob("*.dcm"):
+        dataset = pydicom.dcmread(file)
+        dataset.BurnedInAnnotation = "YES"
+        dataset.save_as(file)
+    assert run(words) == 0
+    assert "written into the picture" not in capsys.readouterr().err
+    assert run([*words, "--deidentify"]) == 0
+    assert "Warning: De-identification cleans headers, not pictures." in capsys.readouterr().err
+
+
+def test_what_is_for_viewing_only_is_denoised_when_it_is_included(
+    odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["denoise", "--model", "classic-small", "--input", str(odd), "--output", str(tmp_path / "out"), "--json"]
+    assert run(words) == 1
+    said = capsys.readouterr()
+    assert "--include all" in said.err
+    assert said.out == ""
+    assert run([*words, "--include", "all"]) == 0
+    (row,) = printed(capsys)["series"]
+    assert row["status"] in ("done", "flagged")
+    assert {"clipped", "reason", "output"} <= set(row)
+    assert run([*words, "--include", row["uid"]]) == 0
+    capsys.readouterr()
+    assert run([*words, "--include", "1.2.3"]) == 1
+    assert "There is no series 1.2.3" in capsys.readouterr().err
+
+
+def test_a_damaged_file_makes_the_exit_code_2_and_another_file_does_not(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(scans["low"] / "patient01", tmp_path / "scans"))
+    (folder / "notes.txt").write_text("hello")
+    words = ["denoise", "--model", "classic-small", "--input", str(folder), "--output", str(tmp_path / "out"), "--json"]
+    assert run(words) == 0
+    assert [row["damaged"] for row in printed(capsys)["skipped"]] == [False]
+    file = sorted(folder.rglob("*.dcm"))[0]
+    file.write_bytes(file.read_bytes()[:3000])
+    assert run(words) == 2
+    found = printed(capsys)
+    assert {Path(row["file"]).name: row["damaged"] for row in found["skipped"]} == {"notes.txt": False, file.name: True}
+
+
+def test_strength_zero_gives_the_input_back(scans: dict[str, Path], tmp_path: Path) -> None:
+    source = scans["low"] / "patient01"
+    words = ["--model", "classic-small", "--input", source, "--output", tmp_path, "--strength", "0"]
+    assert run(["denoise", *map(str, words)]) == 0
+
+    def pixels(folder: Path) -> dict[float, np.ndarray]:
+        read = [pydicom.dcmread(file) for file in folder.rglob("*.dcm")]
+        return {float(ds.SliceLocation): ds.pixel_array for ds in read}
+
+    before, after = pixels(source), pixels(tmp_path)
+    assert set(before) == set(after)
+    assert all((before[z] == after[z]).all() for z in before)

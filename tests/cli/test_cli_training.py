@@ -1,0 +1,159 @@
+"""Training, judging and exporting from the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aegui import recipes
+from aegui.cli import run
+from tests.cli.printed import QUICK, printed
+
+
+def test_train_leaves_the_model_the_curves_and_the_recipe(trained: Path) -> None:
+    assert (trained / "model.aegui").is_file()
+    assert len((trained / "metrics.csv").read_text().splitlines()) == 3
+    recipe = recipes.load(trained / "recipe.yaml")
+    assert (recipe.run.epochs, recipe.run.patch_size) == (2, 32)
+
+
+def test_train_with_clean_scans_learns_from_pairs(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--model", "classic-small", "--data", scans["low"], "--clean", scans["full"]]
+    words += ["--set", *QUICK, "--out", tmp_path / "run", "--json"]
+    assert run([str(word) for word in words]) == 0
+    said = capsys.readouterr()
+    result = json.loads(said.out)
+    assert result["schema"] == 1
+    assert Path(result["bundle"]).is_file()
+    assert said.err.count("Paired by geometry") == 3
+    assert recipes.load(tmp_path / "run" / "recipe.yaml").targets.kind == "paired"
+
+
+def test_a_run_folder_is_not_overwritten_but_resumed(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--model", "classic-small", "--data", str(scans["low"]), "--out", str(tmp_path), "--set", *QUICK]
+    assert run(words) == 0
+    capsys.readouterr()
+    assert run(words) == 1
+    assert "already holds a run" in capsys.readouterr().err
+    assert run([*words, "--resume"]) == 0
+
+
+def test_evaluate_prints_the_scores_of_input_and_output(
+    scans: dict[str, Path], trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--noisy", scans["low"] / "patient01", "--clean", scans["full"] / "patient01", "--json"]
+    assert run(["evaluate", "--model", str(trained / "model.aegui"), *map(str, words)]) == 0
+    found = printed(capsys)
+    for part in ("input", "output"):
+        assert {"psnr", "ssim", "rmse", "bias"} <= set(found[part])
+    assert found["input"]["rmse"] > 5
+
+
+def test_export_prints_the_largest_difference(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [trained / "model.aegui", "--format", "safetensors", "--output", tmp_path / "m.safetensors", "--json"]
+    assert run(["export", *map(str, words)]) == 0
+    found = printed(capsys)
+    assert Path(found["path"]).stat().st_size > 1000
+    assert found["max_difference"] == 0
+
+
+def test_a_checkpoint_can_be_added_and_used_by_its_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    from aegui.models.zoo import load_model
+
+    net = load_model("classic-small", init="random", seed=5).net.net
+    torch.save(net.state_dict(), tmp_path / "My Net.pt")
+    assert run(["models", "--add", str(tmp_path / "My Net.pt"), "--json"]) == 0
+    name = printed(capsys)["model"]["id"]
+    assert run(["models", "--json"]) == 0
+    assert name in [card["id"] for card in printed(capsys)["models"]]
+    loaded = load_model(name).net.net.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in net.state_dict().items())
+
+
+# ---------------------------------------------------------------- recipes and help in choosing
+
+
+def job(scans: dict[str, Path], *more: str) -> list[str]:
+    return ["--model", "classic-small", "--data", str(scans["low"]), "--device", "cpu", "--set", *QUICK, *more]
+
+
+def test_recipes_are_listed_shown_and_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recipes"]) == 0
+    assert "Robust: " in (said := capsys.readouterr().out) and "For: " in said
+    assert run(["recipes", "show", "robust", "--json"]) == 0
+    assert printed(capsys)["recipe"]["id"] == "robust"
+    assert run(["recipes", "show", "robust"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert recipes.Recipe.parse(shown) == recipes.load("robust")
+    assert run(["recipes", "fields"]) == 0
+    said = capsys.readouterr().out
+    for name in ("patience", "label_smoothing", "layer_decay", "kind: ct_dose", "kind: onecycle"):
+        assert name in said
+    assert run(["recipes", "fields", "--json"]) == 0
+    assert {section["address"] for section in printed(capsys)["sections"]} >= {"losses", "targets", "run", "stopping"}
+    assert run(["recipes", "show"]) == 1
+    assert "Which recipe?" in capsys.readouterr().err
+
+
+def test_forecast_measures_with_and_without_scans(scans: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["forecast", *job(scans), "--json"]) == 0
+    found = printed(capsys)
+    assert (found["steps"], found["epochs"]) == (4, 2)
+    assert found["step_seconds"] > 0 and found["memory_bytes"] > 0
+    assert run(["forecast", "--model", "classic-small", "--set", "run.patch_size=32", "run.batch_size=1"]) == 0
+    said = capsys.readouterr().out
+    assert "One step: " in said and "Memory: " in said and "In all" not in said
+
+
+def test_a_dry_run_writes_nothing_and_says_what_is_wrong_and_what_it_takes(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert run(["train", *job(scans, "run.patch_size=999"), "--out", str(out), "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert "Patches of 999 px are larger than the smallest slice" in said.err
+    assert "In all: " in said.out
+    assert run(["train", *job(scans), "--recipe", "discriminative", "--out", str(out), "--dry-run", "--json"]) == 0
+    assert run(["train", *job(scans, "targets={kind: paired}"), "--out", str(out), "--dry-run"]) == 1
+    assert "targets: No noisy series has a matching clean series." in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_find_rate_names_a_rate_for_every_group(scans: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["find-rate", *job(scans), "--json"]) == 0
+    found = printed(capsys)
+    assert found["points"] and found["words"]
+    assert set(found["rates"]) <= {"rest"}
+
+
+def test_a_race_has_rows_for_recipes_and_filters(scans: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["race", *job(scans), "--recipe", "denoise", "structure", "--seconds", "1", "--json"]) == 0
+    found = printed(capsys)
+    assert {row["kind"] for row in found["rows"]} >= {"recipe", "input"}
+    assert [row["recipe"] for row in found["rows"] if row["kind"] == "recipe"] == ["denoise", "structure"]
+    assert found["judged"] and "image" not in found["rows"][0]
+
+
+def test_runs_are_listed_with_what_they_do_differently(
+    scans: dict[str, Path], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = [*job(scans, "losses.tv.weight=0.5"), "--init", "random", "--out", str(tmp_path / "other")]
+    assert run(["train", *other]) == 0
+    capsys.readouterr()
+    assert run(["runs", str(trained), str(tmp_path), "--json"]) == 0
+    found = printed(capsys)
+    assert {run["recipe"] for run in found["runs"]} == {"denoise"} and len(found["runs"]) == 2
+    assert [row["name"] for row in found["differences"]] == ["losses.tv.weight"]
+    assert run(["runs", str(trained), str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "best epoch" in said and "0.5" in said
+    assert run(["runs", str(tmp_path / "nowhere")]) == 1
