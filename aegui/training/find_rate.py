@@ -29,8 +29,7 @@ PROBES = 8  # batches whose mean loss is where the curve begins
 MEMORY = 0.85  # of the running mean of losses
 DIVERGED, WORSE = 4.0, 1.5  # times the best loss, and times the first one: there it ends
 QUIET = 0.2  # first share of the rates, too small to change anything: what moves there is noise
-MARGIN = 2.0  # steps below the rate of the steepest descent
-FROM_LOWEST = 5.0  # and at least so far below that of the lowest loss
+MARGIN = 5.0  # times below the rate of the lowest loss, at least
 _STREAM = 12  # of the seed's random numbers
 
 
@@ -93,7 +92,7 @@ def sweep(
 
 
 def suggest(curve: Curve) -> tuple[float | None, str]:
-    """(rate, how it was chosen): some way before the steepest descent, else from the valley; None without a descent."""
+    """(rate, how it was chosen): at the steepest descent, else from the longest valley; None without a descent."""
     found = np.asarray(curve.points)
     if len(found) < 5:
         return None, "The loss rises at once, even at the lowest rate."
@@ -104,11 +103,12 @@ def suggest(curve: Curve) -> tuple[float | None, str]:
     fall = float(np.median(smoothed[:quiet])) - float(smoothed[lowest])
     if lowest < 2 or fall <= 5 * noise or fall <= 1e-4 * abs(curve.start):
         return None, "The loss does not fall at any rate by more than it varies from batch to batch."
-    slope = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))
-    steepest = int(np.argmin(slope))
-    ceiling = rates[lowest] / FROM_LOWEST
-    if 0 < steepest < lowest:
-        return _rounded(min(rates[steepest] / MARGIN, ceiling)), "some way before the steepest descent of the loss"
+    ceiling = rates[lowest] / MARGIN
+    if lowest > quiet + 1:
+        slope = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))
+        steepest = quiet + int(np.argmin(slope[quiet:]))
+        if quiet < steepest < lowest:
+            return _rounded(min(rates[steepest], ceiling)), "at the steepest descent, well below the lowest loss"
     begin, end = _valley(smoothed)
     middle = rates[begin + (end - begin) // 2]
     return _rounded(min(middle, ceiling)), "from the longest valley of the loss"
