@@ -64,6 +64,12 @@ class Noise2Noise(Target):
     noisy: ClassVar[bool] = True
     pairs: ClassVar[bool] = True
     kind: Literal["noise2noise"] = "noise2noise"
+    target: Literal["one", "mean"] = knob(
+        "one",
+        title="Target",
+        help="Of all others the mean has less noise; one of them stays sharp where something moved in between",
+        titles={"one": "Another repeat", "mean": "Mean of all others"},
+    )
 
 
 class BlindSpot(Target):

@@ -158,12 +158,13 @@ def phantom(data: Path) -> Task:
     others = absent[:8]
     extra = float(others.var(axis=0, ddof=1).mean() / 8)
     development = [Slice(absent[i].astype(np.float32), others.mean(axis=0), extra, 400.0, own) for i in (8, 9)]
-    single = [part(low, [i], f"repeat{i}") for i in range(10)]
+    # The repeats lie in one series, as its slices.
+    again = Pair(low, low, tuple((i, i + 1) for i in range(9)), "order", True, "repeats", "repeat")
     pair = Pair(low, high, tuple((i, i) for i in range(10)), "order", True, "same phantom")
     return Task(
         "ct_phantom_dose 10 %",
         (low,),
-        each_with_the_next(single),
+        (again,),
         (pair,),
         judged,
         development,

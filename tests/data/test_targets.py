@@ -259,6 +259,22 @@ def test_a_draw_takes_two_different_repeats_of_one_slice_in_either_role(
         data.close()
 
 
+def test_the_target_may_be_the_mean_of_all_other_repeats(repeats: tuple[Series, ...], tmp_path: Path) -> None:
+    recipe = recipe_for("{kind: noise2noise, target: mean}")
+    data = read(recipe, repeats, tmp_path, as_repeats(repeats))
+    try:
+        assert data.targets.score == "the mean of the other repeats"
+        for member in data.split.validation:
+            item = data.items[member]
+            others = [m for m, one in enumerate(data.items) if one.index == item.index and m != member]
+            assert len(others) == REPEATS - 1
+            expected = np.mean([data.items[m].scale.restore(np.asarray(data.noisy[m])) for m in others], axis=0)
+            found = shown(data, recipe, member).clean
+            np.testing.assert_allclose(item.scale.restore(found), expected, rtol=1e-4, atol=1e-2)
+    finally:
+        data.close()
+
+
 def test_all_repeats_of_a_place_are_on_one_side_and_held_out_ones_on_neither(
     repeats: tuple[Series, ...], tmp_path: Path
 ) -> None:

@@ -48,8 +48,8 @@ class Kind:
     """Targets made of the scans themselves; what other kinds do otherwise, they say.
 
     average: blocks of pixels averaged on reading. limit: slices with more noise of their own (of 255) are left out.
-    guesses: whether hidden pixels are guessed. score: what picks the best epoch, in words. told: what these words leave unsaid, once per run.
-    warnings: what was met on the way.
+    guesses: whether hidden pixels are guessed. score: what picks the best epoch, in words. told: what these words
+    leave unsaid, once per run. warnings: what was met on the way.
     """
 
     average: int = 1

@@ -23,13 +23,16 @@ Spot = tuple[str, int]  # series uid, slice
 
 
 class Repeats(Kind):
-    """Every draw takes two different repeats of a slice, in either role."""
+    """Every draw takes two different repeats of a slice, in either role; or one, and the mean of all others."""
 
     score = "another repeat"
     told = TARGETS["repeat"]
 
-    def __init__(self) -> None:
+    def __init__(self, part: Noise2Noise) -> None:
         super().__init__()
+        self._mean = part.target == "mean"
+        if self._mean:
+            self.score = "the mean of the other repeats"
         self._place: dict[Spot, int] = {}
         self._partners: dict[int, tuple[int, ...]] = {}
 
@@ -98,14 +101,14 @@ class Repeats(Kind):
     def cut(
         self, stock: Stock, member: int, place: Place, size: tuple[int, int], rng: np.random.Generator
     ) -> tuple[Pixels, Pixels, float | None]:
-        """A repeat and another one, on the scale of the first."""
+        """A repeat and another one (or the mean of all others), on the scale of the first."""
         partners = self._partners[member]
-        other = partners[int(rng.integers(len(partners)))]
+        others = partners if self._mean else (partners[int(rng.integers(len(partners)))],)
         window = cutting(place, size)
-        target = np.asarray(stock.noisy[other][window])
-        ours, theirs = stock.items[member].scale, stock.items[other].scale
-        if ours != theirs:
-            target = ours.normalise(theirs.restore(target))
+        ours = stock.items[member].scale
+        found = [(stock.items[other].scale, np.asarray(stock.noisy[other][window])) for other in others]
+        targets = [image if theirs == ours else ours.normalise(theirs.restore(image)) for theirs, image in found]
+        target = targets[0] if len(targets) == 1 else np.mean(targets, axis=0, dtype=np.float32)
         return np.asarray(stock.noisy[member][window]), target, stock.items[member].level
 
 
@@ -117,4 +120,4 @@ def clean_unused(count: int) -> str:
 
 @build_kind.register
 def _(part: Noise2Noise, cache: Path) -> Kind:
-    return Repeats()
+    return Repeats(part)
