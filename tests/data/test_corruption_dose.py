@@ -135,6 +135,17 @@ def test_thick_slices_and_more_photons_are_less_noisy() -> None:
     assert sharpness == sorted(sharpness)
 
 
+def test_rays_that_get_hardly_any_photons_do_not_drown_the_slice() -> None:
+    thick = disc(96, 46, 1500.0)  # 250 mm of bone
+    assert np.exp(-0.02 * 2.5 * 92 * 2.8) * 2e5 < 1  # photons that pass through its middle
+    for low in (0.1, 0.5):
+        fields = unit_fields(LowDoseCT(low=low), thick, (2.8, 2.8), 3.0, np.random.default_rng(0))
+        at_low = fields[:PHOTON_FIELDS] * np.sqrt(1 / low - 1)
+        assert 20 < at_low.std() < 400
+        # Of the electronics comes no more than of the photons that are left.
+        assert fields[PHOTON_FIELDS:].std() * np.sqrt(1 / low**2 - 1) < 2 * at_low.std()
+
+
 def test_noise_is_stronger_in_the_middle_and_streaks_along_the_thick_way() -> None:
     side = 200
     y, x = np.mgrid[:side, :side] - side // 2

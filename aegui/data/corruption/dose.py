@@ -20,7 +20,7 @@ WATER = 0.02  # 1/mm, at some 70 keV
 PIXEL = 0.75  # mm, where the series does not tell
 VIEWS, DETECTOR = 1000, 0.6  # of the scanner to whose rays `photons` refers: per half turn; mm at the centre, square
 THICKNESS = 1.0  # mm, where the series does not tell
-STARVED = 4.0  # photons: scanners interpolate rays that got fewer
+STARVED = 10.0  # photons at the lowest dose: scanners put what surrounds it in place of a ray that got fewer
 PHOTON_FIELDS, ELECTRONIC_FIELDS = 4, 2
 SHIFT = 8  # px: a field is put on up to this far from its place, over which its statistics hardly change
 KERNELS = {"smooth": 0.34, "medium": 0.55, "sharp": 0.9}  # 1/mm, where they have half their height
@@ -83,7 +83,7 @@ def unit_fields(
     attenuation = WATER * np.maximum(1 + np.nan_to_num(values, nan=-1000.0) / 1000, 0)
     # Fewer views with wider rays collect as many photons in all, and thick slices those of several detector rows.
     gathered = VIEWS / rays.angles * rays.step / DETECTOR * thick / DETECTOR
-    photons = np.maximum(part.photons * np.exp(-np.maximum(rays.project(attenuation), 0)), STARVED)
+    photons = np.maximum(part.photons * np.exp(-np.maximum(rays.project(attenuation), 0)), STARVED / part.low)
     kernel = kernel_factor(part.kernel, rays)
     sds = [1 / np.sqrt(photons * gathered)] * PHOTON_FIELDS
     sds += [part.electronic / (photons * np.sqrt(gathered))] * ELECTRONIC_FIELDS
