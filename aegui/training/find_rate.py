@@ -110,6 +110,7 @@ def suggest(curve: Curve) -> tuple[float | None, str]:
         if quiet < steepest < lowest:
             return _rounded(min(rates[steepest], ceiling)), "at the steepest descent, well below the lowest loss"
     begin, end = _valley(smoothed)
+    begin = max(begin, min(quiet, end))
     middle = rates[begin + (end - begin) // 2]
     return _rounded(min(middle, ceiling)), "from the longest valley of the loss"
 
