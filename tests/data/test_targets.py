@@ -189,6 +189,17 @@ def test_hidden_pixels_become_the_weighted_mean_around_as_in_noise2self() -> Non
     np.testing.assert_array_equal(filled, image)
 
 
+@pytest.mark.parametrize("side", [3, 15])
+def test_a_hidden_square_is_filled_from_its_rim_whatever_its_size(side: int) -> None:
+    image = np.full((2, 40, 40), 7, np.float32)
+    hidden = np.zeros((40, 40), bool)
+    hidden[10 : 10 + side, 12 : 12 + side] = True
+    image[:, hidden] = 1000
+    known = np.ones((40, 40), bool)
+    known[:10], image[:, :10] = False, -500
+    np.testing.assert_allclose(from_around(image, hidden, known)[:, hidden], 7, rtol=1e-4)
+
+
 def test_values_from_close_by_are_visible_ones() -> None:
     image = np.arange(400, dtype=np.float32).reshape(1, 20, 20)
     hidden = np.zeros((20, 20), bool)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from aegui.imaging import Mask, Pixels
 from aegui.recipes.targets import BlindSpot
 
 _TRIES = 8
+_SMALL = 100  # weights from which the Fourier transform is quicker
+_NOTHING = 1e-6  # sum of weights that is only rounding
 
 
 def footprint(part: BlindSpot) -> Mask:
@@ -74,7 +77,7 @@ def from_around(image: Pixels, hidden: Mask, known: Mask | None = None) -> Pixel
 
     known: False in padding, which is no neighbour.
     """
-    from scipy.ndimage import correlate, distance_transform_cdt
+    from scipy.ndimage import distance_transform_cdt
 
     # Far enough that the pixel most deeply hidden sees some that are not.
     deepest = 1 if hidden.all() else max(1, int(distance_transform_cdt(hidden, metric="chessboard").max()))
@@ -82,9 +85,21 @@ def from_around(image: Pixels, hidden: Mask, known: Mask | None = None) -> Pixel
     weights = 1 / np.maximum(y**2 + x**2, 1).astype(np.float64)
     weights[deepest, deepest] = 0
     seen = (~hidden if known is None else ~hidden & known).astype(np.float64)
-    total = correlate(seen, weights, mode="constant")
+    total = _weighted(seen, weights)
+    some = total > _NOTHING
     filled = np.array(image, dtype=np.float32)
     for channel in filled:
-        mean = correlate(channel * seen, weights, mode="constant") / np.where(total > 0, total, 1)
-        channel[hidden] = np.where(total > 0, mean, channel.mean())[hidden]
+        mean = _weighted(channel * seen, weights) / np.where(some, total, 1)
+        channel[hidden] = np.where(some, mean, channel.mean())[hidden]
     return filled
+
+
+def _weighted(image: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The weighted sum around every pixel; nothing lies outside the image. weights: symmetric."""
+    if weights.size <= _SMALL:
+        from scipy.ndimage import correlate
+
+        return np.asarray(correlate(image, weights, mode="constant"))
+    from scipy.signal import fftconvolve
+
+    return np.asarray(fftconvolve(image, weights, mode="same"))
