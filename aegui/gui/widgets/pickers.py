@@ -50,6 +50,7 @@ class SuggestEditor(Editor):
             self.box.setEditText(shown)
             self.line.deselect()
             self.line.setCursorPosition(0)
+        self.box.setToolTip("" if value in self.knob.suggested else str(value))
 
     def suggestion(self) -> str:
         return self._good

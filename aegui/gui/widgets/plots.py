@@ -201,9 +201,14 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]
         self.log = on
         self.getPlotItem().setLogMode(x=False, y=on)
 
-    def write(self, text: str, role: str, x: float, y: float, anchor: tuple[float, float] = (0.0, 1.0)) -> None:
-        """Words at a value."""
-        self.text(text, role, anchor).setPos(x, math.log10(y) if self.log else y)
+    def write(
+        self, text: str, role: str, x: float, y: float, anchor: tuple[float, float] = (0.0, 1.0), ground: bool = False
+    ) -> None:
+        """Words at a value. ground: they cover the lines behind them."""
+        made = self.text(text, role, anchor)
+        made.setPos(x, math.log10(y) if self.log else y)
+        if ground:
+            made.fill = pg.mkBrush(theme.colour("panel"))
 
     def set_x(self, low: float, high: float) -> None:
         """The whole planned range, from the start."""

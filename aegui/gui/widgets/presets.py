@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QFrame, QMenu, QPushButton
 
 from aegui.gui import theme
-from aegui.gui.widgets.basic import ElidedLabel, button, chip, label, row
+from aegui.gui.widgets.basic import STRETCH, button, chip, label, row
 from aegui.recipes import Recipe
 
 CHIPS = 6  # the rest is in the menu
@@ -21,7 +21,7 @@ def use(recipe: Recipe) -> str:
 
 
 class Presets(QFrame):
-    """Chips, the rest under “More”. A preset that lacks something is disabled, and says why."""
+    """Chips, the rest under “More” with a line about their use; there, what lacks something says what."""
 
     chosen = Signal(object)
 
@@ -36,13 +36,10 @@ class Presets(QFrame):
         self._shown: tuple[object, ...] = ()
         self._group = QButtonGroup(self)
         self._chips = row(gap=8)
-        self.reason = ElidedLabel("", "ter", Qt.TextElideMode.ElideRight)
         self.more = button("More", "ghost", "chevron-down")
         self.menu = QMenu(self.more)
         self.more.setMenu(self.menu)
-        self.setLayout(
-            row(label("Start from", "sec"), self._chips, (self.reason, 1), self.more, margins=(24, 0, 16, 0), gap=12)
-        )
+        self.setLayout(row(label("Start from", "sec"), self._chips, STRETCH, self.more, margins=(24, 0, 16, 0), gap=12))
 
     def add(self, recipe: Recipe) -> None:
         """A recipe from the user's file."""
@@ -63,23 +60,17 @@ class Presets(QFrame):
         self.chips.clear()
         self.menu.clear()
         room = self.width() - theme.scaled(90) - 90 if self.width() > 300 else 10_000
-        off = []
         for preset in presets:
             why = lacking.get(preset.id, "")
             made = chip(preset.title, preset.id == current.id, tip=use(preset))
             made.setAccessibleDescription(use(preset))
-            room -= made.sizeHint().width() + 8
-            if preset.id != current.id and (room < 0 or len(self.chips) >= CHIPS):
+            room -= 0 if why else made.sizeHint().width() + 8
+            if preset.id != current.id and (why or room < 0 or len(self.chips) >= CHIPS):
                 action = self.menu.addAction(f"{preset.title}\t{why or use(preset)}")
                 action.setEnabled(not why)
                 action.triggered.connect(lambda _=False, preset=preset: self.chosen.emit(preset))
                 made.deleteLater()
                 continue
-            if why:
-                made.setEnabled(False)
-                made.setToolTip(f"{preset.title}: {why}")
-                made.setAccessibleDescription(why)
-                off.append(f"{preset.title}: {why}")
             if preset.id == current.id:
                 theme.set_icon(made, "check", "text")
             made.clicked.connect(lambda _=False, preset=preset: self.chosen.emit(preset))
@@ -87,9 +78,6 @@ class Presets(QFrame):
             self._chips.addWidget(made)
             self.chips[preset.id] = made
         self.more.setVisible(not self.menu.isEmpty())
-        more = f" (+{len(off) - 1})" if len(off) > 1 else ""
-        self.reason.setText(off[0] + more if off else "")
-        self.reason.setAccessibleDescription("\n".join(off))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

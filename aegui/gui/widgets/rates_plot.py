@@ -94,7 +94,8 @@ class LearningRates(Plot):
         """Write its name above the line, each further right, so that equal rates do not hide each other."""
         place = int(np.searchsorted(x, begins + (x[-1] - begins) * (0.04 + 0.8 * share)))
         place = min(place, len(x) - 1)
-        self.write(curve.words, curve.style.role, float(x[place]), curve.rate * float(shape[place]))
+        high = curve.rate * float(shape[place])
+        self.write(curve.words, curve.style.role, float(x[place]), high, ground=True)
 
 
 def note(recipe: Recipe) -> str:
