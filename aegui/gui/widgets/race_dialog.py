@@ -67,11 +67,13 @@ class RaceDialog(Sheet):
         lines = column(gap=10)
         for choice in choices(self.session, others):
             box = QCheckBox(f"{choice.recipe.title}, as in the form" if choice.now else choice.recipe.title)
-            box.setAccessibleDescription(choice.reason or choice.recipe.summary)
+            words = choice.reason or choice.recipe.use or choice.recipe.summary
+            box.setAccessibleDescription(words)
+            box.setToolTip(choice.recipe.summary)
             box.setChecked(choice.now and not choice.reason)
             box.setEnabled(not choice.reason)
             box.toggled.connect(self._refresh)
-            about = label(choice.reason or choice.recipe.summary, "warn" if choice.reason else "ter", wrap=True)
+            about = label(words, "warn" if choice.reason else "ter", wrap=True)
             about.setContentsMargins(26, 0, 0, 0)
             lines.addLayout(column(box, about, gap=0))
             self.entries.append((choice, box))
@@ -302,5 +304,5 @@ def open_race(window: QWidget, session: Session, races: Races, others: Sequence[
 
     dialog = RaceDialog(window, session, races, others)
     dialog.chosen.connect(use)
-    dialog.show_over()
+    dialog.show_over(dialog.start if dialog.start.isEnabled() else dialog.close_button)
     return dialog

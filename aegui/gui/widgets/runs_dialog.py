@@ -401,5 +401,5 @@ def open_runs(window: QWidget, session: Session, begin: Callable[[workflow.Train
     dialog = RunsDialog(window, session)
     dialog.recipe_wanted.connect(take)
     dialog.scratch_wanted.connect(scratch)
-    dialog.show_over()
+    dialog.show_over(dialog.close_button)
     return dialog

@@ -55,8 +55,8 @@ class Sheet(Dialog):
         self._grip.move(corner.x() - 17, corner.y() - 17)
         self._grip.raise_()
 
-    def show_over(self) -> None:
-        """Open it, with the keyboard where one begins."""
+    def show_over(self, first: QWidget) -> None:
+        """Open it, with the keyboard on what comes first."""
         self.open()
         self.activateWindow()
-        self.setFocus(Qt.FocusReason.OtherFocusReason)
+        first.setFocus(Qt.FocusReason.OtherFocusReason)
