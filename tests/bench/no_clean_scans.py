@@ -12,9 +12,10 @@ phantom: CT at 10 % of the dose. Trained on the signal-absent repeats, judged on
     the mean of their 5 repeats at 100 %, whose noise variance is taken off.
 
 Non-local means is tuned on the training part in two ways open to a user without clean scans: at hidden pixels
-(J-invariance, Batson & Royer 2019; squares of 5 px hidden, as the noise is correlated), and against another repeat; and, as a bound that nobody could reach, on the judged
-slices themselves. With --develop the models are scored on validation slices of the training part, unmasked and against
-other repeats, and nothing is judged: by these figures recipes were chosen.
+(J-invariance, Batson & Royer 2019; squares of 5 px hidden, as the noise is correlated), and against other repeats;
+and, as a bound that nobody could reach, on the judged slices themselves. With --develop the models are scored on
+validation slices of the training part, unmasked and against other repeats, and nothing is judged: by these figures
+recipes were chosen.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from aegui import imaging, recipes, workflow
 from aegui.classical import FILTERS
 from aegui.data.pairs import Pair
 from aegui.data.targets.hiding import around, from_around, scattered
-from aegui.events import Done, Epoch, Started, finish
+from aegui.events import Baselines, Done, Epoch, Started, finish
 from aegui.imaging import Series, SliceSource
 from aegui.inference.denoiser import Denoiser
 from aegui.measure import signal_range
@@ -230,6 +231,9 @@ def trained(recipe: Recipe, task: Task, run: Path) -> tuple[str, dict[str, objec
         match event:
             case Started():
                 told["selected by"] = event.selection
+            case Baselines():
+                told["baselines"] = {name: round(values["psnr"], 3) for name, values in event.scores.items()}
+                print(f"  baselines {told['baselines']}", flush=True)
             case Epoch():
                 print(f"  epoch {event.epoch}: {event.psnr:.3f} dB, best {event.best_epoch}", flush=True)
             case Done(result):
