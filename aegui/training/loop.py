@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Generator, Iterator
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ def loop(trainer: Trainer, preview: tuple[str, int] | None = None) -> Generator[
     """Train to the end; returns why it ended early, or "". preview: (series uid, slice) to show first."""
     labels = trainer.recipe.needs_labels
     space = FeatureSpace(trainer.net, trainer.data, trainer.recipe, trainer.device) if labels else None
-    ended = ""
+    ended = trainer.selection.exhausted(trainer.at)
     while trainer.at.epoch < trainer.length.epochs and not ended:
         yield from _train_epoch(trainer, trainer.at.epoch + 1)
         yield from _end_epoch(trainer, trainer.at.epoch + 1, space, preview)
@@ -128,8 +129,7 @@ def _end_epoch(
     lr = optimisation.rates(trainer.optimiser)
     began = time.monotonic()
     gathered, features = Gathered(), None
-    trainer.average.update_epoch(trainer.net, epoch / trainer.length.epochs)
-    with _averaged(trainer):
+    with _averaged(trainer, epoch):
         if trainer.average.needs_statistics and trainer.average.weights() is not None:
             yield from trainer.regulariser.refresh(_statistics(trainer, epoch))
         scores = yield from validate(
@@ -173,18 +173,23 @@ def _end_epoch(
 
 
 @contextlib.contextmanager
-def _averaged(trainer: Trainer) -> Iterator[None]:
+def _averaged(trainer: Trainer, epoch: int) -> Iterator[None]:
     """Inside, the network has the averaged weights, where there are any."""
+    before = deepcopy(trainer.average.state_dict())
+    trainer.average.update_epoch(trainer.net, epoch / trainer.length.epochs)
     weights = trainer.average.weights()
-    if weights is None:
-        yield
-        return
-    raw = {name: value.detach().clone() for name, value in trainer.net.state_dict().items()}
-    trainer.net.load_state_dict(weights)
+    raw = {name: value.detach().clone() for name, value in trainer.net.state_dict().items()} if weights else {}
     try:
+        if weights:
+            trainer.net.load_state_dict(weights)
         yield
+    except BaseException:
+        # A run that is stopped here comes back to the end of this epoch when it is resumed.
+        trainer.average.load_state_dict(before)
+        raise
     finally:
-        trainer.net.load_state_dict(raw)
+        if weights:
+            trainer.net.load_state_dict(raw)
 
 
 def _statistics(trainer: Trainer, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -157,6 +157,10 @@ class Trainer:
 def checkpoint(run: RunFolder, recipe: Recipe, data: TrainingData) -> tuple[dict[str, Any], Recipe]:
     """(state to resume from, recipe as it was settled). UserError if the run was another one."""
     state = run.load_state()
+    if "asked" not in state:
+        raise UserError(
+            f"The run in {run.folder.name} was begun by an earlier version.", "Start again in another run folder."
+        )
     if recipe.to_yaml() not in (state["asked"], state["recipe"]) or state["fingerprint"] != data.fingerprint:
         raise UserError(
             f"The run in {run.folder.name} was started with another recipe or other scans.",

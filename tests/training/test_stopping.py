@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,10 @@ def test_the_auc_is_the_mann_whitney_statistic() -> None:
 def test_check_words_about_the_metric_name_its_field(tmp_path: Path) -> None:
     job = short_job(tmp_path, ["targets={kind: noise2void}", "losses=[{kind: mse}]", "stopping.metric=ssim"])
     assert ("stopping", "metric") in {p.where for p in workflow.check(job)}
+
+
+def test_a_run_that_ended_early_stays_ended_when_it_is_resumed(tmp_path: Path) -> None:
+    job = short_job(tmp_path, ["run.epochs=30", "stopping.patience=1", "stopping.min_gain=50"])
+    run(job)
+    events, result = run(replace(job, resume=True))
+    assert of(events, Epoch) == [] and result.epochs == 2
