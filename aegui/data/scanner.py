@@ -25,7 +25,7 @@ ENOUGH = 12  # flat blocks
 STRUCTURE = 1.4  # from blocks of 8 to 16 px even smooth noise gains less; structure gains more
 SETTLED = 1.05  # blocks of 32 px tell low frequencies best, where they hold noise alone
 SAME = 0.3  # logarithm of the noise in tissue against that of the background, up to which both are one
-FINE = 0.2  # cycles/px, above which tissue has little structure
+COARSE, FINE = 0.15, 0.2  # cycles/px, below which even flat areas have structure; above which all tissue has little
 WHITE = 0.25  # a spectrum that strays less from its mean is white
 AIR = -1000.0  # HU
 
@@ -193,10 +193,10 @@ def _measured(slices: Sequence[_Slice], modality: str, repeats: bool) -> Generat
     )
 
 
-def _white(flat: Blocks, above: float = 0.0) -> bool:
-    """Whether the spectrum is level, above a frequency in cycles/px. That of the mean never counts."""
+def _white(flat: Blocks, above: float = COARSE) -> bool:
+    """Whether the spectrum is level above a frequency in cycles/px."""
     frequencies, power = flat.spectrum()
-    power = power[(frequencies > 0) & (frequencies >= above)]
+    power = power[frequencies >= above]
     return bool(np.abs(power / power.mean() - 1).max() < WHITE)
 
 
@@ -226,7 +226,8 @@ def _match(found: _Found, modality: str, unit: str, repeats: bool) -> Match:
         frequencies, power = found.source.spectrum()
         corruption, how = _of_blocks(found, found.source, modality, weak, strong)
         where = "differences of repeats in" if repeats else "flat areas of"
-    sd = f"{low:.3g}" if f"{low:.2g}" == f"{high:.2g}" else f"{low:.2g}–{high:.2g}"
+    ends = [f"{v:.2g}" if v < 100 else f"{v:.0f}" for v in (low, high)]
+    sd = "–".join(dict.fromkeys(ends))
     count = len(found.sds)
     words = f"Noise SD {sd}{' ' + unit if unit else ''}, {how}; from {where} {count} slice{'s' if count != 1 else ''}."
     return Match(

@@ -86,6 +86,8 @@ def test_white_noise_on_real_scans_is_found(
     match = finish(match_scanner(series_of(shared / path)))
     assert match.sd == pytest.approx(sd, rel=0.12)
     assert off(match, lambda f: np.ones_like(f)) < 0.08
+    assert "white" in match.words and "correlated" not in match.words
+    assert isinstance(match.corruptions[0], Gaussian | Rician)
 
 
 @pytest.mark.parametrize(
