@@ -30,6 +30,7 @@ EXPORTS = (
     Export("pt2", "PyTorch pt2", "flame", "Successor of TorchScript", ".pt2"),
     Export("safetensors", "safetensors", "layers", "Weights and model card", ".safetensors"),
     Export("monai", "MONAI bundle", "boxes", "With inference config", ".zip"),
+    Export("adapter", "Adapter", "diff", "What was added to the base model", ".adapter.safetensors"),
 )
 
 

@@ -22,7 +22,6 @@ from aegui.recipes import Recipe
 if TYPE_CHECKING:
     from aegui.models.zoo import Model
 
-FILE = "adapter.safetensors"
 _KEY = "aegui.adapter"
 
 

@@ -25,7 +25,7 @@ from aegui.models import adapter
 from aegui.models.card import Card
 from aegui.models.checkpoint import apply
 from aegui.models.lora import attached, merged
-from aegui.models.names import parameters
+from aegui.models.names import ADAPTER, parameters
 from aegui.models.slicenet import SliceNet, build
 from aegui.recipes import Recipe
 
@@ -106,9 +106,9 @@ def save(
         "test_output.npy": _npy(run_test(net, card)),
     }
     if base is not None and attached(net):
-        content[adapter.FILE] = adapter.pack(net, base, card, recipe)
-        with paths.atomic(path.with_name(adapter.FILE)) as temporary:
-            temporary.write_bytes(content[adapter.FILE])
+        content[ADAPTER] = adapter.pack(net, base, card, recipe)
+        with paths.atomic(path.with_name(ADAPTER)) as temporary:
+            temporary.write_bytes(content[ADAPTER])
     with paths.atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, data in content.items():
             bundle.writestr(name, data)
@@ -134,7 +134,7 @@ def _spec(content: dict[str, bytes], name: str, path: Path) -> Any:
 
 def read_adapter(path: Path) -> bytes | None:
     """The adapters of a bundle, as their own file holds them; None where all weights were trained."""
-    return _open(path).get(adapter.FILE)
+    return _open(path).get(ADAPTER)
 
 
 def read_card(path: Path) -> Card:

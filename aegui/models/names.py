@@ -15,6 +15,7 @@ from aegui.models.library import file_of, is_file
 Shapes = Mapping[str, tuple[int, ...]]
 
 _known: dict[tuple[Path, int], Shapes] = {}
+ADAPTER = "adapter.safetensors"  # low-rank adapters, in a bundle and beside it
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -42,6 +43,20 @@ def has_batch_norm(shapes: Shapes) -> bool:
 def parameters(shapes: Iterable[str]) -> list[str]:
     """Names that are trained, in the file's order."""
     return [name for name in shapes if not name.endswith(_BUFFERS)]
+
+
+def has_adapter(ref: str | Path) -> bool:
+    """Whether a model was trained with low-rank adapters, which can be exported by themselves."""
+    file = Path(str(ref))
+    if file.name.endswith(".adapter.safetensors"):
+        return file.is_file()
+    if file.suffix != ".aegui":
+        return False
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return ADAPTER in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def shapes_of(ref: str | Path) -> Shapes | None:

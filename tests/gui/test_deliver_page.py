@@ -79,6 +79,24 @@ def cut_short(series: Series) -> bytes:
     return whole
 
 
+def test_adapters_are_offered_for_a_model_that_has_them(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    from aegui.models import bundle, lora, zoo
+
+    one = page.exports.cards["adapter"]
+    assert one.isHidden()
+    path = tmp_path / "small.aegui"
+    base = zoo.load_model("general-small")
+    recipe = recipes.load("few-scans").with_set(["adaptation.rank=1"])
+    lora.attach(base.net, recipe.adaptation, 0)
+    bundle.save(path, base.card, base.net, recipe, "", {}, base=base.card)
+    page.session.set_model(path)
+    assert not one.isHidden()
+    page.exports.export("adapter", tmp_path / "out.adapter.safetensors")
+    qtbot.waitUntil(lambda: one.state in ("ok", "failed"), timeout=60_000)
+    assert one.state == "ok", one.toolTip()
+    assert (tmp_path / "out.adapter.safetensors").stat().st_size < 100_000
+
+
 def test_everything_in_the_queue_is_denoised_and_reported(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
     assert page.bar.run.text().strip() == "Denoise all"
     qtbot.mouseClick(page.bar.run, Qt.MouseButton.LeftButton)

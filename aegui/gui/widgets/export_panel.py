@@ -29,6 +29,7 @@ from aegui.gui.widgets.basic import (
 )
 from aegui.gui.widgets.export_card import ExportCard
 from aegui.gui.widgets.model_chooser import ModelChooser, card_of
+from aegui.models.names import has_adapter
 
 
 class ExportPanel(QFrame):
@@ -87,6 +88,8 @@ class ExportPanel(QFrame):
         for kind, one in self.cards.items():
             if one is self._running:
                 continue
+            if kind == "adapter":
+                one.setVisible(has_adapter(ref))
             result = self._done.get((ref, kind))
             if result is not None and result.path.exists():
                 one.show_done(result)
