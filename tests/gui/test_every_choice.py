@@ -258,3 +258,37 @@ def test_nothing_of_the_schema_is_left_out_of_the_form(whole):
     assert whole._placed == set(whole.form.rows) - {
         address for address in whole.form.rows if whole.more.isAncestorOf(whole.form.row(*address))
     }
+
+
+def test_tab_goes_through_the_form_in_reading_order_also_after_rows_were_added(whole, form, qtbot):
+    whole.resize(944, 640)
+    form.editors[("targets",)].fields.editors[("corruptions",)].offer("Blur").trigger()
+    QApplication.processEvents()
+    names = []
+    whole.activateWindow()
+    whole.stops()[0].setFocus()
+    for _ in range(len(whole.stops()) - 1):
+        focus = whole.focusWidget()
+        names.append(focus.accessibleName() or focus.text())
+        whole.focusNextPrevChild(True)
+    wanted = [
+        "What to learn",
+        "Gaussian noise, from",
+        "Gaussian noise, to",
+        "Blur, from",
+        "Patch",
+        "Mean squared error, weight",
+        "Clip gradients",
+        "Flips",
+        "Rest, learning rate",
+        "What changes",
+        "Optimiser",
+        "Schedule",
+        "At most",
+    ]
+    places = [names.index(name) for name in wanted]
+    assert places == sorted(places), names
+    before = whole.focusWidget()
+    whole.focusNextPrevChild(False)
+    whole.focusNextPrevChild(True)
+    assert whole.focusWidget() is before

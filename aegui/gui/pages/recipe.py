@@ -123,6 +123,7 @@ class RecipePage(Page):
         self.models.show_models()
         self._check()
         self._measure_timer.start()
+        self.editor.enter_from(self.presets.more, self.foot.save)
 
     # ---- state
     def changes(self) -> list[str]:

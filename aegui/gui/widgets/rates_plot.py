@@ -48,12 +48,17 @@ class LearningRates(Plot):
         self.setFixedHeight(theme.scaled(132))
         self._recipe: Recipe | None = None
         self._timer = once(self, 40, self._draw)
+        theme.changed().connect(self._redraw)
 
     def show_recipe(self, recipe: Recipe) -> None:
         parts = (recipe.schedule, recipe.groups, recipe.adaptation, recipe.run.epochs)
         old = self._recipe
         if old is None or parts != (old.schedule, old.groups, old.adaptation, old.run.epochs):
             self._recipe = recipe
+            self._timer.start()
+
+    def _redraw(self) -> None:
+        if self._recipe is not None:
             self._timer.start()
 
     def _draw(self) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QFrame, QWidget
 
 from aegui.gui import theme
 from aegui.gui.parameters import Parameters
+from aegui.gui.reading_order import stops
 from aegui.gui.widgets.basic import STRETCH, Note, button, card, column, holder, label, row, scroll
 from aegui.gui.widgets.forms import Form
 from aegui.gui.widgets.gallery import count_words
@@ -50,6 +51,7 @@ class RecipeForm(QWidget):
         self.form = Form(Recipe, self)
         self._placed: set[tuple[str, ...]] = set()
         self._parameters = Parameters()
+        self.neighbours: tuple[QWidget | None, QWidget | None] = (None, None)
         self.rates = LearningRates()
         self.rates_note = label("", "ter", wrap=True)
         self.find_rate = button("Find learning rate…", "link", "trending-up")
@@ -177,6 +179,36 @@ class RecipeForm(QWidget):
                 update={"adaptation": recipe.adaptation.model_copy(update={"learning_rate": rate})}
             )
         return changed
+
+    def stops(self) -> list[QWidget]:
+        """What Tab goes through, in reading order."""
+        two = self._columns.direction() == QBoxLayout.Direction.LeftToRight
+        return stops(self.area.widget(), 2 if two else 1)
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        # Rows come and go with what is chosen, so that Qt's own order is the order in which they were made.
+        focus, order = self.focusWidget(), self.stops()
+        if focus not in order:
+            return super().focusNextPrevChild(forward)
+        place = order.index(focus) + (1 if forward else -1)
+        if 0 <= place < len(order):
+            after: QWidget | None = order[place]
+        else:
+            after = self.neighbours[1 if forward else 0]
+        if after is None:
+            return super().focusNextPrevChild(forward)
+        after.setFocus(Qt.FocusReason.TabFocusReason if forward else Qt.FocusReason.BacktabFocusReason)
+        if after in order:
+            self.area.ensureWidgetVisible(after, 0, 48)
+        return True
+
+    def enter_from(self, before: QWidget | None, behind: QWidget | None) -> None:
+        """What Tab comes from and goes to."""
+        self.neighbours = (before, behind)
+        order = self.stops()
+        if order and before is not None and behind is not None:
+            QWidget.setTabOrder(before, order[0])
+            QWidget.setTabOrder(order[-1], behind)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         wide = event.size().width() >= theme.scaled(NARROW)
