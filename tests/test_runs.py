@@ -92,6 +92,23 @@ def test_a_run_that_is_not_finished_is_listed_with_its_curves(tmp_path: Path) ->
     assert (run.model, run.init, run.epochs) == ("classic-small", "pretrained", 2)
 
 
+def test_a_run_stopped_before_its_first_epoch_has_no_score_and_says_so(tmp_path: Path) -> None:
+    scores = {"psnr": float("nan"), "ssim": float("nan")}
+    folder = write_run(tmp_path / "a", recipes.load("denoise"), scores=scores, stopped=True, epochs=0)
+    (folder / "metrics.csv").write_text("epoch,psnr\n")
+    (run,) = workflow.runs(tmp_path)
+    assert run.finished and run.stopped and run.scores == {}
+    assert run.reason == "Stopped before its first epoch ended."
+
+
+def test_a_run_that_only_told_of_its_start_is_not_finished(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", recipes.load("denoise"))
+    (folder / "run.json").write_text(json.dumps({"schema": 1, "title": "T", "init": "random", "started": 1e9}))
+    (run,) = workflow.runs(tmp_path)
+    assert not run.finished and "still running" in run.reason
+    assert (run.title, run.init, run.started) == ("T", "random", 1e9)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

@@ -69,8 +69,9 @@ class Unfinished:
 def unfinished() -> Unfinished | None:
     """The latest run that can be resumed, or None."""
     folder = paths.data_home() / "runs"
+    # The model is the last thing a run writes but one.
     candidates = sorted(
-        (f.parent for f in folder.glob("*/last.pt") if not (f.parent / "run.json").exists()), reverse=True
+        (f.parent for f in folder.glob("*/last.pt") if not (f.parent / "model.aegui").exists()), reverse=True
     )
     for found in candidates:
         try:

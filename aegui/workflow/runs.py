@@ -6,6 +6,7 @@ import csv
 import datetime
 import json
 import logging
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,7 +32,8 @@ class RunInfo:
     """A run's folder as it stands. recipe: None where it cannot be read. started: seconds since 1970.
 
     curves: column of metrics.csv → one value per epoch, NaN where there is none; "epoch" is one of them.
-    reason: why something is missing: still running, interrupted, damaged. init: "pretrained", "random" or "".
+    finished: it came to its end, or was stopped, and has a model. reason: why something is missing: still running,
+    interrupted, damaged. init: "pretrained", "random" or "".
     """
 
     path: Path
@@ -48,12 +50,8 @@ class RunInfo:
     stopped: bool = False
     init: str = ""
     seconds: float = 0.0
+    finished: bool = False
     reason: str = ""
-
-    @property
-    def finished(self) -> bool:
-        """Whether it came to its end, or was stopped, and has a model."""
-        return bool(self.scores)
 
 
 @dataclass(frozen=True)
@@ -107,11 +105,15 @@ def _read(folder: Path) -> RunInfo:
     note, _ = _json(folder / "started.json")
     curves, spoilt = _curves(folder / "metrics.csv")
     epochs = len(curves.get("epoch", []))
+    # run.json tells of the start at once, and of the scores at the end.
+    finished = isinstance(summary.get("scores"), dict)
     if missing == "damaged":
         reasons.append("Its summary run.json is damaged.")
-    elif not _numbers(summary.get("scores")):
+    elif not finished:
         after = "before its first epoch ended" if not epochs else f"after epoch {epochs}"
         reasons.append(f"Not finished: interrupted {after}, or still running.")
+    elif not epochs and not spoilt:
+        reasons.append("Stopped before its first epoch ended.")
     if spoilt:
         reasons.append("Its curves cannot be read.")
     baselines = summary.get("baselines")
@@ -131,6 +133,7 @@ def _read(folder: Path) -> RunInfo:
         bool(summary.get("stopped")),
         str(summary.get("init") or note.get("init") or ""),
         _number(summary.get("seconds"), 0.0),
+        finished,
         " ".join(reasons),
     )
 
@@ -155,7 +158,8 @@ def _number(value: Any, default: float) -> float:
 def _numbers(values: Any) -> dict[str, float]:
     if not isinstance(values, dict):
         return {}
-    return {str(k): float(v) for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    numbers = {str(k): v for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return {k: float(v) for k, v in numbers.items() if math.isfinite(v)}
 
 
 def _curves(file: Path) -> tuple[dict[str, list[float]], bool]:
