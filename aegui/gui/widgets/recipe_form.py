@@ -96,7 +96,8 @@ class RecipeForm(QWidget):
         self._columns.setSpacing(16)
         self._columns.addLayout(first, 1)
         self._columns.addLayout(second, 1)
-        self.area = scroll(holder(self._columns))
+        self._inside = holder(self._columns)
+        self.area = scroll(self._inside)
         layout = column((self.area, 1))
         self.setLayout(layout)
         self.form.checked.connect(self._on_checked)
@@ -183,7 +184,7 @@ class RecipeForm(QWidget):
     def stops(self) -> list[QWidget]:
         """What Tab goes through, in reading order."""
         two = self._columns.direction() == QBoxLayout.Direction.LeftToRight
-        return stops(self.area.widget(), 2 if two else 1)
+        return stops(self._inside, 2 if two else 1)
 
     def focusNextPrevChild(self, forward: bool) -> bool:
         # Rows come and go with what is chosen, so that Qt's own order is the order in which they were made.
