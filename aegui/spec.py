@@ -164,9 +164,14 @@ _known: dict[tuple[type[Spec], Path], tuple[tuple[int, int], Spec]] = {}
 
 def _value(text: str) -> Any:
     try:
-        return float(text) if "e" in text.lower() and not text.startswith("0x") else yaml.safe_load(text)
+        if "e" in text.lower() and not text.startswith("0x"):
+            return float(text)
     except ValueError:
+        pass  # a word with an “e”
+    try:
         return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text  # such as the pattern *
 
 
 def _item(values: list[Any], key: str) -> int | None:
