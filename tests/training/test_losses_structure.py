@@ -171,3 +171,11 @@ def test_flat_and_tiny_pictures_give_numbers_with_finite_slopes(part: LossTerm, 
         if loss.requires_grad:
             loss.backward()
             assert bool(torch.isfinite(output.grad).all())
+
+
+def test_a_spectrum_first_seen_while_validating_can_still_be_learnt_from() -> None:
+    with torch.inference_mode():
+        radial_power(torch.rand(1, 1, 23, 19))
+    image = torch.rand(1, 1, 23, 19, requires_grad=True)
+    radial_power(image).sum().backward()
+    assert image.grad is not None and bool((image.grad != 0).any())

@@ -108,7 +108,9 @@ def _rings(rows: int, columns: int) -> tuple[Tensor, Tensor]:
     numbers, place = np.unique(ring[used], return_inverse=True)
     ring[used], ring[~used] = place, len(numbers)
     count = np.bincount(ring.ravel(), minlength=len(numbers) + 1)[: len(numbers)]
-    return torch.from_numpy(ring.ravel()), torch.from_numpy(count)
+    # Kept for later steps: made while validating, they would not be fit for training.
+    with torch.inference_mode(False):
+        return torch.from_numpy(ring.ravel()), torch.from_numpy(count)
 
 
 def radial_power(image: Tensor) -> Tensor:
