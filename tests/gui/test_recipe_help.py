@@ -145,6 +145,7 @@ def test_presets_beyond_the_first_six_are_in_the_menu_with_their_use(page):
     ]
     page.presets.show_presets(many, many[0], {"r1": "Needs CT.", "r8": "Needs CT."})
     assert list(page.presets.chips) == ["r0", *(f"r{i}" for i in range(2, 7))]
+    assert page.presets.menu.layoutDirection() == Qt.LayoutDirection.LeftToRight
     shown = [(action.text(), action.isEnabled()) for action in page.presets.menu.actions()]
     assert shown == [("R1\tNeeds CT.", False), ("R7\tFor 7", True), ("R8\tNeeds CT.", False)]
 

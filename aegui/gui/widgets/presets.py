@@ -37,7 +37,7 @@ class Presets(QFrame):
         self._group = QButtonGroup(self)
         self._chips = row(gap=8)
         self.more = button("More", "ghost", "chevron-down")
-        self.menu = QMenu(self.more)
+        self.menu = QMenu(self)  # not the button's, which runs from right to left for its icon
         self.more.setMenu(self.menu)
         self.setLayout(row(label("Start from", "sec"), self._chips, STRETCH, self.more, margins=(24, 0, 16, 0), gap=12))
 
