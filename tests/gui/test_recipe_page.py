@@ -44,6 +44,10 @@ def page(session: Session, qtbot) -> Iterator[RecipePage]:
     qtbot.addWidget(made)
     made.enter()
     yield made
+    made.hide()
+    for job in session.lanes.running():
+        job.abandon()
+    qtbot.waitUntil(lambda: not session.lanes.running(), timeout=30_000)
 
 
 @pytest.fixture

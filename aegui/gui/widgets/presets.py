@@ -29,6 +29,7 @@ class Presets(QFrame):
         super().__init__()
         self.setProperty("panel", "bar")
         self.setFixedHeight(theme.scaled(56))
+        self.setMinimumWidth(300)  # chips that find no room go into the menu; they never hold the window open
         self.extra: list[Recipe] = []
         self.chips: dict[str, QPushButton] = {}
         self._presets: list[Recipe] = []
