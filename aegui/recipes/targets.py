@@ -100,6 +100,14 @@ class BlindSpot(Target):
         le=100,
         advanced=True,
     )
+    keep: float = knob(
+        3.0,
+        title="Keep beyond",
+        help="Pixels further from their guess than this many times the usual error are detail, and kept",
+        ge=1,
+        le=1000,
+        advanced=True,
+    )
 
 
 class Noise2Void(BlindSpot):

@@ -54,13 +54,21 @@ def _(part: Neighbor2Neighbor, net: SliceNet, on: OnDevice, result: Tensor) -> T
 
 @_extra.register(BlindSpot)
 def _(part: BlindSpot, net: SliceNet, on: OnDevice, result: Tensor) -> Tensor | None:
-    """w·mean over spots of (f(y) − f(y with the spots hidden))², the latter without gradient.
+    """w·mean over spots of |f(y) − (g + kept(y − g))|, g = f(y with the spots hidden), without gradient.
 
     A network can see where pixels were replaced and guess only there; used on scans in which nothing is hidden, it
-    would leave their noise. (The invariance of Noise2Same, Xie et al. 2020, in one direction.)
+    would leave their noise. (The invariance of Noise2Same, Xie et al. 2020, in one direction.) What no guess can
+    know, such as the exact place of a sharp edge, is no noise and is kept.
     """
     if not part.unhidden or on.mask is None:
         return None
     spots = on.mask.expand_as(result)
     seen = net.outputs(on.clean, on.level).image.float()
-    return part.unhidden * ((seen[spots] - result[spots].detach()) ** 2).mean()
+    guess = result[spots].detach()
+    return part.unhidden * (seen[spots] - guess - kept(on.clean[spots] - guess, part.keep)).abs().mean()
+
+
+def kept(error: Tensor, times: float) -> Tensor:
+    """What of y − guess is detail: r·max(0, 1 − (t/r)²) (Breiman's garrote), t = `times` robust SDs of all errors."""
+    limit = times * error.abs().median() / 0.6745
+    return error * (1 - (limit / error.abs().clamp_min(1e-12)) ** 2).clamp_min(0)
