@@ -406,7 +406,7 @@ def table(lines: Lines) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", default=["region", "cine"], choices=[*SETS])
+    parser.add_argument("--only", nargs="*", default=["cine"], choices=[*SETS])
     parser.add_argument("--out", type=Path, help="JSON lines; a bench that was killed goes on from it")
     parser.add_argument("--steps", type=int, help="training steps of each fold")
     parser.add_argument("--set", nargs="*", default=[], help="recipe overrides, as for aegui train")
