@@ -280,6 +280,7 @@ def main() -> None:
             recipe = recipe.with_set(arguments.set)
             with tempfile.TemporaryDirectory() as folder:
                 model, told = trained(recipe, task, Path(folder) / "run")
+                told["training part"] = round(float(np.mean(psnr_of_model(model, task.development))), 3)
                 values = psnr_of_model(model, slices)
             row(task=task.name, arm=ref, psnr=round(float(np.mean(values)), 3), set=arguments.set, **told)
 
