@@ -30,6 +30,7 @@ class SliceNet(nn.Module):
         self.net = net
         self.channels = channels
         self.multiple = multiple
+        self._grouped = any(isinstance(module, nn.GroupNorm) for module in net.modules())
 
     def _fitted(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2], x.shape[-1]
@@ -44,6 +45,10 @@ class SliceNet(nn.Module):
         height, width = x.shape[-2], x.shape[-1]
         grey = x.shape[1] == 1 and self.channels > 1
         x = self._fitted(x)
+        if self._grouped and self.training and torch.is_grad_enabled() and not x.requires_grad:
+            # torch 2.13 on the CPU crashes in the backward pass of a group norm in channels-last layout whose input
+            # needs no gradient, as when only normalisation layers are trained.
+            x = x.detach().requires_grad_()
         found: Outputs = self.net.outputs(x, level)  # type: ignore[operator]
         image = _crop(found.image, height, width)
         return found._replace(image=image.mean(dim=1, keepdim=True) if grey else image)

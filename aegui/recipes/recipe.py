@@ -148,6 +148,9 @@ def _blind_spot(recipe: Recipe) -> Found:
         )
 
 
+SMALLEST_HALVED = 32  # px; networks cannot be trained on less than 16
+
+
 def _patch(recipe: Recipe) -> Found:
     side = recipe.run.patch_size
     if side is None:
@@ -155,6 +158,9 @@ def _patch(recipe: Recipe) -> Found:
     half = isinstance(recipe.targets, Neighbor2Neighbor)
     if half and side % 2:
         yield f"Neighbouring pixels need a patch with an even side. Try {side + 1}.", ("run", "patch_size")
+    if half and side < SMALLEST_HALVED:
+        words = f"Neighbouring pixels halve the patch, so it needs {SMALLEST_HALVED} px at least."
+        yield words, ("run", "patch_size")
     for term in recipe.losses:
         if isinstance(term, MultiScaleSSIM) and (side // 2 if half else side) < term.smallest:
             needed = term.smallest * (2 if half else 1)

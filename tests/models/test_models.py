@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -198,3 +200,21 @@ def test_shipped_weights_are_small_and_do_reduce_noise() -> None:
         with torch.inference_mode():
             out = load_model(card.id).net(torch.from_numpy(noisy[None, None]), torch.tensor([0.1]))[0, 0].numpy()
         assert np.std(out - clean) < 0.7 * np.std(noisy - clean), card.id
+
+
+def test_normalisation_layers_can_be_trained_alone_in_every_network() -> None:
+    """In a process of its own: torch has crashed here."""
+    words = """
+import sys, torch
+from aegui.models.slicenet import on
+from aegui.models.zoo import load_model
+net = on(torch.device("cpu"), load_model("monai-autoencoder-kl").net).train()
+norms = [m for m in net.modules() if isinstance(m, torch.nn.GroupNorm)]
+net.requires_grad_(False)
+for norm in norms:
+    norm.requires_grad_(True)
+noisy = torch.rand(4, 1, 16, 16).contiguous(memory_format=torch.channels_last)
+net.outputs(noisy, torch.zeros(4)).image.square().mean().backward()
+assert norms and all(norm.weight.grad is not None for norm in norms)
+"""
+    subprocess.run([sys.executable, "-c", words], check=True, timeout=120)
