@@ -100,8 +100,9 @@ class BlindSpot(Target):
         le=100,
         advanced=True,
     )
+    # On CT at a tenth of the dose 2 gave 27.8 dB, 3 gave 25.8: guesses miss sharp edges most.
     keep: float = knob(
-        3.0,
+        2.0,
         title="Keep beyond",
         help="Pixels further from their guess than this many times the usual error are detail, and kept",
         ge=1,

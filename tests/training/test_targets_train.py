@@ -227,7 +227,7 @@ def test_the_consistency_term_is_the_formula_and_stops_the_gradient_of_the_whole
 def test_a_blind_spot_network_learns_to_give_the_same_when_nothing_is_hidden(
     bold: tuple[Series, ...], tmp_path: Path
 ) -> None:
-    recipe = recipe_for("{kind: noise2void, hide: square, reach: 1, spots: 20, unhidden: 2}")
+    recipe = recipe_for("{kind: noise2void, hide: square, reach: 1, spots: 20, unhidden: 2, keep: 3}")
     data = read(recipe, load_model("classic-small", "random", 0), bold[:1], tmp_path)
     try:
         order = training_order(data, recipe, 1, 60)
