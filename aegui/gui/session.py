@@ -230,7 +230,10 @@ class Session(QObject):
         self._change("pairs", tuple(pairs), "Pairs")
         self._change("roles", roles, "Roles of pairs")
         if pairs:
-            self._change("recipe", self._fitted(self.recipe), "Learn from the pairs")
+            asked = self.recipe
+            if asked.targets.pairs:  # as earlier pairs had it; these may be of another kind
+                asked = asked.model_copy(update={"targets": self.preset.targets})
+            self._change("recipe", self._fitted(asked), "Learn from the pairs")
         elif had and self.recipe.targets.pairs:
             self._change("recipe", self.recipe.model_copy(update={"targets": self.preset.targets}), "What to learn")
         self.undo.endMacro()

@@ -235,7 +235,7 @@ def test_a_text_file_or_malicious_pickle_named_pt(
     window = opened(scans)
     recipe = page(window, RecipePage)
     before = window.session.ensure_model()
-    recipe.load_model(file)
+    recipe.models.load_model(file)
     qtbot.waitUntil(lambda: bool(window.notices.text), timeout=30_000)
     idle(window, qtbot)
     says(window.notices.text, file.name)
@@ -251,7 +251,7 @@ def test_a_checkpoint_of_another_architecture_is_refused_by_name(
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7), "fc.bias": torch.zeros(10)}, other)
     window = opened(scans)
     before = window.session.ensure_model()
-    page(window, RecipePage).load_model(other)
+    page(window, RecipePage).models.load_model(other)
     qtbot.waitUntil(lambda: bool(window.notices.text), timeout=30_000)
     idle(window, qtbot)
     says(window.notices.text, "resnet.pt", "conv1.weight")
@@ -364,8 +364,11 @@ def test_a_run_folder_that_cannot_be_made(opened: Open, qtbot, scans: Path, home
     (homes / "data" / "runs").write_text("a file, not a folder")
     window.session.ensure_model()
     window.show_page_named("recipe")
-    page(window, RecipePage).start_training()
+    recipe = page(window, RecipePage)
+    recipe.start_training()
     idle(window, qtbot)
-    train = page(window, TrainPage)
-    assert train.state == "failed"
-    says(train.note.accessibleName(), "cannot be written")
+    assert page(window, TrainPage).state == "none"
+    assert not recipe.foot.start.isEnabled()
+    (problem,) = [problem for problem in recipe.problems if problem.blocking]
+    says(f"{problem.message} {problem.hint}", "cannot be written")
+    assert problem.message in recipe.foot.start.toolTip()

@@ -15,7 +15,7 @@ from aegui.gui import project
 from aegui.gui.widgets.pairs_panel import OTHERS
 from aegui.gui.widgets.series_rows import VOLUMES
 from aegui.imaging.phantom_dicom import PhantomSeries, write_slice
-from aegui.recipes.targets import PairedTargets
+from aegui.recipes.targets import Noise2Noise, PairedTargets
 
 
 def write(folder: Path, description: str, number: int, **header: object) -> None:
@@ -58,7 +58,7 @@ def test_repeats_are_offered_as_one_card_and_stay_noisy_inputs_when_used(opened,
     assert [pair.kind for pair in session.pairs] == ["repeat"] * 3
     assert set(session.roles.values()) == {"noisy"}
     assert len(session.to_denoise) == 3
-    assert isinstance(session.recipe.targets, PairedTargets)
+    assert isinstance(session.recipe.targets, Noise2Noise)
     recipe = next(page for page in window.pages if page.key == "recipe")
     problems = workflow.check(recipe.job())
     assert not [problem for problem in problems if problem.blocking]
@@ -69,7 +69,7 @@ def test_repeats_are_offered_as_one_card_and_stay_noisy_inputs_when_used(opened,
     window.show_page_named("scans")
     session.undo.undo()
     assert session.pairs == ()
-    assert not isinstance(session.recipe.targets, PairedTargets)
+    assert not session.recipe.targets.pairs
     assert card.use.isVisible()
 
 
@@ -128,10 +128,11 @@ def test_one_proposal_can_be_undone_while_another_stays_in_use(opened, phantom, 
         card.use.click()
     kinds = {card.proposal.kind: card for card in panel.cards}
     assert set(kinds) == {"repeats", "dose"}
+    assert isinstance(window.session.recipe.targets, PairedTargets)
     kinds["dose"].undo.click()
     assert {pair.kind for pair in window.session.pairs} == {"repeat"}
     assert window.session.clean == ()
-    assert isinstance(window.session.recipe.targets, PairedTargets)
+    assert isinstance(window.session.recipe.targets, Noise2Noise)
 
 
 def test_a_removed_card_leaves_no_thread(opened, qtbot, repeats):
