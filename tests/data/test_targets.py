@@ -373,12 +373,12 @@ def test_half_pictures_take_the_pixels_that_are_named() -> None:
 def test_neighbouring_pixels_train_at_half_the_size_with_the_noise_level_of_the_whole(
     repeats: tuple[Series, ...], tmp_path: Path
 ) -> None:
-    recipe = recipe_for("{kind: neighbor2neighbor}", "run.patch_size=30")
+    recipe = recipe_for("{kind: neighbor2neighbor}", "run.patch_size=34")
     data = read(recipe, repeats[:1], tmp_path)
     try:
         batch = one_batch(data, recipe)
-        assert batch.noisy.shape == batch.clean.shape == (4, 1, 15, 15)
-        assert batch.whole is not None and batch.whole.shape == (4, 1, 30, 30)
+        assert batch.noisy.shape == batch.clean.shape == (4, 1, 17, 17)
+        assert batch.whole is not None and batch.whole.shape == (4, 1, 34, 34)
         assert set(batch.level.tolist()) <= {np.float32(item.level) for item in data.items}
     finally:
         data.close()

@@ -178,6 +178,7 @@ RULES = [
     (["targets={kind: noise2self}", "regularisation.mixup=0.2"], ("regularisation", "mixup"), "Set it to 0"),
     (["losses=[{kind: ms_ssim}]", "run.patch_size=32"], ("run", "patch_size"), "Try 42, or fewer scales."),
     (["targets={kind: neighbor2neighbor}", "run.patch_size=33"], ("run", "patch_size"), "Try 34."),
+    (["targets={kind: neighbor2neighbor}", "run.patch_size=30"], ("run", "patch_size"), "32 px at least."),
     (["optimiser={kind: sgd, momentum: 0, nesterov: true}"], ("optimiser", "sgd", "momentum"), "Try 0.9."),
     (["optimiser={kind: lbfgs}", "run.accumulate=2"], ("run", "accumulate"), "Try 1."),
     (["stopping.metric=auc"], ("stopping", "metric"), "Try Auto"),
