@@ -24,6 +24,7 @@ from aegui.imaging import OutputRules, Provenance, Series, open_series, open_sin
 from aegui.imaging.dicom.pixels import DicomSource
 from aegui.inference.denoiser import Denoiser
 from aegui.models.card import Card, FixedRange, RobustRange
+from aegui.models.networks import Outputs
 from aegui.models.slicenet import SliceNet
 from aegui.models.zoo import Model
 from tests.imaging.made_files import WHEEL, scanned
@@ -34,6 +35,9 @@ UIDS = ("SOPInstanceUID", "SeriesInstanceUID")
 
 class _Nothing(nn.Module):
     channels, multiple, head = 1, 8, None
+
+    def outputs(self, x: torch.Tensor, level: torch.Tensor) -> Outputs:
+        return Outputs(x, None, x)
 
     def forward(self, x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
         return x
