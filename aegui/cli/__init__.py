@@ -16,7 +16,7 @@ from aegui import log, paths
 from aegui.cli.program import app
 from aegui.cli.show import say
 from aegui.cli.training import train as _train  # noqa: F401 - the modules add their verbs to the program
-from aegui.cli.verbs import scan as _scan  # noqa: F401
+from aegui.cli.verbs import scan as _scan  # noqa: F401 - likewise
 from aegui.errors import Cancelled, UserError
 
 __all__ = ["app", "main", "run"]

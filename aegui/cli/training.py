@@ -140,15 +140,15 @@ def _recipe(ref: str, assignments: list[str] | None) -> Recipe:
     return shelf.load(ref).with_set(assignments or [])
 
 
-def _blocked(job: TrainJob) -> list[Any]:
-    """Say what is to be known; the problems that are in the way."""
+def _checked(job: TrainJob) -> tuple[list[Any], list[Any]]:
+    """(all problems, those that are in the way), having said what is only to be known."""
     from aegui import workflow
 
     problems = workflow.check(job)
     for problem in problems:
         if not problem.blocking:
             warn(problem.message, problem.hint)
-    return [problem for problem in problems if problem.blocking]
+    return problems, [problem for problem in problems if problem.blocking]
 
 
 def _say_all(problems: list[Any]) -> None:
@@ -180,12 +180,12 @@ def train(
 
     plan = _recipe(recipe, assignments)
     job = _plan(plan, data, model, init, clean, accept_pairs, labels, device, json, out, resume)
-    blocking = _blocked(job)
+    problems, blocking = _checked(job)
     if dry_run:
         _say_all(blocking)
         found = None if blocking else drive(workflow.forecast(job), json)
         if json:
-            print_json({"problems": workflow.check(job), "forecast": found})
+            print_json({"problems": problems, "forecast": found})
         elif found is not None:
             for line in forecast_lines(found):
                 print_text(line)

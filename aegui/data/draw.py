@@ -55,12 +55,12 @@ class Case(NamedTuple):
 def training_order(data: TrainingData, recipe: Recipe, epoch: int, steps: int) -> npt.NDArray[np.int64]:
     """Positions of the training slices of an epoch, (steps, batch): shuffled rounds over all of them."""
     train = np.asarray(data.split.train)
-    needed = steps * (recipe.run.batch_size or 16)
+    needed = steps * recipe.run.batch
     rounds = [
         train[np.random.default_rng([recipe.run.seed, 2, epoch, r]).permutation(len(train))]
         for r in range(-(-needed // len(train)))
     ]
-    return np.concatenate(rounds)[:needed].reshape(steps, (recipe.run.batch_size or 16))
+    return np.concatenate(rounds)[:needed].reshape(steps, recipe.run.batch)
 
 
 def patch_size(data: TrainingData, recipe: Recipe) -> tuple[int, int]:

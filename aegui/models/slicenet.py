@@ -49,6 +49,7 @@ class SliceNet(nn.Module):
             # torch 2.13 on the CPU crashes in the backward pass of a group norm in channels-last layout whose input
             # needs no gradient, as when only normalisation layers are trained.
             x = x.detach().requires_grad_()
+        # Every network of ARCHITECTURES has these; for torch's types any attribute of a module may be a tensor.
         found: Outputs = self.net.outputs(x, level)  # type: ignore[operator]
         image = _crop(found.image, height, width)
         return found._replace(image=image.mean(dim=1, keepdim=True) if grey else image)

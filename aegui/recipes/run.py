@@ -6,6 +6,8 @@ from typing import Literal
 
 from aegui.spec import Spec, knob
 
+USUAL_BATCH = 16
+
 
 class Regularisation(Spec):
     """What keeps a network from learning its training slices by heart."""
@@ -177,6 +179,11 @@ class Run(Spec):
         le=100_000,
         advanced=True,
     )
+
+    @property
+    def batch(self) -> int:
+        """Patches at a time; the usual number where it is left to memory, which is asked when a run starts."""
+        return self.batch_size or USUAL_BATCH
 
     def total(self, steps_per_epoch: int) -> int:
         """Steps in all; a time limit is not known here."""

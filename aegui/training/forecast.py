@@ -13,7 +13,7 @@ from aegui.events import Event, Progress
 from aegui.models.slicenet import parameters_by_part
 from aegui.models.zoo import Model
 from aegui.recipes import Recipe
-from aegui.training.length import USUAL_BATCH, length_of
+from aegui.training.length import length_of
 from aegui.training.memory import MARGIN, free_bytes
 from aegui.training.probe import MOST, need, timed
 from aegui.training.runfolder import RunFolder
@@ -62,7 +62,7 @@ def forecast(
     Nothing is written into `folder`; the model is used up.
     """
     yield Progress(0, None, "Measuring memory")
-    batch = recipe.run.batch_size or USUAL_BATCH
+    batch = recipe.run.batch
     trainer = Trainer(_with_batch(recipe, batch), model, data, RunFolder(folder), device, start)
     try:
         bytes_ = need(trainer)

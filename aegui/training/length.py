@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from aegui.recipes import Recipe
 
-USUAL_BATCH = 16  # where none is given and memory was not asked
-
 
 @dataclass(frozen=True)
 class Length:
@@ -29,6 +27,6 @@ class Length:
 def length_of(recipe: Recipe, slices: int) -> Length:
     """The length of a run over that many training slices. A time limit counts once it was turned into steps."""
     run = recipe.run
-    at_once = (run.batch_size or USUAL_BATCH) * run.accumulate
+    at_once = run.batch * run.accumulate
     per_epoch = run.steps_per_epoch or max(1, -(-slices // at_once))
     return Length(per_epoch, run.total(per_epoch))

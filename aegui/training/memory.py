@@ -39,7 +39,7 @@ def too_big(trainer: Trainer) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not _is_shortage(error):
             raise
-        count = trainer.batch
+        count = trainer.recipe.run.batch
         rows, columns = trainer.size
         raise UserError(
             f"A batch of {count} patches of {rows} × {columns} px does not fit into memory.",

@@ -17,7 +17,7 @@ from aegui.models.slicenet import on
 from aegui.models.zoo import Model
 from aegui.recipes import Recipe
 from aegui.training import averaging, optimisation
-from aegui.training.length import USUAL_BATCH, length_of
+from aegui.training.length import length_of
 from aegui.training.losses import Context
 from aegui.training.objective import Objective
 from aegui.training.regularise import regularise
@@ -73,11 +73,6 @@ class Trainer:
         from aegui.training.probe import largest_batch, rehearsal
 
         return largest_batch(rehearsal(self))
-
-    @property
-    def batch(self) -> int:
-        """Patches at a time."""
-        return self.recipe.run.batch_size or USUAL_BATCH
 
     def _items(self, members: Any) -> list[Any]:
         return [self.data.items[member] for member in members]

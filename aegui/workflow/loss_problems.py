@@ -24,6 +24,7 @@ from aegui.recipes.losses import (
 from aegui.recipes.recipe import title
 from aegui.recipes.targets import Neighbor2Neighbor, SyntheticTargets
 from aegui.training.backbones import LPIPS_SMALLEST, available, missing
+from aegui.workflow.finding import Findings
 
 if TYPE_CHECKING:
     from aegui.workflow.adapt import TrainJob
@@ -32,7 +33,7 @@ _UNKNOWN = ("OT", "")  # modality of scans that do not tell theirs
 _SSIM_SMALLEST = 11  # px
 
 
-def loss_problems(job: TrainJob) -> Iterator[tuple[str, str, tuple[str | int, ...], bool]]:
+def loss_problems(job: TrainJob) -> Findings:
     """(message, hint, address of the field, blocking) of the terms that count. Reads no pixels, loads no network."""
     usable = [series for series in job.noisy if series.uid not in job.holdout]
     for index, term in enumerate(job.recipe.losses):

@@ -22,12 +22,11 @@ from aegui.recipes.corruptions import (
     Stripes,
 )
 from aegui.recipes.targets import SyntheticTargets
+from aegui.workflow.finding import Findings
 
 if TYPE_CHECKING:
     from aegui.workflow.adapt import TrainJob
 
-# message, hint, address of the field, whether it is blocking
-Finding = tuple[str, str, tuple[str | int, ...], bool]
 _UNKNOWN = ("OT", "")  # modality of scans that do not tell theirs
 # Kinds that only some scanners make: of these modalities, and in words.
 _MADE_BY: dict[type[Corruption], tuple[tuple[str, ...], str]] = {
@@ -38,7 +37,7 @@ _MADE_BY: dict[type[Corruption], tuple[tuple[str, ...], str]] = {
 _DROWNED = 128  # of 255: half of the data range
 
 
-def noise_problems(job: TrainJob) -> Iterator[Finding]:
+def noise_problems(job: TrainJob) -> Findings:
     """Everything about what is put on the scans. Reads no pixels."""
     usable = [series for series in job.noisy if series.uid not in job.holdout]
     if isinstance(job.recipe.targets, SyntheticTargets):

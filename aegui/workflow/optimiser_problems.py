@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -10,12 +10,11 @@ from aegui.errors import UserError
 from aegui.models.names import Shapes, has_batch_norm, norms, parameters, part_of, shapes_of
 from aegui.recipes import Recipe
 from aegui.recipes.optimisers import LBFGS, LoRA, ParameterGroup, taker
+from aegui.workflow.finding import Findings
 
 if TYPE_CHECKING:
     from aegui.workflow.adapt import TrainJob
 
-# message, hint, address of the field, whether it is blocking
-Findings = Iterator[tuple[str, str, tuple[str | int, ...], bool]]
 _HEAD = ("head.2.weight", "head.2.bias")  # of a head that the run will add
 
 

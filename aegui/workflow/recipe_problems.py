@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aegui.models import cards
-from aegui.models.library import is_file
 from aegui.recipes.optimisers import LBFGS, SWA, FullWeights, LoRA
-from aegui.recipes.targets import Distillation, Neighbor2Neighbor
+from aegui.recipes.targets import Neighbor2Neighbor
+from aegui.workflow.finding import Findings
 
 if TYPE_CHECKING:
     from aegui.workflow.adapt import TrainJob
 
-# message, hint, address of the field, whether it is blocking
-Finding = tuple[str, str, tuple[str | int, ...], bool]
-Findings = Iterator[Finding]
 FEW = 10  # slices with which all weights learn them by heart
 LBFGS_SLICES = 50
 
@@ -199,16 +195,4 @@ def _slow_bf16() -> bool:
     return not any(name in flags for name in ("avx512_bf16", "amx_bf16", " bf16"))
 
 
-def _teacher(job: TrainJob, slices: int) -> Findings:
-    targets = job.recipe.targets
-    if not isinstance(targets, Distillation):
-        return
-    where = ("targets", targets.kind, "teacher")
-    if targets.teacher == job.model:
-        yield "The teacher is the model itself: there is nothing to learn.", "Choose a larger model.", where, False
-    elif not is_file(targets.teacher) and targets.teacher not in {card.id for card in cards()}:
-        names = ", ".join(card.id for card in cards())
-        yield f"There is no model “{targets.teacher}”.", f"Try one of {names}, or a model file.", where, True
-
-
-_LOOKS = (_shares, _sizes, _few, _start, _length, _mixup, _optimiser, _machine, _teacher)
+_LOOKS = (_shares, _sizes, _few, _start, _length, _mixup, _optimiser, _machine)

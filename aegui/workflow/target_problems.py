@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,23 +14,22 @@ from aegui.imaging import Series
 from aegui.models import cards
 from aegui.models.library import is_file
 from aegui.recipes.targets import Distillation, NeighbouringSlices, Noise2Noise
+from aegui.workflow.finding import Findings
 
 if TYPE_CHECKING:
     from aegui.workflow.adapt import TrainJob
 
-# message, hint, address of the field, whether it is blocking
-Finding = tuple[str, str, tuple[str | int, ...], bool]
 OVERLAP = 0.95  # slices nearer than this share of their thickness share anatomy and noise
 
 
-def target_problems(job: TrainJob) -> Iterator[Finding]:
+def target_problems(job: TrainJob) -> Findings:
     """Everything about what is learnt from. Reads no pixels, loads no network."""
     usable = [series for series in job.noisy if series.uid not in job.holdout]
     for look in (_repeats, _slices, _teacher, _selection):
         yield from look(job, usable)
 
 
-def _repeats(job: TrainJob, usable: Sequence[Series]) -> Iterator[Finding]:
+def _repeats(job: TrainJob, usable: Sequence[Series]) -> Findings:
     if not isinstance(job.recipe.targets, Noise2Noise):
         return
     if clean := sum(pair.kind == "clean" for pair in job.pairs):
@@ -48,7 +47,7 @@ def _repeats(job: TrainJob, usable: Sequence[Series]) -> Iterator[Finding]:
         )
 
 
-def _slices(job: TrainJob, usable: Sequence[Series]) -> Iterator[Finding]:
+def _slices(job: TrainJob, usable: Sequence[Series]) -> Findings:
     targets = job.recipe.targets
     if not isinstance(targets, NeighbouringSlices) or not usable:
         return
@@ -93,18 +92,23 @@ def _overlap(series: Series) -> bool:
     return bool(steps) and 0 < min(steps) < OVERLAP * thickness
 
 
-def _teacher(job: TrainJob, usable: Sequence[Series]) -> Iterator[Finding]:
+def _teacher(job: TrainJob, usable: Sequence[Series]) -> Findings:
     targets = job.recipe.targets
     if not isinstance(targets, Distillation):
         return
     where = ("targets", targets.kind, "teacher")
+    if targets.teacher == job.model:
+        yield "The teacher is the model itself: there is nothing to learn.", "Choose a larger model.", where, False
+        return
     if is_file(targets.teacher):
         if not Path(targets.teacher).is_file():
             yield f"The teacher {targets.teacher} is not there.", "Choose another model file.", where, True
         return
     card = next((card for card in cards() if card.id == targets.teacher), None)
     if card is None:
-        return  # told with the other fields that name a model
+        names = ", ".join(card.id for card in cards())
+        yield f"There is no model “{targets.teacher}”.", f"Try one of {names}, or a model file.", where, True
+        return
     if card.weights is None:
         yield f"The teacher “{card.id}” has no trained weights.", "Choose a trained model.", where, True
     for modality in sorted({series.modality for series in usable}):
@@ -112,7 +116,7 @@ def _teacher(job: TrainJob, usable: Sequence[Series]) -> Iterator[Finding]:
             yield f"{modality} scans; the teacher is for {', '.join(card.modalities)}.", "", where, False
 
 
-def _selection(job: TrainJob, usable: Sequence[Series]) -> Iterator[Finding]:
+def _selection(job: TrainJob, usable: Sequence[Series]) -> Findings:
     if job.recipe.targets.noisy and job.recipe.stopping.metric == "ssim":
         yield (
             "Without clean targets, SSIM is measured against noise: it says little of which epoch is best.",

@@ -103,6 +103,10 @@ def test_a_teacher_that_is_not_there_or_was_never_trained_is_told() -> None:
     assert "none.aegui is not there" in words and blocking
     ((words, blocking),) = problems("{kind: distillation, teacher: monai-autoencoder}", series("a"))
     assert "no trained weights" in words and blocking
+    ((words, blocking),) = problems("{kind: distillation, teacher: nobody}", series("a"))
+    assert "no model “nobody”" in words and blocking
+    ((words, blocking),) = problems("{kind: distillation, teacher: general-small}", series("a"))
+    assert "nothing to learn" in words and not blocking
     assert problems("{kind: distillation, teacher: classic-small}", series("a")) == []
 
 

@@ -35,6 +35,7 @@ class Corruptor:
         """
         level: float | None = item.level
         for part, learned in zip(self.corruptions, self._learners, strict=True):
+            # `share` stands in every kind, last: in the base it would come first in forms and files.
             has, drawn = rng.random() < part.share, draw(part, rng)  # type: ignore[attr-defined]
             if has:
                 image, sd = corrupt(part, image, Patch(item, member, place, learned), drawn)

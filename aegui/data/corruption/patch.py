@@ -52,6 +52,7 @@ class Drawn:
 @singledispatch
 def draw(part: Corruption, rng: np.random.Generator) -> Drawn:
     """A strength from the part's range, and a seed."""
+    # Every kind has a range, of its own unit and words.
     return Drawn(float(rng.uniform(part.low, part.high)), _seed(rng))  # type: ignore[attr-defined]
 
 

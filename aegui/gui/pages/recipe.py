@@ -197,7 +197,7 @@ class RecipePage(Page):
         held = set(self.session.holdout)
         slices = sum(s.slices for s in self.session.noisy if s.uid not in held)
         train = max(1, round(slices * (1 - recipe.run.validation_fraction - recipe.run.holdout_fraction)))
-        steps = recipe.run.steps_per_epoch or max(1, -(-train // (recipe.run.batch_size or 16)))
+        steps = recipe.run.steps_per_epoch or max(1, -(-train // recipe.run.batch))
         return Plan(recipe.run.epochs, steps if slices else 0, recipe.run.batch_size)
 
     # ---- edits

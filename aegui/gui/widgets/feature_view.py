@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from aegui.events import Features
 from aegui.gui import theme
-from aegui.gui.widgets.basic import column, holder, label, row
+from aegui.gui.widgets.basic import STRETCH, column, holder, label, row
 from aegui.gui.widgets.plots import SEVERAL, Plot
 
 MARKS = ("o", "s", "t1", "d", "p", "h")
@@ -153,11 +153,11 @@ class FeatureView(QWidget):
                 label("True class in rows, found in columns", "ter"),
                 self.table,
                 self.legend,
+                STRETCH,
                 margins=(0, 0, 12, 8),
                 gap=6,
             )
         )
-        self._right.layout().addStretch(1)  # type: ignore[union-attr]
         self._right.setFixedWidth(theme.scaled(270))
         self.setLayout(row((self.scatter, 1), self._right, margins=(12, 0, 0, 8), gap=12))
 
