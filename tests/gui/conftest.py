@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent
@@ -11,7 +12,10 @@ from PySide6.QtWidgets import QApplication
 
 from aegui import events, sample
 from aegui.gui import slices, theme
+from aegui.gui.pages.deliver import DeliverPage
+from aegui.gui.session import Session
 from aegui.gui.window import Window
+from tests.gui import generated
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +60,27 @@ def opened(window: Window, qtbot) -> Callable[..., Window]:
         return window
 
     return open_
+
+
+@pytest.fixture
+def deliver_page(qtbot: Any, qapp: QApplication, tmp_path: Path) -> Iterator[DeliverPage]:
+    """Deliver with two CT series in the project, a small model, an output folder."""
+    theme.apply(qapp, "dark")
+    for name in ("Thin", "Thick"):
+        generated.write_ct(tmp_path / "scans" / name, name, slices=4)
+    session = Session()
+    session.set_scan(generated.scanned(tmp_path / "scans"), [tmp_path / "scans"])
+    session.set_model(generated.MODEL)
+    made = DeliverPage(session)
+    qtbot.addWidget(made)
+    made.resize(1336, 756)
+    with qtbot.waitExposed(made):
+        made.show()
+    made.enter()
+    made.options.folder.setText(str(tmp_path / "out"))
+    yield made
+    for job in session.lanes.running():
+        job.abandon()
+    session.lanes.wait_all(20_000)
+    made.release()
+    slices.end_all()
