@@ -131,19 +131,25 @@ def validation_members(data: TrainingData, recipe: Recipe) -> list[int]:
 
 
 def shown(data: TrainingData, recipe: Recipe, member: int) -> Case:
-    """A whole slice as the model will be used on it: nothing is hidden; with the same noise every time."""
-    rng = np.random.default_rng([recipe.run.seed, 4, member])
-    noisy, clean, _ = data.targets.cut(data, member, (0, 0), data.noisy[member].shape[1:], rng)
-    return Case(data.items[member], noisy, clean, _estimate(noisy))
+    """A whole slice as the model will be used on it: nothing is hidden or added; the same every time."""
+    whole = _whole(data, recipe, member)
+    drawn = data.targets.used(whole.noisy, whole.clean, whole.level)
+    return whole._replace(noisy=drawn.noisy, level=drawn.level)
 
 
 def cases(data: TrainingData, recipe: Recipe, member: int) -> Iterator[Case]:
     """What a validation slice is scored on; the same every time."""
-    whole = shown(data, recipe, member)
+    whole = _whole(data, recipe, member)
     for number in range(data.targets.rounds(whole.noisy.shape[1:])):
         rng = np.random.default_rng([recipe.run.seed, 5, member, number])
         drawn = data.targets.scored(whole.noisy, whole.clean, whole.level, rng)
         yield Case(whole.item, drawn.noisy, drawn.clean, drawn.level, drawn.mask)
+
+
+def _whole(data: TrainingData, recipe: Recipe, member: int) -> Case:
+    rng = np.random.default_rng([recipe.run.seed, 4, member])
+    noisy, clean, _ = data.targets.cut(data, member, (0, 0), data.noisy[member].shape[1:], rng)
+    return Case(data.items[member], noisy, clean, _estimate(noisy))
 
 
 def case(data: TrainingData, recipe: Recipe, member: int) -> Case:

@@ -13,17 +13,13 @@ from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Progress
 from aegui.imaging import Mask, Pixels, Series, open_series
 from aegui.measure import Range, foreground, signal_range
-from aegui.measure.flat import Blocks, blocks, together
+from aegui.measure.flat import ENOUGH, SIDES, Blocks, blocks, settled, together
 from aegui.measure.rayleigh import Background, background
 from aegui.models.intensity import sample
 from aegui.recipes.corruptions import Corruption, Gaussian, Measured, Rician, Speckle
 
 SLICES = 12  # of a series, spread evenly
 SERIES = 6
-SIDES = (8, 16, 32)  # px, of the blocks
-ENOUGH = 12  # flat blocks
-STRUCTURE = 1.4  # from blocks of 8 to 16 px even smooth noise gains less; structure gains more
-SETTLED = 1.05  # blocks of 32 px tell low frequencies best, where they hold noise alone
 SAME = 0.3  # logarithm of the noise in tissue against that of the background, up to which both are one
 COARSE, FINE = 0.15, 0.2  # cycles/px, below which even flat areas have structure; above which all tissue has little
 WHITE = 0.25  # a spectrum that strays less from its mean is white
@@ -169,9 +165,9 @@ def _measured(slices: Sequence[_Slice], modality: str, repeats: bool) -> Generat
             if min(one.noise.shape) >= 2 * side:
                 parts.append(blocks(one.noise, one.usable, side, number, one.signal if repeats else None))
         found = together(parts).flat() if parts else None
-        if found is not None and len(found) >= ENOUGH:
+        if found is not None:
             flats[side] = found
-    flat = _settled(flats)
+    flat = settled(flats)
     ranges = np.asarray([one.range.value for one in slices])
     if flat is not None:
         numbers = [n for n in np.unique(flat.slice) if (flat.slice == n).sum() >= 3] or list(np.unique(flat.slice))
@@ -198,15 +194,6 @@ def _white(flat: Blocks, above: float = COARSE) -> bool:
     frequencies, power = flat.spectrum()
     power = power[frequencies >= above]
     return bool(np.abs(power / power.mean() - 1).max() < WHITE)
-
-
-def _settled(flats: dict[int, Blocks]) -> Blocks | None:
-    """The largest blocks with no stronger noise than smaller ones have; what grows with the block is structure."""
-    sd = {side: float(np.sqrt(np.median(flat.variance) * flat.regained())) for side, flat in flats.items()}
-    small, middle, large = SIDES
-    if middle not in sd or sd[middle] > STRUCTURE * sd.get(small, np.inf):
-        return None
-    return flats[large if large in sd and sd[large] <= SETTLED * sd[middle] else middle]
 
 
 # ---------------------------------------------------------------- the model, and words for it

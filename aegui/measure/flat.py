@@ -7,7 +7,7 @@ common ratio, in bright and dark, noisy and quiet parts alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +22,10 @@ ORDER = 2  # of the surface that is taken out of a block
 UNEVEN = 4.0  # finest detail of a quarter of a block against the two weakest quarters: more is an edge
 CLIPPED = 0.02  # share of pixels at one end of the slice's values that means clipping
 KEPT = 0.35  # blocks whose log ratio is this close to the common one are flat
+SIDES = (8, 16, 32)  # px, of the blocks that are tried
+ENOUGH = 12  # flat blocks
+STRUCTURE = 1.4  # from blocks of 8 to 16 px even smooth noise gains less; structure gains more
+SETTLED = 1.05  # blocks of 32 px tell low frequencies best, where they hold noise alone
 RETAINED = 0.4  # frequencies of which the surface takes more than the rest of this are not measured
 
 
@@ -129,6 +133,22 @@ def together(parts: Sequence[Blocks]) -> Blocks:
             for name in ("mean", "variance", "fine", "power", "slice")
         ),
     )
+
+
+def settled(flats: Mapping[int, Blocks]) -> Blocks | None:
+    """Of flat blocks by side (SIDES), the largest with no stronger noise than smaller ones have; the rest is structure.
+
+    None: there are too few.
+    """
+    sd = {
+        side: float(np.sqrt(np.median(flat.variance) * flat.regained()))
+        for side, flat in flats.items()
+        if len(flat) >= ENOUGH
+    }
+    small, middle, large = SIDES
+    if middle not in sd or sd[middle] > STRUCTURE * sd.get(small, np.inf):
+        return None
+    return flats[large if large in sd and sd[large] <= SETTLED * sd[middle] else middle]
 
 
 def _second_differences(values: Array) -> Array:

@@ -153,6 +153,21 @@ class Neighbor2Neighbor(Target):
     )
 
 
+class Recorrupted(Target):
+    """Noise like the scan's own (Recorrupted): it is added for the input and taken for the target; any grain."""
+
+    family: ClassVar[str] = "From noisy scans only"
+    noisy: ClassVar[bool] = True
+    kind: Literal["recorrupted"] = "recorrupted"
+    added: float = knob(
+        1.0,
+        title="Added noise",
+        help="SD relative to the scan's own: more forgives errors in measuring it, less keeps finer detail",
+        ge=0.1,
+        le=4,
+    )
+
+
 class NeighbouringSlices(Target):
     """Neighbouring slices: the next slice is the target, as its noise is another."""
 
@@ -186,6 +201,7 @@ Targets = Annotated[
     | Noise2Void
     | Noise2Self
     | Neighbor2Neighbor
+    | Recorrupted
     | NeighbouringSlices
     | Distillation,
     Field(discriminator="kind"),

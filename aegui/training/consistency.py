@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import singledispatch
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from aegui.models.networks import Outputs
 from aegui.models.slicenet import SliceNet
 from aegui.recipes import Recipe
-from aegui.recipes.targets import BlindSpot, Neighbor2Neighbor, Target
+from aegui.recipes.targets import BlindSpot, Neighbor2Neighbor, Recorrupted, Target
 
 if TYPE_CHECKING:
     from aegui.training.step import OnDevice
@@ -66,6 +67,18 @@ def _(part: BlindSpot, net: SliceNet, on: OnDevice, result: Tensor) -> Tensor | 
     seen = net.outputs(on.clean, on.level).image.float()
     guess = result[spots].detach()
     return part.unhidden * (seen[spots] - guess - kept(on.clean[spots] - guess, part.keep)).abs().mean()
+
+
+@_extra.register(Recorrupted)
+def _(part: Recorrupted, net: SliceNet, on: OnDevice, result: Tensor) -> Tensor | None:
+    """mean((f(y) − f(y + a·n))²), the last without gradient, so that f(y) becomes the mean of f(y + a·n) over n.
+
+    Pang et al. take that mean when the model is used. y = (input + a²·target)/(1 + a²) is the scan itself, less noisy
+    than anything the network is trained on otherwise.
+    """
+    more = 1 + part.added**2
+    seen = net.outputs((on.noisy + part.added**2 * on.clean) / more, on.level / math.sqrt(more)).image.float()
+    return ((seen - result.detach()) ** 2).mean()
 
 
 def kept(error: Tensor, times: float) -> Tensor:

@@ -431,6 +431,7 @@ ALL = {
     "noise2void": "{kind: noise2void}",
     "noise2self": "{kind: noise2self, hide: row}",
     "neighbor2neighbor": "{kind: neighbor2neighbor}",
+    "recorrupted": "{kind: recorrupted}",
     "slices": "{kind: slices}",
     "distillation": "{kind: distillation}",
 }

@@ -103,6 +103,10 @@ class Kind:
         """The last step, after augmentation: hide pixels, or take some of them."""
         return Drawn(noisy, clean, level)
 
+    def used(self, noisy: Pixels, clean: Pixels, level: float) -> Drawn:
+        """A whole slice as the model will be used on it."""
+        return Drawn(noisy, clean, level)
+
     def rounds(self, shape: tuple[int, int]) -> int:
         """How many different cases a validation slice gives."""
         return 1
