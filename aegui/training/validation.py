@@ -72,8 +72,13 @@ def score(c: Case, output: Pixels) -> tuple[float, float]:
     )
 
 
+def spared(c: Case) -> bool:
+    """Whether no corruption was drawn for it: its input has no error, which would make every mean infinite."""
+    return np.array_equal(c.noisy, c.clean, equal_nan=True)
+
+
 def _mean(pairs: list[tuple[float, float]]) -> tuple[float, float]:
-    values = np.asarray(pairs)
+    values = np.asarray(pairs or [(np.inf, 1.0)])
     return float(values[:, 0].mean()), float(values[:, 1].mean())
 
 
@@ -102,7 +107,8 @@ def validate(
             yield Progress(number, len(members), "Validating")
             for c in cases(data, recipe, member):
                 output, found = run_case(net, c, device)
-                results.append(score(c, output))
+                if not spared(c):
+                    results.append(score(c, output))
                 loss, values = _loss(objective, c, output, found, device, epoch)
                 terms["loss"].append(loss)
                 for name, value in values.items():
@@ -183,6 +189,8 @@ def score_filter(
     for number, member in enumerate(members):
         yield Progress(number, len(members), what)
         for c in cases(data, recipe, member):
+            if spared(c):
+                continue
             output = c.noisy
             if apply is not None:
                 output = np.stack([apply(np.nan_to_num(channel)) for channel in c.noisy])
