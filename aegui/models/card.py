@@ -39,6 +39,19 @@ class Training(Spec):
     machine: str = knob("", title="Machine", help="Kind of machine")
 
 
+class Seen(Spec):
+    """What the inputs of a model's training looked like, by modality: the least and the most of each figure."""
+
+    slices: int = knob(0, title="Slices", help="That were looked at", ge=0)
+    spacing: tuple[float, float] = knob(title="Pixel spacing", help="Within the slice", unit="mm")
+    noise: tuple[float, float] = knob(title="Noise", help="SD as it is estimated", unit="of 255")
+    grain: tuple[float, float] | None = knob(
+        None, title="Grain", help="Mean frequency of the noise in flat areas: low is coarse", unit="1/px"
+    )
+    dark: tuple[float, float] = knob(title="Dark", help="Share of pixels below a tenth of the range: air, background")
+    bright: tuple[float, float] = knob(title="Bright", help="Median of the other pixels, of the range")
+
+
 Intensity = FixedRange | RobustRange
 
 
@@ -60,6 +73,7 @@ class Card(Spec):
     multiple: int = knob(1, title="Multiple", help="Sides are padded to a multiple of this", unit="px", ge=1)
     licence: str = knob("Apache-2.0", title="Licence", help="Of the weights")
     training: Training = knob(Training(), title="Training", help="What it was trained on")
+    seen: dict[str, Seen] = knob({}, title="Seen", help="What its training inputs looked like, by modality")
     metrics: dict[str, Any] = knob({}, title="Scores", help="Measured, with their conditions")
     classes: tuple[str, ...] = knob((), title="Classes", help="Names of the head's classes, in order")
     parameters: int = knob(0, title="Parameters", help="Number of weights", ge=0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aegui.models import bundle
-from aegui.models.card import Card
+from aegui.models.card import Card, Seen
 from aegui.training.trainer import Trainer
 
 
@@ -30,15 +30,18 @@ class TrainResult:
     seconds: float
 
 
-def conclude(trainer: Trainer, stopped: bool, ended: str) -> TrainResult:
-    """Write the model and run.json. stopped: by the user. ended: why else the run was shorter than planned."""
+def conclude(trainer: Trainer, stopped: bool, ended: str, seen: Mapping[str, Seen]) -> TrainResult:
+    """Write the model and run.json. stopped: by the user. ended: why else the run was shorter than planned.
+
+    seen: what the training inputs looked like.
+    """
     run, data, at = trainer.run, trainer.data, trainer.at
     assert trainer.metrics is not None
     trainer.metrics.flush()
     if not run.best.exists():
         run.save_best(trainer.net.net.state_dict())
     scores = {"psnr": at.best.psnr, "ssim": at.best.ssim}
-    card = _card(trainer, scores)
+    card = _card(trainer, scores, seen)
     trainer.net.net.load_state_dict(run.load_best())
     parts = {"train": data.split.train, "validation": data.split.validation, "holdout": data.split.holdout}
     names = {part: [f"{data.items[i].series.uid}#{data.items[i].index}" for i in of] for part, of in parts.items()}
@@ -92,7 +95,7 @@ def _outcome(trainer: Trainer, result: TrainResult, ended: str) -> dict[str, Any
     }
 
 
-def _card(trainer: Trainer, scores: Mapping[str, float]) -> Card:
+def _card(trainer: Trainer, scores: Mapping[str, float], seen: Mapping[str, Seen]) -> Card:
     recipe, data, at, card = trainer.recipe, trainer.data, trainer.at, trainer.model.card
     options = card.options
     if trainer.new_head:
@@ -107,6 +110,7 @@ def _card(trainer: Trainer, scores: Mapping[str, float]) -> Card:
             "version": datetime.date.today().isoformat(),
             "options": options,
             "classes": data.classes if trainer.new_head else card.classes,
+            "seen": dict(seen),
             "training": card.training.model_copy(update=training),
             "metrics": {
                 "validation": dict(scores),

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from aegui.data.dataset import TrainingData
+from aegui.data.looks import seen
 from aegui.events import Done, Event, Noted, Progress, Started, Stop, Warned
 from aegui.models.slicenet import parameters_by_part
 from aegui.models.zoo import Model
@@ -69,7 +70,11 @@ def fit(
             trainer.save()
             yield Noted(f"Stopped in epoch {trainer.at.epoch + 1}; the best is kept", "square")
         yield Progress(0, 1, "Writing the model")
-        result = conclude(trainer, stopped, ended)
+        try:
+            known = yield from seen(data, settled)
+        except Stop:  # once more, while it is ending
+            known = {}
+        result = conclude(trainer, stopped, ended, known)
         if words := doubt(data, settled, result.scores["psnr"]):
             yield Warned(words, "Use repeats or clean scans, or added noise.")
         if result.best_epoch == 0 and start == "pretrained" and not trainer.new_head:

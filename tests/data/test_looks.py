@@ -1,0 +1,96 @@
+"""Whether a model has seen the like of a scan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aegui import imaging, workflow
+from aegui.data.looks import Look, look, looks_of, unlike
+from aegui.events import Done, finish
+from aegui.measure import Range
+from aegui.models.card import Card, Seen
+from aegui.models.zoo import load_model
+from aegui.recipes import load
+
+CT = Seen(slices=9, spacing=(0.6, 1.0), noise=(4, 60), grain=(0.15, 0.35), dark=(0.3, 0.6), bright=(0.85, 1.05))
+CARD = Card(id="m", title="M", architecture="conv_autoencoder", seen={"CT": CT})
+USUAL = Look("CT", 0.8, 25, 0.25, 0.4, 1.0)
+
+
+def test_a_scan_like_those_of_the_training_is_no_matter() -> None:
+    assert unlike(CARD, [USUAL, replace(USUAL, noise=40), replace(USUAL, grain=None)]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"modality": "MR"}, "MR; the model has seen CT"),
+        ({"noise": 120.0}, "noise of 120 of 255; the model has seen 4 to 60"),
+        ({"noise": 0.5}, "noise of 0 of 255"),
+        ({"spacing": 3.0}, "pixels of 3 mm; the model has seen 0.6 to 1 mm"),
+        ({"dark": 0.02}, "2% of each slice are dark; the model has seen 30% to 60%"),
+        ({"bright": 0.3}, "other grey values"),
+        ({"grain": 0.05}, "coarser noise"),
+        ({"grain": 0.45}, "finer noise"),
+    ],
+)
+def test_what_is_far_outside_is_said_in_words(change: dict[str, float], words: str) -> None:
+    (found,) = unlike(CARD, [replace(USUAL, **change)] * 3)  # type: ignore[arg-type]
+    assert words in found
+
+
+def test_one_odd_slice_of_a_scan_is_no_matter_and_cards_that_do_not_tell_say_nothing() -> None:
+    assert unlike(CARD, [USUAL, USUAL, replace(USUAL, noise=200)]) == []
+    assert unlike(CARD.model_copy(update={"seen": {}}), [replace(USUAL, noise=200)]) == []
+    assert unlike(CARD, [replace(USUAL, spacing=0)]) == []
+
+
+def test_the_figures_of_a_slice_are_what_they_are_called() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[-1:1:128j, -1:1:128j]
+    body = np.where(np.hypot(x, y) < 0.8, 40.0, -1000.0)
+    found = look(body + rng.normal(0, 20, body.shape), np.ones(body.shape, np.bool_), "CT", 0.7, Range(400.0, "R"))
+    assert found.noise == pytest.approx(20 / 400 * 255, rel=0.05)
+    assert found.dark == pytest.approx((np.hypot(x, y) >= 0.8).mean(), abs=0.01)
+    assert found.bright == pytest.approx(1.04, abs=0.01)
+    # White noise: the mean frequency of rings whose number grows with the frequency.
+    assert found.grain == pytest.approx(1 / 3, abs=0.02)
+
+
+def test_a_trained_model_knows_what_it_has_seen_and_a_photograph_is_not_of_it(tmp_path: Path) -> None:
+    from PIL import Image
+    from skimage.data import camera
+
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[-1:1:96j, -1:1:96j]
+    for patient in range(4):
+        for number in range(3):
+            body = 120 * (np.hypot(x, y * 1.2) < 0.6 + 0.03 * patient) * (1 + 0.2 * np.sin(9 * x + number))
+            for folder, sd in (("scans", 2), ("noisy", 25)):
+                (tmp_path / folder / f"p{patient}").mkdir(parents=True, exist_ok=True)
+                pixels = np.clip(body + rng.normal(0, sd, body.shape), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / folder / f"p{patient}" / f"{number}.png")
+    (tmp_path / "photo").mkdir()
+    Image.fromarray(camera()).save(tmp_path / "photo" / "camera.png")
+    series = finish(workflow.scan([tmp_path / "scans"])).series
+    recipe = load("denoise").with_set(["run.epochs=1", "run.batch_size=2", "run.patch_size=32"])
+    (*_, done) = workflow.train(workflow.TrainJob("classic-small", recipe, series, tmp_path / "run", device="cpu"))
+    assert isinstance(done, Done)
+    card = load_model(str(done.result.bundle)).card
+    (known,) = card.seen.values()
+    assert known.slices >= 6 and known.noise[1] > 10 and known.dark[0] > 0.3
+
+    def words(folder: Path) -> list[str]:
+        (one, *_) = finish(workflow.scan([folder])).series
+        source = imaging.open_series(one)
+        try:
+            return unlike(card, looks_of(source))
+        finally:
+            source.close()
+
+    assert words(tmp_path / "noisy") == []
+    assert any("dark" in found for found in words(tmp_path / "photo"))
