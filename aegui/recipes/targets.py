@@ -154,7 +154,7 @@ class Neighbor2Neighbor(Target):
 
 
 class Recorrupted(Target):
-    """Own noise (Recorrupted): noise like the scan's own, of any grain, is added for the input, taken for the target."""
+    """Own noise (Recorrupted): noise like the scan's, of any grain, is added for the input and taken for the target."""
 
     family: ClassVar[str] = "From noisy scans only"
     noisy: ClassVar[bool] = True
