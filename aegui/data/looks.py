@@ -127,7 +127,7 @@ def unlike(card: Card, looks: Sequence[Look]) -> list[str]:
     noise, dark, bright, grain = (middle(name) for name in ("noise", "dark", "bright", "grain"))
     spacing = looks[0].spacing
     assert noise is not None and dark is not None and bright is not None
-    if noise > 1.25 * known.noise[1] + 1 or noise < known.noise[0] / 1.5 - 1:
+    if noise > 1.25 * known.noise[1] + 1 or noise < known.noise[0] / 3 - 1:
         found.append(f"noise of {noise:.0f} of 255; the model has seen {known.noise[0]:.0f} to {known.noise[1]:.0f}")
     if spacing and known.spacing[1] and not known.spacing[0] / 2 <= spacing <= known.spacing[1] * 2:
         found.append(

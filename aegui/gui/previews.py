@@ -25,17 +25,22 @@ class SliceShown(Event):
 
 @dataclass(frozen=True, slots=True)
 class Cleaned(Event):
-    """The same crop from a model. seconds: for the whole slice. problem: why there is none."""
+    """The same crop from a model. seconds: for the whole slice. problem: why there is none.
+
+    unlike: in which way the scan is not what the model has seen.
+    """
 
     ref: str
     image: Image | None
     seconds: float
     problem: str = ""
+    unlike: tuple[str, ...] = ()
 
 
 def run(series: Series, models: Sequence[str | Path], device: str = "auto") -> Events:
     """Read the middle slice and clean it with each model. Done(None)."""
     from aegui import imaging
+    from aegui.data.looks import looks_of, unlike
     from aegui.inference.denoiser import Denoiser
     from aegui.models.zoo import load_model
     from aegui.training.step import choose_device
@@ -45,6 +50,7 @@ def run(series: Series, models: Sequence[str | Path], device: str = "auto") -> E
         index = len(source) // 2
         pixels = source.read(index)
         yield SliceShown(crop(pixels), window(series, pixels), series.inverted)
+        looks = looks_of(source)
         for number, ref in enumerate(models):
             yield Progress(number, len(models), "Trying models on your slice")
             try:
@@ -52,7 +58,8 @@ def run(series: Series, models: Sequence[str | Path], device: str = "auto") -> E
                 denoiser.slice(index)  # the first slice also warms caches up
                 began = time.monotonic()
                 image = denoiser.slice(index).pixels
-                yield Cleaned(str(ref), crop(image), time.monotonic() - began)
+                taken = time.monotonic() - began
+                yield Cleaned(str(ref), crop(image), taken, unlike=tuple(unlike(denoiser.card, looks)))
             except UserError as error:
                 yield Cleaned(str(ref), None, 0.0, error.message)
     finally:

@@ -118,8 +118,8 @@ class StartingModels(QObject):
         match event:
             case previews.SliceShown(noisy=noisy, window=window, inverted=inverted):
                 self.gallery.show_slice(noisy, window, inverted)
-            case previews.Cleaned(ref=ref, image=image, seconds=seconds, problem=problem):
-                self.gallery.show_clean(ref, image, problem or f"{speed_words(seconds)} here")
+            case previews.Cleaned(ref=ref, image=image, seconds=seconds, problem=problem, unlike=unlike):
+                self.gallery.show_clean(ref, image, problem or f"{speed_words(seconds)} here", unlike)
 
     @Slot(object)
     def _on_preview_failed(self, error: Exception) -> None:

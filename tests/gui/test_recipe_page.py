@@ -267,6 +267,19 @@ def test_cards_show_the_users_own_slice_and_the_measured_speed(page):
     page.models._on_preview(previews.Cleaned(ref, noisy, 0.041))
     assert page.gallery.cards[0].thumb.clean is not None
     assert page.gallery.cards[0].speed.text() == "41 ms / slice here"
+    assert page.gallery.cards[0].caution.isHidden()
+
+
+def test_a_card_warns_where_the_scan_is_not_what_the_model_has_seen(page):
+    noisy = np.zeros((64, 64), dtype=np.float32)
+    card = page.gallery.cards[0]
+    page.models._on_preview(previews.SliceShown(noisy, (400.0, 40.0)))
+    reasons = ("noise of 90 of 255; the model has seen 2 to 60", "coarser noise than the model has seen")
+    page.models._on_preview(previews.Cleaned(str(card.entry.ref), noisy, 0.041, unlike=reasons))
+    assert not card.caution.isHidden() and card.about.isHidden()
+    assert card.caution.text().startswith("Noise of 90 of 255;") and reasons[1] in card.caution.text()
+    page.models._on_preview(previews.SliceShown(noisy, (400.0, 40.0)))
+    assert card.caution.isHidden() and not card.about.isHidden()
 
 
 def test_previews_are_of_the_middle_slice_and_one_bad_model_does_not_stop_the_rest(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,11 +125,15 @@ class ModelCard(ClickCard):
         badges = [Badge(kind, "neutral") for kind in kinds]
         size = f"{count_words(card.parameters)} parameters" if card.parameters else ""
         random = not card.weights and not entry.own
-        about = ElidedLabel(card.summary, "ter", Qt.TextElideMode.ElideRight)
+        self.about = ElidedLabel(card.summary, "ter", Qt.TextElideMode.ElideRight)
+        self.caution = ElidedLabel("", "warn", Qt.TextElideMode.ElideRight)
+        self.mark = icon_label("triangle-alert", 12, "warn")
+        self.caution.hide()
+        self.mark.hide()
         words = column(
             row((ElidedLabel(card.title, "h3"), 1), self.tick, gap=4),
             row(*badges, Badge(card.licence, "outline"), STRETCH, gap=4),
-            about,
+            row(self.mark, (self.about, 1), (self.caution, 1), gap=6),
             ElidedLabel(" · ".join(part for part in (size, "your file" if entry.own else "") if part), "ter"),
             row(self.gauge, (self.speed, 1), gap=6),
             gap=3,
@@ -153,6 +158,13 @@ class ModelCard(ClickCard):
         if not self.entry.reason:
             self.speed.setText(words)
 
+    def warn(self, unlike: Sequence[str]) -> None:
+        """In which way the scan is not what the model has seen."""
+        words = "; ".join(unlike)
+        self.caution.setText(words[:1].upper() + words[1:])
+        for part, on in ((self.mark, bool(unlike)), (self.caution, bool(unlike)), (self.about, not unlike)):
+            part.setVisible(on)
+
 
 class Gallery(QFrame):
     """Filters and cards. chosen: a model's id or file. file_wanted: “Load a model file…” was pressed."""
@@ -170,7 +182,7 @@ class Gallery(QFrame):
         self._noisy: QImage | None = None
         self._window = (1.0, 0.5)
         self._inverted = False
-        self._clean: dict[str, tuple[QImage | None, str]] = {}
+        self._clean: dict[str, tuple[QImage | None, str, Sequence[str]]] = {}
         self.filters = QButtonGroup(self)
         names = ["Fits my scans", *(name for name, _ in FILTERS), "All"]
         for index, name in enumerate(names):
@@ -234,9 +246,9 @@ class Gallery(QFrame):
         self.hint.setText("Left of line: your slice. Right: cleaned." if noisy is not None else "")
         self._dress()
 
-    def show_clean(self, ref: str, image: Image | None, words: str) -> None:
-        """A model's picture and speed."""
-        self._clean[ref] = (None if image is None else grey_image(image, self._window, self._inverted), words)
+    def show_clean(self, ref: str, image: Image | None, words: str, unlike: Sequence[str] = ()) -> None:
+        """A model's picture and speed, and in which way the scan is not what it has seen."""
+        self._clean[ref] = (None if image is None else grey_image(image, self._window, self._inverted), words, unlike)
         self._dress()
 
     def _wanted(self, entry: Entry) -> bool:
@@ -274,8 +286,9 @@ class Gallery(QFrame):
 
     def _dress(self) -> None:
         for card in self.cards:
-            clean, words = self._clean.get(str(card.entry.ref), (None, ""))
+            clean, words, unlike = self._clean.get(str(card.entry.ref), (None, "", ()))
             card.thumb.show_images(self._noisy, clean)
+            card.warn(unlike)
             if words:
                 card.show_speed(words)
 
