@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,23 @@ class Outputs(NamedTuple):
     def shown(self) -> Tensor | tuple[Tensor, Tensor]:
         """What forward() returns: the image, with logits where there is a head."""
         return self.image if self.logits is None else (self.image, self.logits)
+
+
+@runtime_checkable
+class Halved(Protocol):
+    """A network that tells what it removes, in two halves, so that the second may run in low precision.
+
+    The first half sees the full range of values: bf16, whose steps are 1/128 of a value, would round away noise that
+    is small beside it. The image is x − removed(first(x, level)), taken in full precision.
+    """
+
+    def first(self, x: Tensor, level: Tensor | None) -> Tensor:
+        """x: (N, c, H, W). level: (N,). Features (N, features, h, w)."""
+        ...
+
+    def removed(self, first: Tensor) -> Tensor:
+        """The noise (N, c, H, W) of such features."""
+        ...
 
 
 def by_scale(layers: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
@@ -138,8 +155,11 @@ class _Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features from fine to coarse."""
-        x = self.stem(x)
-        features = [self.stages[0](x)]
+        return self.after(self.stem(x))
+
+    def after(self, stem: Tensor) -> list[Tensor]:
+        """The same, of what the stem gave."""
+        features = [self.stages[0](stem)]
         for down, stage in zip(self.downs, list(self.stages)[1:], strict=True):
             features.append(stage(down(features[-1])))
         return features
@@ -188,13 +208,25 @@ class ResidualAutoencoder(nn.Module):
         """Add a fresh pooled head."""
         self.head = PooledHead(self.features, classes)
 
-    def pyramid(self, x: Tensor, level: Tensor | None = None) -> list[Tensor]:
-        """The encoder's features from fine to coarse; without a level, of an image without noise."""
+    def _folded(self, x: Tensor, level: Tensor | None) -> Tensor:
         folded = nn.functional.pixel_unshuffle(x, 2)
         if level is None:
             level = x.new_zeros(x.shape[0])
         plane = level.to(folded.dtype).reshape(-1, 1, 1, 1).expand(-1, 1, folded.shape[-2], folded.shape[-1])
-        features: list[Tensor] = self.encoder(torch.cat([folded, plane], dim=1))
+        return torch.cat([folded, plane], dim=1)
+
+    def first(self, x: Tensor, level: Tensor | None = None) -> Tensor:
+        """The stem's features; without a level, of an image without noise."""
+        stem: Tensor = self.encoder.stem(self._folded(x, level))
+        return stem
+
+    def removed(self, first: Tensor) -> Tensor:
+        """The noise in the image that has these first features."""
+        return nn.functional.pixel_shuffle(self.decoder(self.encoder.after(first)), 2)
+
+    def pyramid(self, x: Tensor, level: Tensor | None = None) -> list[Tensor]:
+        """The encoder's features from fine to coarse; without a level, of an image without noise."""
+        features: list[Tensor] = self.encoder(self._folded(x, level))
         return features
 
     def outputs(self, x: Tensor, level: Tensor | None = None) -> Outputs:
