@@ -2,6 +2,7 @@
 
 from aegui.imaging import quiet as _quiet  # noqa: F401 - sets filters before anything is read
 from aegui.imaging.ahead import Read, ahead
+from aegui.imaging.behind import Behind, behind
 from aegui.imaging.open import open_series, open_sink
 from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.scan import scan
@@ -10,6 +11,7 @@ from aegui.imaging.windows import WINDOWS, auto_window, thumbnail, window_for
 
 __all__ = [
     "WINDOWS",
+    "Behind",
     "Geometry",
     "Mask",
     "OutputRules",
@@ -23,6 +25,7 @@ __all__ = [
     "SliceSource",
     "ahead",
     "auto_window",
+    "behind",
     "open_series",
     "open_sink",
     "scan",

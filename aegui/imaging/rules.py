@@ -17,6 +17,7 @@ class Provenance:
     """Where derived pixels come from.
 
     noise_level: SD given to the model, None when it was measured on each slice. weights: SHA-256 of the weights, hex.
+    views: how many mirrored and turned copies of a slice its result is the mean of.
     batch: what new UIDs are made from where they need not be the same on a re-run; series of one batch that
     come from one source series share their Series Instance UID. salt: what the UIDs and names of de-identified
     series are made from; the same on every run, secret, and without it those of one batch alone agree.
@@ -30,6 +31,7 @@ class Provenance:
     noise_level: float | None = None
     engine: str = "torch"
     precision: str = "fp32"
+    views: int = 1
     batch: str = field(default_factory=lambda: uuid4().hex)
     salt: str = field(default="", repr=False)
 
@@ -37,7 +39,8 @@ class Provenance:
     def words(self) -> str:
         """How it was made, in one sentence."""
         level = "" if self.noise_level is None else f", noise level {self.noise_level:g}"
-        return f"Denoised by aegui, model {self.model}, strength {self.strength:g}{level}"
+        views = f", mean of {self.views} views" if self.views > 1 else ""
+        return f"Denoised by aegui, model {self.model}, strength {self.strength:g}{level}{views}"
 
 
 def output_name(series: Series, rules: OutputRules, pseudonym: str = "") -> str:

@@ -16,7 +16,9 @@ class Identity:
 
     def __init__(self, rules: OutputRules, origin: Provenance) -> None:
         level = "measured" if origin.noise_level is None else f"{origin.noise_level:.9g}"
-        self._settings = (origin.weights or origin.model, f"{origin.strength:.9g}", level, WRITER)
+        self._settings: tuple[object, ...] = (origin.weights or origin.model, f"{origin.strength:.9g}", level, WRITER)
+        if origin.views > 1:
+            self._settings = (*self._settings, origin.views)
         self._runtime = (origin.engine, origin.precision)
         # Mixed in, the UIDs of every batch are new.
         self._batch = () if rules.deterministic_uids else (origin.batch,)
