@@ -90,34 +90,16 @@ def test_the_noise_level_reaches_the_model_in_the_scans_unit(scans: Path, monkey
     source = imaging.open_series(found(scans)[0])
     denoiser = Denoiser(load_model("general-small"), source, CPU)
     seen: list[float] = []
-    net = denoiser._net
+    run = denoiser.engine.run
 
-    def spy(x: np.ndarray, level: float) -> np.ndarray:
-        seen.append(level * denoiser.scale.span)
-        return net(x, level)
+    def spy(x: np.ndarray, level: np.ndarray) -> np.ndarray:
+        seen.extend(level * denoiser.scale.span)
+        return run(x, level)
 
-    monkeypatch.setattr(denoiser, "_net", spy)
+    monkeypatch.setattr(denoiser.engine, "run", spy)
     denoiser.slice(0, noise_level=33.0)
     denoiser.slice(0)
     assert seen == pytest.approx([33.0, estimate_noise(source.read(0))])
-    source.close()
-
-
-@pytest.mark.parametrize("model", ["general-small", "classic-small"])
-def test_large_slices_go_through_in_tiles_without_seams(
-    scans: Path, monkeypatch: pytest.MonkeyPatch, model: str
-) -> None:
-    source = imaging.open_series(found(scans)[0])
-    denoiser = Denoiser(load_model(model), source, CPU)
-    y, x = np.mgrid[:448, :576] / 500
-    noise = np.random.default_rng(0).normal(0, 0.1, x.shape)
-    ramp = ((x + y) / 2 + noise)[None].astype(np.float32)
-    whole = denoiser._run(ramp, 0.1)
-    monkeypatch.setattr("aegui.inference.denoiser.TILE", 256)
-    difference = denoiser._run(ramp, 0.1) - whole
-    assert difference.std() < 0.02 * noise.std()
-    seams = np.abs(np.diff(difference, axis=2)).mean(axis=(0, 1))
-    assert seams.max() < 0.02 * noise.std()
     source.close()
 
 
@@ -197,3 +179,72 @@ def test_the_report_keeps_the_rows_of_series_that_are_not_done_again(scans: Path
     rows = json.loads(again.path.read_text())["series"]
     assert sorted(row["uid"] for row in rows) == sorted(series.uid for series in work.series)
     assert len(again.series) == 1
+
+
+def test_what_cannot_be_written_fails_its_series_and_leaves_nothing(
+    scans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aegui.imaging.files.sink_volumes import VolumeSink
+
+    real = VolumeSink.write
+
+    def write(self: VolumeSink, index: int, pixels: np.ndarray) -> None:
+        if index == 1:
+            raise UserError("The disk is full.")
+        real(self, index, pixels)
+
+    monkeypatch.setattr(VolumeSink, "write", write)
+    report = finish(workflow.denoise(job(scans)))
+    assert [(row.status, row.reason) for row in report.series] == [("failed", "The disk is full.")] * 3
+    assert not [path for path in (scans.parent / "out").rglob("*") if path.name != "report.json"]
+
+
+def test_abandoning_in_the_middle_leaves_no_half_written_series(scans: Path) -> None:
+    events = workflow.denoise(job(scans))
+    for event in events:
+        if isinstance(event, SliceDone):
+            break
+    events.close()  # type: ignore[attr-defined]
+    assert not list((scans.parent / "out").rglob("*"))
+
+
+def test_slices_are_said_to_be_done_in_order_and_once(scans: Path) -> None:
+    seen = [event.index for event in workflow.denoise(job(scans)) if isinstance(event, SliceDone)]
+    assert seen == [0, 1, 2] * 3
+
+
+def test_averaging_is_told_in_the_report_with_how_far_the_views_differ(scans: Path) -> None:
+    report = finish(workflow.denoise(job(scans, average=8)))
+    assert all(0 < row.spread < 15 for row in report.series)
+    assert json.loads(report.path.read_text())["average"] == 8
+    assert all(row.spread == 0 for row in finish(workflow.denoise(job(scans))).series)
+
+
+def test_strange_averages_and_engines_are_refused_before_anything_is_loaded(scans: Path) -> None:
+    with pytest.raises(UserError, match="3 views"):
+        finish(workflow.denoise(job(scans, average=3)))
+    with pytest.raises(UserError, match="no engine “x”"):
+        finish(workflow.denoise(job(scans, engine="x")))
+
+
+def test_slices_together_are_what_they_are_alone(scans: Path) -> None:
+    source = imaging.open_series(found(scans)[0])
+    denoiser = Denoiser(load_model("general-small"), source, CPU)
+    pictures = [(source.read(index), source.valid(index)) for index in range(3)]
+    together = denoiser.slices(pictures)
+    for (pixels, valid), one in zip(pictures, together, strict=True):
+        alone = denoiser.pixels(pixels, valid)
+        assert one.level == alone.level
+        np.testing.assert_allclose(one.pixels, alone.pixels, atol=0.01)
+    source.close()
+
+
+def test_the_spread_over_views_is_in_the_scans_unit_and_none_in_padding(scans: Path) -> None:
+    source = imaging.open_series(found(scans)[0])
+    denoiser = Denoiser(load_model("general-small"), source, CPU, average=4)
+    pixels, valid = source.read(0).copy(), np.ones((70, 61), bool)
+    valid[:, :9], pixels[:, :9] = False, -2048
+    spread = denoiser.pixels(pixels, valid).spread
+    assert spread is not None and spread.shape == pixels.shape and not spread[:, :9].any()
+    assert 0.05 < spread[:, 9:].mean() < 15
+    source.close()

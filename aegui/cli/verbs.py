@@ -14,6 +14,7 @@ from aegui.cli.listing import found_rows, print_found, scores_words
 from aegui.cli.program import Device, DeviceOption, Json, ModelRef, app
 from aegui.cli.show import drive, print_json, print_text, say
 from aegui.errors import UserError
+from aegui.inference.kinds import ENGINES
 from aegui.output_rules import OutputRules
 
 if TYPE_CHECKING:
@@ -132,6 +133,15 @@ def denoise(
             "--include", metavar="UID|all", help="Denoise series, too, that are for viewing only, or not for the model."
         ),
     ] = None,
+    average: Annotated[
+        int, typer.Option(help="1, 2, 4 or 8 mirrored and turned views of each slice, averaged: better, and slower.")
+    ] = 1,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help=f"What runs the model: {', '.join(ENGINES)}. The first takes the fastest that does what torch does."
+        ),
+    ] = "auto",
     device: DeviceOption = Device.auto,
     json: Json = False,
 ) -> int:
@@ -156,6 +166,8 @@ def denoise(
         device=device.value,
         skipped=found.skipped,
         include=included,
+        engine=engine,
+        average=average,
     )
     report = drive(workflow.denoise(job), json)
     if json:

@@ -1,7 +1,8 @@
-"""One slice after another through a network, in real units."""
+"""Slices through a network, in real units."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,38 +10,70 @@ import torch
 
 from aegui.errors import UserError
 from aegui.imaging import Mask, Pixels, SliceSource
+from aegui.inference.engines import Engine, TorchEngine
+from aegui.inference.tiles import Tiler
+from aegui.inference.views import averaged, require_count
 from aegui.measure import estimate_noise
 from aegui.models.intensity import Scale, scale_for
-from aegui.models.slicenet import on
 from aegui.models.zoo import Model
 
-# Larger slices go through in tiles, so that memory stays bounded. Each tile is seen with a margin on all sides,
-# wider than what a network's output depends on, and the margin is cut off again: no blending, no seams. Both are
-# multiples of every network's own multiple, so that strided layers fall on the same grid as for the whole slice.
-TILE = 1024
-MARGIN = 64
+# Pixels that go through at once. Processors gain little from more, and a job answers between two runs only.
+_AT_ONCE = {"cpu": 512**2, "cuda": 8 * 512**2}
+_MOST_AT_ONCE = 4  # slices; with those read ahead and those being written fewer than sources remember
 
 
 class Denoised(NamedTuple):
     """pixels: as the source's slice. outside: voxels left alone because the model does not take their values.
 
-    level: noise SD given to the model, in the scan's unit.
+    level: noise SD given to the model, in the scan's unit. spread: SD over the views where several were averaged,
+    in the scan's unit, (rows, columns), of colours the largest.
     """
 
     pixels: Pixels
     outside: int
     level: float
+    spread: Pixels | None = None
+
+
+class Prepared(NamedTuple):
+    """A slice as networks take it. x: (c, H, W), normalised. inside: (H, W), may be changed. level: scan's unit."""
+
+    x: Pixels
+    inside: Mask
+    level: float
 
 
 class Denoiser:
-    """A model on a device, for one series."""
+    """A model on a device, for one series. engine: None for plain torch. average: number of views, 1, 2, 4 or 8.
 
-    def __init__(self, model: Model, source: SliceSource, device: torch.device) -> None:
+    memory: bytes that a run may take half of; None: what is free.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        source: SliceSource,
+        device: torch.device,
+        engine: Engine | None = None,
+        average: int = 1,
+        memory: int | None = None,
+    ) -> None:
+        require_count(average)
         self.card = model.card
-        self.net = on(device, model.net).eval()
+        self.net = model.net
+        self.engine: Engine = engine or TorchEngine(model.net, device)
+        self.average = average
         self.source = source
         self.device = device
         self.scale: Scale = scale_for(model.card, source.series, source)
+        self._tiler = Tiler(model.net, device, memory)
+
+    @property
+    def at_once(self) -> int:
+        """How many slices of the series are best given to `slices` together."""
+        series = self.source.series
+        size = series.rows * series.columns * series.channels
+        return max(1, min(_MOST_AT_ONCE, _AT_ONCE.get(self.device.type, 0) // size))
 
     def slice(self, index: int, strength: float = 1.0, noise_level: float | None = None) -> Denoised:
         """Denoise slice `index`. strength s: in + s·(net − in). noise_level: SD in the scan's unit; None: estimated."""
@@ -48,40 +81,69 @@ class Denoiser:
 
     def pixels(self, pixels: Pixels, valid: Mask, strength: float = 1.0, noise_level: float | None = None) -> Denoised:
         """Denoise (rows, columns) or (rows, columns, 3) in real units; padding comes back as it was."""
+        return self.slices([(pixels, valid)], strength, noise_level)[0]
+
+    def slices(
+        self, slices: Sequence[tuple[Pixels, Mask]], strength: float = 1.0, noise_level: float | None = None
+    ) -> list[Denoised]:
+        """Denoise several slices of one shape together."""
+        prepared = [self.prepared(pixels, valid, noise_level) for pixels, valid in slices]
+        x = np.stack([one.x for one in prepared])
+        levels = np.array([one.level / self.scale.span for one in prepared], dtype=np.float32)
+        removed, spread = averaged(lambda view: self._removed(view, levels), x, self.average)
+        # What the network changes, in real units: where it changes nothing, no rounding does.
+        removed *= np.float32(self.scale.span)
+        if not np.isfinite(removed).all():
+            raise UserError(
+                "The model gave values that are no numbers.", "It does not fit these scans; choose another model."
+            )
+        results = []
+        for number, ((pixels, valid), one) in enumerate(zip(slices, prepared, strict=True)):
+            planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+            changed = planes - np.float32(strength) * removed[number]
+            result = np.where(one.inside, changed, planes).astype(np.float32)
+            seen = None
+            if spread is not None:
+                sd = spread[number].max(axis=0) * np.float32(self.scale.span * strength)
+                seen = np.where(one.inside, sd, 0).astype(np.float32)
+            results.append(
+                Denoised(
+                    result[0] if pixels.ndim == 2 else np.moveaxis(result, 0, -1),
+                    int((valid & ~one.inside).sum()),
+                    one.level,
+                    seen,
+                )
+            )
+        return results
+
+    def prepared(self, pixels: Pixels, valid: Mask, noise_level: float | None = None) -> Prepared:
+        """A slice as the network takes it, with the level it gets."""
         planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
         low, high = self.scale.limits
         inside = valid & ((planes >= low) & (planes <= high)).all(axis=0)
         level = estimate_noise(planes.mean(axis=0), inside) if noise_level is None else noise_level
         x = self.scale.normalise(planes)
         floor = float(x[:, inside].min()) if inside.any() else 0.0
-        x = np.where(inside, x, np.float32(floor)).astype(np.float32)
-        # What the network changes, in real units: where it changes nothing, no rounding does.
-        change = (self._run(x, level / self.scale.span) - x) * np.float32(self.scale.span)
-        if not np.isfinite(change).all():
-            raise UserError(
-                "The model gave values that are no numbers.", "It does not fit these scans; choose another model."
-            )
-        result = np.where(inside, planes + np.float32(strength) * change, planes).astype(np.float32)
-        outside = int((valid & ~inside).sum())
-        return Denoised(result[0] if pixels.ndim == 2 else np.moveaxis(result, 0, -1), outside, level)
+        return Prepared(np.where(inside, x, np.float32(floor)).astype(np.float32), inside, level)
 
-    def _run(self, x: Pixels, level: float) -> Pixels:
-        height, width = x.shape[1:]
-        if max(height, width) <= TILE + 2 * MARGIN:
-            return self._net(x, level)
-        result = np.empty_like(x)
-        for top in range(0, height, TILE):
-            for left in range(0, width, TILE):
-                y0, x0 = max(0, top - MARGIN), max(0, left - MARGIN)
-                tile = self._net(x[:, y0 : top + TILE + MARGIN, x0 : left + TILE + MARGIN], level)
-                inner = tile[:, top - y0 :, left - x0 :][:, :TILE, :TILE]
-                result[:, top : top + TILE, left : left + TILE] = inner
-        return result
+    def _removed(self, x: Pixels, levels: Pixels) -> Pixels:
+        """What the network takes away from slices (N, c, H, W), in normalised units."""
+        return self._tiler.run(lambda part: removed(self.engine, self.net.channels, self.net.multiple, part, levels), x)
 
-    def _net(self, x: Pixels, level: float) -> Pixels:
-        with torch.inference_mode():
-            y = self.net(
-                torch.from_numpy(np.ascontiguousarray(x[None])).to(self.device, memory_format=torch.channels_last),
-                torch.tensor([level], dtype=torch.float32, device=self.device),
-            )
-        return np.asarray(y[0].float().cpu().numpy(), dtype=np.float32)
+
+def removed(engine: Engine, channels: int, multiple: int, x: Pixels, levels: Pixels) -> Pixels:
+    """engine.run for slices of any size and colour. x: (N, c, H, W) normalised. levels: (N,), in the same units.
+
+    Sides are padded to the multiple; colours go through grey networks one by one, and a grey slice through colour
+    networks as three equal ones.
+    """
+    count, colours, height, width = x.shape
+    if colours > channels == 1:
+        x, levels = x.reshape(-1, 1, height, width), np.repeat(levels, colours)
+    elif colours == 1 < channels:
+        x = np.repeat(x, channels, axis=1)
+    fitted = np.pad(x, ((0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple)), mode="edge")
+    result = engine.run(np.ascontiguousarray(fitted), levels)[..., :height, :width]
+    if colours == 1 < channels:
+        result = result.mean(axis=1, keepdims=True)
+    return result.reshape(count, colours, height, width)

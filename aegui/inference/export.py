@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import tempfile
-import warnings
 import zipfile
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -20,6 +17,7 @@ from torch import Tensor, nn
 from aegui import __version__, paths
 from aegui.errors import UserError
 from aegui.events import Done, Event, Progress
+from aegui.inference.graph import quiet
 from aegui.models import adapter, bundle
 from aegui.models.card import FixedRange
 from aegui.models.checkpoint import apply, read_weights
@@ -75,20 +73,6 @@ def _example(size: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
     return torch.rand((1, 1, *size), generator=generator), torch.tensor([0.05])
 
 
-@contextlib.contextmanager
-def _known_warnings() -> Iterator[None]:
-    # torch deprecates jit in favour of export and its exporters warn of their internals: nothing to act on.
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)
-
-
 def _card_json(model: Model) -> str:
     return json.dumps(model.card.model_dump(mode="json"))
 
@@ -97,7 +81,7 @@ def _onnx(model: Model, path: Path) -> None:
     image, level = _example(SIZES[0], 0)
     plain = _Plain(model.net).eval()
     shapes = {"image": {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}, "level": None}
-    with _known_warnings():
+    with quiet():
         program = torch.onnx.export(
             plain,
             (image, level),
@@ -127,19 +111,19 @@ def _run_onnx(path: Path, model: Model) -> Run:
 
 def _pt2(model: Model, path: Path) -> None:
     shapes = {"image": {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}, "level": None}
-    with _known_warnings():
+    with quiet():
         program = torch.export.export(_Plain(model.net).eval(), _example(SIZES[0], 0), dynamic_shapes=shapes)
         torch.export.save(program, path, extra_files={"card.json": _card_json(model)})
 
 
 def _run_pt2(path: Path, model: Model) -> Run:
-    with _known_warnings():
+    with quiet():
         module = torch.export.load(path).module()
     return lambda image, level: module(image, level).numpy()
 
 
 def _torchscript(model: Model, path: Path) -> None:
-    with _known_warnings():
+    with quiet():
         script = torch.jit.trace(  # type: ignore[no-untyped-call]
             _Plain(model.net).eval(), _example(SIZES[0], 0), check_trace=False
         )
@@ -147,7 +131,7 @@ def _torchscript(model: Model, path: Path) -> None:
 
 
 def _run_torchscript(path: Path, model: Model) -> Run:
-    with _known_warnings():
+    with quiet():
         script = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
     return lambda image, level: script(image, level).numpy()
 
@@ -218,7 +202,7 @@ def _run_monai(path: Path, model: Model) -> Run:
     with zipfile.ZipFile(path) as bundle:
         bundle.extractall(folder.name)
     parser = ConfigParser()
-    with _known_warnings():
+    with quiet():
         parser.read_config(str(Path(folder.name) / "configs" / "inference.json"))
         parser["bundle_root"] = folder.name
         parser["device"] = "$torch.device('cpu')"

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,14 +18,15 @@ import numpy as np
 from aegui import imaging, paths
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Progress, SeriesDone, SeriesStarted, SliceDone, Stop
-from aegui.imaging import OutputRules, Pixels, Series, Skipped, SliceSource
+from aegui.imaging import Mask, OutputRules, Pixels, Series, Skipped, SliceSource
 from aegui.imaging.dicom.deidentify import Deidentifier
 from aegui.imaging.outlook import may_show_text
+from aegui.inference.kinds import ENGINES
 from aegui.models import Card
 
 if TYPE_CHECKING:
-    import torch
-
+    from aegui.inference.choose import Engines
+    from aegui.inference.denoiser import Denoised
     from aegui.models.zoo import Model
 
 _log = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ _log = logging.getLogger(__name__)
 class DenoiseJob:
     """Series to denoise into a folder. noise_level: SD, None estimates it on each slice.
 
+    engine: a name of `ENGINES`; "auto" takes the fastest that does what torch does. average: views of each slice (1,
+    2, 4 or 8: mirrored, turned) whose results are averaged, which takes that many times as long.
     include: uids denoised although their modality or kind says otherwise. earlier: rows of the same batch that
     the report keeps when some of its series are done again.
     """
@@ -48,13 +52,16 @@ class DenoiseJob:
     skipped: tuple[Skipped, ...] = ()
     include: frozenset[str] = frozenset()
     earlier: tuple[SeriesResult, ...] = ()
+    engine: str = "auto"
+    average: int = 1
 
 
 @dataclass(frozen=True)
 class SeriesResult:
     """One row of the report. flagged_slices: numbers from 0 whose residual shows structure.
 
-    clipped: pixels that were cut to what the stored type holds.
+    clipped: pixels that were cut to what the stored type holds. engine: what ran the model, "OpenVINO, bf16".
+    engine_note: why nothing faster did. spread: mean SD over the views that were averaged, in the scan's unit.
     """
 
     uid: str
@@ -70,6 +77,9 @@ class SeriesResult:
     clipped: int = 0
     noise_before: float = 0.0
     noise_after: float = 0.0
+    engine: str = ""
+    engine_note: str = ""
+    spread: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,9 +101,14 @@ def _refusal(card: Card, series: Series) -> str:
 
 def denoise(job: DenoiseJob) -> Events:
     """Denoise series one after another; a bad one never stops the rest. Done(Report)."""
+    from aegui.inference.choose import Engines
+    from aegui.inference.views import require_count
     from aegui.models.zoo import load_model
     from aegui.training.step import choose_device
 
+    require_count(job.average)
+    if job.engine not in ENGINES:
+        raise UserError(f"There is no engine “{job.engine}”.", f"Choose one of {', '.join(ENGINES)}.")
     if not 0 <= job.strength <= 1:
         raise UserError(f"The strength {job.strength:g} is out of range.", "It goes from 0 (input) to 1 (full).")
     if job.noise_level is not None and not job.noise_level >= 0:
@@ -103,6 +118,7 @@ def denoise(job: DenoiseJob) -> Events:
     model = load_model(job.model)
     paths.require_writable(job.output, "output folder")
     card = model.card
+    engines = Engines(model.net, device)
     origin = imaging.Provenance(
         model=card.id,
         title=card.title,
@@ -110,6 +126,7 @@ def denoise(job: DenoiseJob) -> Events:
         weights=card.sha256 or _weights_hash(model),
         strength=job.strength,
         noise_level=job.noise_level,
+        views=job.average,
         salt=_secret() if job.rules.deidentify else "",
     )
     results: list[SeriesResult] = []
@@ -123,7 +140,8 @@ def denoise(job: DenoiseJob) -> Events:
                 result = SeriesResult(series.uid, series.label, series.description, "skipped", reason)
             else:
                 try:
-                    result = yield from _denoise_series(job, model, series, device, origin)
+                    left = sum(s.slices for s in job.series[number:] if s.treat == "denoise") or series.slices
+                    result = yield from _denoise_series(job, model, series, engines, origin, left)
                 except Stop:
                     raise
                 except UserError as error:
@@ -176,6 +194,7 @@ def _write_report(job: DenoiseJob, results: Sequence[SeriesResult], salt: str) -
         "model": job.model,
         "strength": job.strength,
         "noise_level": "auto" if job.noise_level is None else job.noise_level,
+        "average": job.average,
         "series": [asdict(row) for row in rows],
         "skipped_files": skipped,
         "note": "Research use only; not for primary diagnosis.",
@@ -204,34 +223,63 @@ def _nameless(row: SeriesResult, job: DenoiseJob, salt: str) -> SeriesResult:
     )
 
 
+@dataclass(frozen=True)
+class _Written:
+    """What is known of a slice once it is written."""
+
+    index: int
+    outside: int
+    flagged: bool
+    noise: tuple[float, float] | None
+    spread: float | None
+
+
 def _denoise_series(
-    job: DenoiseJob, model: Model, series: Series, device: torch.device, origin: imaging.Provenance
+    job: DenoiseJob, model: Model, series: Series, engines: Engines, origin: imaging.Provenance, left: int
 ) -> Generator[Event, None, SeriesResult]:
+    """left: slices of the job that are not done yet."""
     from aegui.analysis import ALERT, structure_score
+    from aegui.inference.choose import choose
     from aegui.inference.denoiser import Denoiser
     from aegui.measure import estimate_noise
 
     began = time.monotonic()
     source = imaging.open_series(replace(series, treat="denoise"))
     sink = None
-    flagged: list[int] = []
-    before: list[float] = []
-    after: list[float] = []
-    outside = 0
+    done: list[_Written] = []
     try:
+        denoiser = Denoiser(model, source, engines.plain.device, engines.plain, job.average)
+        choice = yield from choose(engines, denoiser, left * job.average, job.engine, job.noise_level)
+        denoiser.engine = choice.engine
+        kind = choice.engine.kind
+        origin = replace(origin, engine=kind.runtime, precision=kind.precision)
         sink = imaging.open_sink(source, job.output, job.rules, origin)
-        denoiser = Denoiser(model, source, device)
-        with imaging.ahead(source) as slices:
-            for index, pixels, valid in slices:
-                result = denoiser.pixels(pixels, valid, job.strength, job.noise_level)
-                sink.write(index, result.pixels)
-                outside += result.outside
-                if structure_score(pixels, result.pixels, valid) > ALERT:
-                    flagged.append(index)
-                if pixels.ndim == 2:
-                    before.append(estimate_noise(pixels, valid))
-                    after.append(estimate_noise(result.pixels, valid))
-                yield SliceDone(series.uid, index, len(source))
+        write = sink.write
+
+        def finish(index: int, pixels: Pixels, valid: Mask, result: Denoised) -> _Written:
+            write(index, result.pixels)
+            noise = None
+            if pixels.ndim == 2:
+                noise = (estimate_noise(pixels, valid), estimate_noise(result.pixels, valid))
+            return _Written(
+                index,
+                result.outside,
+                structure_score(pixels, result.pixels, valid) > ALERT,
+                noise,
+                None if result.spread is None or not valid.any() else float(result.spread[valid].mean()),
+            )
+
+        with imaging.ahead(source) as slices, imaging.behind(finish) as writer:
+            while batch := list(islice(slices, denoiser.at_once)):
+                pictures = [(pixels, valid) for _, pixels, valid in batch]
+                results = denoiser.slices(pictures, job.strength, job.noise_level)
+                for (index, pixels, valid), result in zip(batch, results, strict=True):
+                    for written in writer.put(index, pixels, valid, result):
+                        done.append(written)
+                        yield SliceDone(series.uid, written.index, len(source))
+            for written in writer.rest():
+                done.append(written)
+                yield SliceDone(series.uid, written.index, len(source))
         output = sink.finish()
         clipped, notes = sink.clipped, sink.notes
         sink = None
@@ -239,6 +287,11 @@ def _denoise_series(
         if sink is not None:
             sink.abort()
         source.close()
+    flagged = [slice.index for slice in done if slice.flagged]
+    outside = sum(slice.outside for slice in done)
+    before = [slice.noise[0] for slice in done if slice.noise]
+    after = [slice.noise[1] for slice in done if slice.noise]
+    spreads = [slice.spread for slice in done if slice.spread is not None]
     reasons = []
     if series.treat != "denoise":
         reasons.append(f"Denoised although it is not meant for it: {series.reason.rstrip('.')}")
@@ -265,6 +318,9 @@ def _denoise_series(
         clipped,
         float(np.mean(before)) if before else 0.0,
         float(np.mean(after)) if after else 0.0,
+        kind.title,
+        "; ".join(choice.notes),
+        float(np.mean(spreads)) if spreads else 0.0,
     )
 
 
