@@ -101,9 +101,9 @@ def plain(name: str) -> str:
 
 
 def runtime_closure(name: str = "aegui") -> Iterator[importlib.metadata.Distribution]:
-    """The distributions that an installation without extras brings: what the frozen program can contain."""
+    """What the frozen program can contain: the distributions that aegui requires, and those that make it fast."""
     seen: set[str] = set()
-    todo: list[tuple[str, str]] = [(name, "")]
+    todo: list[tuple[str, str]] = [(name, ""), (name, "fast")]
     while todo:
         name, extra = todo.pop()
         key = plain(f"{name}[{extra}]")

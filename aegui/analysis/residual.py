@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,7 +21,7 @@ CONTRAST = 4.0
 ALERT = 0.3
 
 
-def _blocks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _blocks(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     rows, columns = (side // BLOCK for side in values.shape)
     cut = values[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
     return cut.swapaxes(1, 2).reshape(rows * columns, BLOCK * BLOCK)
@@ -36,9 +38,9 @@ def structure_score(noisy: Pixels, denoised: Pixels, mask: Mask | None = None) -
 
     if noisy.ndim == 3:
         noisy, denoised = noisy.mean(axis=-1), denoised.mean(axis=-1)
-    clean = np.asarray(denoised, dtype=np.float64)
-    residual, edges = _blocks(np.asarray(noisy, dtype=np.float64) - clean), _blocks(gaussian_laplace(clean, SIGMA))
-    use = np.ones(len(edges), dtype=bool) if mask is None else _blocks(mask.astype(np.float64)).all(axis=1)
+    clean = np.asarray(denoised, dtype=np.float32)
+    residual, edges = _blocks(np.asarray(noisy, dtype=np.float32) - clean), _blocks(gaussian_laplace(clean, SIGMA))
+    use = np.ones(len(edges), dtype=bool) if mask is None else _blocks(mask).all(axis=1)
     residual, edges = (values[use] - values[use].mean(axis=1, keepdims=True) for values in (residual, edges))
     power = (edges**2).sum(axis=1)
     strongest = power.argsort()[::-1][: max(FEWEST, round(EDGES * power.size))]

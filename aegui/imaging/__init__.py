@@ -1,7 +1,7 @@
 """Scans in and out: folder → Series → SliceSource; SliceSink → derived series. pydicom lives only here."""
 
 from aegui.imaging import quiet as _quiet  # noqa: F401 - sets filters before anything is read
-from aegui.imaging.ahead import Read, ahead
+from aegui.imaging.ahead import Read, ahead, ahead_with
 from aegui.imaging.behind import Behind, behind
 from aegui.imaging.open import open_series, open_sink
 from aegui.imaging.rules import OutputRules, Provenance
@@ -24,6 +24,7 @@ __all__ = [
     "SliceSink",
     "SliceSource",
     "ahead",
+    "ahead_with",
     "auto_window",
     "behind",
     "open_series",

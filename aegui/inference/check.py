@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from aegui.imaging import Mask, Pixels
-from aegui.inference.denoiser import Denoiser, removed
+from aegui.inference.denoiser import Denoiser, run
 from aegui.inference.engines import Engine, TorchEngine
 from aegui.models.intensity import sample
 
@@ -55,7 +55,7 @@ class Reference:
     def run(self, engine: Engine, x: Pixels | None = None) -> Pixels:
         """What an engine removes from the sample, or from another slice like it: (c, H, W)."""
         seen = self.sample.x if x is None else x
-        found: Pixels = removed(engine, *self._fit, seen[None], np.array([self.sample.level], np.float32))[0]
+        found: Pixels = run(engine, *self._fit, seen[None], np.array([self.sample.level], np.float32))[0]
         return found
 
     @cached_property

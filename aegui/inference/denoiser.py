@@ -36,11 +36,23 @@ class Denoised(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A slice as networks take it. x: (c, H, W), normalised. inside: (H, W), may be changed. level: scan's unit."""
+    """A slice as networks take it. pixels, valid: as read. x: (c, H, W), normalised. inside: (H, W), may be changed.
 
+    level: noise SD that the network is given, in the scan's unit.
+    """
+
+    pixels: Pixels
+    valid: Mask
     x: Pixels
     inside: Mask
     level: float
+
+
+class Removed(NamedTuple):
+    """What the network takes away from a slice, and how far its views differ (SD): (c, H, W), in the scan's unit."""
+
+    noise: Pixels
+    spread: Pixels | None
 
 
 class Denoiser:
@@ -88,50 +100,61 @@ class Denoiser:
     ) -> list[Denoised]:
         """Denoise several slices of one shape together."""
         prepared = [self.prepared(pixels, valid, noise_level) for pixels, valid in slices]
-        x = np.stack([one.x for one in prepared])
-        levels = np.array([one.level / self.scale.span for one in prepared], dtype=np.float32)
-        removed, spread = averaged(lambda view: self._removed(view, levels), x, self.average)
-        # What the network changes, in real units: where it changes nothing, no rounding does.
-        removed *= np.float32(self.scale.span)
-        if not np.isfinite(removed).all():
-            raise UserError(
-                "The model gave values that are no numbers.", "It does not fit these scans; choose another model."
-            )
-        results = []
-        for number, ((pixels, valid), one) in enumerate(zip(slices, prepared, strict=True)):
-            planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
-            changed = planes - np.float32(strength) * removed[number]
-            result = np.where(one.inside, changed, planes).astype(np.float32)
-            seen = None
-            if spread is not None:
-                sd = spread[number].max(axis=0) * np.float32(self.scale.span * strength)
-                seen = np.where(one.inside, sd, 0).astype(np.float32)
-            results.append(
-                Denoised(
-                    result[0] if pixels.ndim == 2 else np.moveaxis(result, 0, -1),
-                    int((valid & ~one.inside).sum()),
-                    one.level,
-                    seen,
-                )
-            )
-        return results
+        return [finished(one, noise, strength) for one, noise in zip(prepared, self.removed(prepared), strict=True)]
 
     def prepared(self, pixels: Pixels, valid: Mask, noise_level: float | None = None) -> Prepared:
-        """A slice as the network takes it, with the level it gets."""
-        planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+        """The first step, which any thread may take: a slice as the network takes it."""
+        planes = planes_of(pixels)
         low, high = self.scale.limits
         inside = valid & ((planes >= low) & (planes <= high)).all(axis=0)
         level = estimate_noise(planes.mean(axis=0), inside) if noise_level is None else noise_level
         x = self.scale.normalise(planes)
         floor = float(x[:, inside].min()) if inside.any() else 0.0
-        return Prepared(np.where(inside, x, np.float32(floor)).astype(np.float32), inside, level)
+        return Prepared(pixels, valid, np.where(inside, x, np.float32(floor)).astype(np.float32), inside, level)
 
-    def _removed(self, x: Pixels, levels: Pixels) -> Pixels:
-        """What the network takes away from slices (N, c, H, W), in normalised units."""
-        return self._tiler.run(lambda part: removed(self.engine, self.net.channels, self.net.multiple, part, levels), x)
+    def removed(self, slices: Sequence[Prepared]) -> list[Removed]:
+        """The second step: slices of one shape through the network."""
+        levels = np.array([one.level / self.scale.span for one in slices], dtype=np.float32)
+        noise, spread = averaged(
+            lambda view: self._run(view, levels), np.stack([one.x for one in slices]), self.average
+        )
+        if not np.isfinite(noise).all():
+            raise UserError(
+                "The model gave values that are no numbers.", "It does not fit these scans; choose another model."
+            )
+        # In real units: where the network changes nothing, no rounding does.
+        span = np.float32(self.scale.span)
+        return [
+            Removed(span * noise[number], None if spread is None else span * spread[number])
+            for number in range(len(slices))
+        ]
+
+    def _run(self, x: Pixels, levels: Pixels) -> Pixels:
+        channels, multiple = self.net.channels, self.net.multiple
+        return self._tiler.run(lambda part: run(self.engine, channels, multiple, part, levels), x)
 
 
-def removed(engine: Engine, channels: int, multiple: int, x: Pixels, levels: Pixels) -> Pixels:
+def planes_of(pixels: Pixels) -> Pixels:
+    """(rows, columns) or (rows, columns, 3) → (c, rows, columns)."""
+    return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+
+
+def finished(slice: Prepared, removed: Removed, strength: float = 1.0) -> Denoised:
+    """The last step, which any thread may take. strength s: in + s·(net − in)."""
+    planes = planes_of(slice.pixels)
+    result = np.where(slice.inside, planes - np.float32(strength) * removed.noise, planes).astype(np.float32)
+    spread = None
+    if removed.spread is not None:
+        spread = np.where(slice.inside, np.float32(strength) * removed.spread.max(axis=0), 0).astype(np.float32)
+    return Denoised(
+        result[0] if slice.pixels.ndim == 2 else np.moveaxis(result, 0, -1),
+        int((slice.valid & ~slice.inside).sum()),
+        slice.level,
+        spread,
+    )
+
+
+def run(engine: Engine, channels: int, multiple: int, x: Pixels, levels: Pixels) -> Pixels:
     """engine.run for slices of any size and colour. x: (N, c, H, W) normalised. levels: (N,), in the same units.
 
     Sides are padded to the multiple; colours go through grey networks one by one, and a grey slice through colour
@@ -142,8 +165,9 @@ def removed(engine: Engine, channels: int, multiple: int, x: Pixels, levels: Pix
         x, levels = x.reshape(-1, 1, height, width), np.repeat(levels, colours)
     elif colours == 1 < channels:
         x = np.repeat(x, channels, axis=1)
-    fitted = np.pad(x, ((0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple)), mode="edge")
-    result = engine.run(np.ascontiguousarray(fitted), levels)[..., :height, :width]
+    if height % multiple or width % multiple:
+        x = np.pad(x, ((0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple)), mode="edge")
+    result = engine.run(np.ascontiguousarray(x), levels)[..., :height, :width]
     if colours == 1 < channels:
         result = result.mean(axis=1, keepdims=True)
     return result.reshape(count, colours, height, width)

@@ -109,9 +109,10 @@ def _onnxruntime(kind: Kind, net: SliceNet, path: Path) -> Engine:
 def _openvino_core() -> Any:
     if importlib.util.find_spec("openvino") is None:
         raise Unavailable("OpenVINO is not installed")
-    # Imported together with it, this package would send a note of the import where its user has once agreed to that
-    # for other programs. This one never calls home; without the package OpenVINO does without.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    # Its converters, imported together with it, tell its makers of the import where the user has once agreed to that
+    # for another program. This one never calls home, and OpenVINO does without them.
+    for name in ("openvino.tools", "openvino_telemetry"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     import openvino
 
     return openvino.Core()

@@ -18,7 +18,7 @@ import numpy as np
 from aegui import imaging, paths
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Progress, SeriesDone, SeriesStarted, SliceDone, Stop
-from aegui.imaging import Mask, OutputRules, Pixels, Series, Skipped, SliceSource
+from aegui.imaging import OutputRules, Pixels, Read, Series, Skipped, SliceSource
 from aegui.imaging.dicom.deidentify import Deidentifier
 from aegui.imaging.outlook import may_show_text
 from aegui.inference.kinds import ENGINES
@@ -26,7 +26,7 @@ from aegui.models import Card
 
 if TYPE_CHECKING:
     from aegui.inference.choose import Engines
-    from aegui.inference.denoiser import Denoised
+    from aegui.inference.denoiser import Prepared, Removed
     from aegui.models.zoo import Model
 
 _log = logging.getLogger(__name__)
@@ -240,7 +240,7 @@ def _denoise_series(
     """left: slices of the job that are not done yet."""
     from aegui.analysis import ALERT, structure_score
     from aegui.inference.choose import choose
-    from aegui.inference.denoiser import Denoiser
+    from aegui.inference.denoiser import Denoiser, finished
     from aegui.measure import estimate_noise
 
     began = time.monotonic()
@@ -256,11 +256,18 @@ def _denoise_series(
         sink = imaging.open_sink(source, job.output, job.rules, origin)
         write = sink.write
 
-        def finish(index: int, pixels: Pixels, valid: Mask, result: Denoised) -> _Written:
+        def prepare(read: Read) -> tuple[int, Prepared]:
+            return read.at, denoiser.prepared(read.pixels, read.valid, job.noise_level)
+
+        def finish(index: int, slice: Prepared, removed: Removed) -> _Written:
+            pixels, valid = slice.pixels, slice.valid
+            result = finished(slice, removed, job.strength)
             write(index, result.pixels)
             noise = None
             if pixels.ndim == 2:
-                noise = (estimate_noise(pixels, valid), estimate_noise(result.pixels, valid))
+                measured = job.noise_level is None and not result.outside
+                before = slice.level if measured else estimate_noise(pixels, valid)
+                noise = (before, estimate_noise(result.pixels, valid))
             return _Written(
                 index,
                 result.outside,
@@ -269,12 +276,11 @@ def _denoise_series(
                 None if result.spread is None or not valid.any() else float(result.spread[valid].mean()),
             )
 
-        with imaging.ahead(source) as slices, imaging.behind(finish) as writer:
+        with imaging.ahead_with(source, prepare) as slices, imaging.behind(finish) as writer:
             while batch := list(islice(slices, denoiser.at_once)):
-                pictures = [(pixels, valid) for _, pixels, valid in batch]
-                results = denoiser.slices(pictures, job.strength, job.noise_level)
-                for (index, pixels, valid), result in zip(batch, results, strict=True):
-                    for written in writer.put(index, pixels, valid, result):
+                removed = denoiser.removed([slice for _, slice in batch])
+                for (index, slice), noise in zip(batch, removed, strict=True):
+                    for written in writer.put(index, slice, noise):
                         done.append(written)
                         yield SliceDone(series.uid, written.index, len(source))
             for written in writer.rest():

@@ -71,7 +71,7 @@ def test_an_engine_in_bf16_keeps_noise_that_is_small_beside_the_values(name: str
     # What the first layer in bf16 would cost, and why it runs in fp32.
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         whole = x - net(torch.from_numpy(x), torch.from_numpy(levels(2))).float().numpy()
-    assert rms(whole, plain) > max(0.02, 2 * rms(found, plain))
+    assert rms(whole, plain) > 0.02
 
 
 def test_the_halves_of_a_network_are_the_network() -> None:
@@ -103,7 +103,7 @@ def test_a_graph_is_written_once_and_told_apart_by_its_weights() -> None:
 def test_openvino_does_not_call_home() -> None:
     pytest.importorskip("openvino")
     engine("openvino", load_model("classic-small").net)
-    assert sys.modules.get("openvino_telemetry") is None
+    assert sys.modules.get("openvino_telemetry") is None and "openvino.tools.ovc" not in sys.modules
 
 
 def test_the_processors_runtimes_do_not_run_on_a_graphics_card() -> None:

@@ -11,7 +11,7 @@ import torch
 from aegui import imaging, workflow
 from aegui.events import finish
 from aegui.inference import tiles
-from aegui.inference.denoiser import removed
+from aegui.inference.denoiser import run as through
 from aegui.inference.engines import TorchEngine
 from aegui.inference.tiles import Tiler, bytes_per_pixel, plan, reach
 from aegui.models.slicenet import SliceNet
@@ -33,7 +33,7 @@ def run(net: SliceNet, x: np.ndarray, memory: int | None) -> tuple[np.ndarray, i
     def whole(part: np.ndarray) -> np.ndarray:
         nonlocal parts
         parts += 1
-        return removed(engine, net.channels, net.multiple, part, np.full(len(part), 0.1, np.float32))
+        return through(engine, net.channels, net.multiple, part, np.full(len(part), 0.1, np.float32))
 
     return Tiler(net, CPU, memory).run(whole, x), parts
 
