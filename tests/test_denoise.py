@@ -220,7 +220,7 @@ def test_averaging_is_told_in_the_report_with_how_far_the_views_differ(scans: Pa
     assert all(row.spread == 0 for row in finish(workflow.denoise(job(scans))).series)
 
 
-def test_strange_averages_and_engines_are_refused_before_anything_is_loaded(scans: Path) -> None:
+def test_strange_averages_and_engines_are_refused_before_anything_is_denoised(scans: Path) -> None:
     with pytest.raises(UserError, match="3 views"):
         finish(workflow.denoise(job(scans, average=3)))
     with pytest.raises(UserError, match="no engine “x”"):

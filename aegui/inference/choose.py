@@ -137,6 +137,17 @@ class Engines:
                 raise Unavailable(f"it cannot run this model ({str(error).strip().partition(chr(10))[0]})") from error
         return self._made[name]
 
+    def require(self, name: str) -> None:
+        """UserError where an engine is asked for that there is not."""
+        if name not in ENGINES:
+            raise UserError(f"There is no engine “{name}”.", f"Choose one of {', '.join(ENGINES)}.")
+        try:
+            if name != "auto":
+                self.get(name)
+        except Unavailable as reason:
+            title = KINDS[name].title
+            raise UserError(f"{title} is not to be had here: {reason}.", "Choose the engine “auto”.") from None
+
 
 def _problem(engine: Engine, checks: list[Reference]) -> Generator[Event, None, str]:
     for number, check in enumerate(checks):
@@ -185,16 +196,11 @@ def choose(
     where it does not do what torch does. UserError where this machine does not have it.
     """
     plain = engines.plain
-    if wanted not in ENGINES:
-        raise UserError(f"There is no engine “{wanted}”.", f"Choose one of {', '.join(ENGINES)}.")
+    engines.require(wanted)
     if wanted == "torch":
         return Choice(plain)
     if wanted != "auto":
-        try:
-            engine = engines.get(wanted)
-        except Unavailable as reason:
-            title = KINDS[wanted].title
-            raise UserError(f"{title} is not to be had here: {reason}.", "Choose the engine “auto”.") from None
+        engine = engines.get(wanted)
         problem = yield from _problem(engine, references(denoiser, plain, noise_level))
         return Choice(plain, (f"{engine.kind.title} {problem}",)) if problem else Choice(engine)
 

@@ -21,7 +21,6 @@ from aegui.events import Done, Event, Events, Progress, SeriesDone, SeriesStarte
 from aegui.imaging import OutputRules, Pixels, Read, Series, Skipped, SliceSource
 from aegui.imaging.dicom.deidentify import Deidentifier
 from aegui.imaging.outlook import may_show_text
-from aegui.inference.kinds import ENGINES
 from aegui.models import Card
 
 if TYPE_CHECKING:
@@ -36,8 +35,8 @@ _log = logging.getLogger(__name__)
 class DenoiseJob:
     """Series to denoise into a folder. noise_level: SD, None estimates it on each slice.
 
-    engine: a name of `ENGINES`; "auto" takes the fastest that does what torch does. average: views of each slice (1,
-    2, 4 or 8: mirrored, turned) whose results are averaged, which takes that many times as long.
+    engine: a name of `aegui.inference.kinds`; "auto" takes the fastest that does what torch does. average: views of
+    each slice (1, 2, 4 or 8: mirrored, turned) whose results are averaged, which takes that many times as long.
     include: uids denoised although their modality or kind says otherwise. earlier: rows of the same batch that
     the report keeps when some of its series are done again.
     """
@@ -107,8 +106,6 @@ def denoise(job: DenoiseJob) -> Events:
     from aegui.training.step import choose_device
 
     require_count(job.average)
-    if job.engine not in ENGINES:
-        raise UserError(f"There is no engine “{job.engine}”.", f"Choose one of {', '.join(ENGINES)}.")
     if not 0 <= job.strength <= 1:
         raise UserError(f"The strength {job.strength:g} is out of range.", "It goes from 0 (input) to 1 (full).")
     if job.noise_level is not None and not job.noise_level >= 0:
@@ -119,6 +116,7 @@ def denoise(job: DenoiseJob) -> Events:
     paths.require_writable(job.output, "output folder")
     card = model.card
     engines = Engines(model.net, device)
+    engines.require(job.engine)
     origin = imaging.Provenance(
         model=card.id,
         title=card.title,

@@ -139,3 +139,17 @@ def test_strength_zero_gives_the_input_back(scans: dict[str, Path], tmp_path: Pa
     before, after = pixels(source), pixels(tmp_path)
     assert set(before) == set(after)
     assert all((before[z] == after[z]).all() for z in before)
+
+
+def test_views_and_engine_are_options(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    options = ["--input", str(scans["low"]), "--output", str(out), "--average", "2", "--engine", "torch", "--json"]
+    assert run(["denoise", *options]) == 0
+    rows = printed(capsys)["series"]
+    assert all(row["engine"] == "torch, fp32" and row["spread"] > 0 for row in rows)
+    file = next(Path(rows[0]["output"]).rglob("*.dcm"))
+    assert "mean of 2 views" in pydicom.dcmread(file).DerivationDescription
+    assert run(["denoise", *options[:4], "--average", "5"]) == 1
+    assert "cannot be averaged over 5 views" in capsys.readouterr().err
