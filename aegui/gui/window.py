@@ -26,6 +26,7 @@ from aegui.gui.pages.train import TrainPage
 from aegui.gui.session import Session
 from aegui.gui.slices import end_all
 from aegui.gui.toasts import Toasts, announce
+from aegui.gui.undo_keys import UndoKeys
 from aegui.gui.widgets.basic import column, row
 from aegui.gui.widgets.notice import NoticeBar
 from aegui.gui.widgets.rail import Rail
@@ -114,7 +115,8 @@ class Window(QWidget):
             self._shortcut(f"Ctrl+{number}", functools.partial(self.show_page, number - 1))
         self._shortcut("Ctrl+O", self._ask_folder)
         self._shortcut("Ctrl+S", self.save)
-        self._shortcut("Ctrl+Z", self.session.undo.undo)
+        self._undo_keys = UndoKeys(self)
+        self._shortcut("Ctrl+Z", self._undo)
         self._shortcut("Ctrl+Shift+Z", self.session.undo.redo)
         self._shortcut("Ctrl+Return", self._primary)
         self._shortcut("Ctrl+Enter", self._primary)
@@ -169,6 +171,10 @@ class Window(QWidget):
     @Slot()
     def _page_changed(self) -> None:
         self.refresh()
+
+    def _undo(self) -> None:
+        if not self.page.take_back():
+            self.session.undo.undo()
 
     def _primary(self) -> None:
         action = self.page.primary_action

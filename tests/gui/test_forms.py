@@ -9,7 +9,7 @@ import pytest
 from pydantic import Field
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
-from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QScrollArea, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QScrollArea, QStyleOptionComboBox, QWidget
 
 from aegui import recipes
 from aegui.gui.widgets.basic import column, scroll
@@ -21,9 +21,10 @@ from aegui.gui.widgets.rows import Cell, Row
 from aegui.gui.widgets.table import TableEditor
 from aegui.gui.widgets.terms import TermsEditor
 from aegui.recipes import Recipe
+from aegui.recipes.corruptions import PoissonGaussian
 from aegui.recipes.optimisers import AdamW, ParameterGroup
 from aegui.recipes.schedules import CosineSchedule
-from aegui.recipes.targets import PairedTargets
+from aegui.recipes.targets import PairedTargets, SyntheticTargets
 from aegui.spec import Spec, knob
 from aegui.workflow import Problem
 
@@ -273,23 +274,50 @@ def test_a_dot_marks_what_differs_from_the_preset(form, qtbot):
     assert changed == [("run", "epochs")]
 
 
-def test_the_wheel_leaves_fields_without_focus_alone(form, qtbot):
+def test_the_wheel_changes_no_field_with_the_focus_or_without(form):
     before = form.value()
     inputs = [place.editor for place in form.all_rows()]
-    targets = [e.frame for e in inputs if isinstance(e, NumberEditor)]
-    targets += [c for e in inputs for c in e.findChildren(Combo)]
+    targets = [(e.frame, e.line) for e in inputs if isinstance(e, NumberEditor)]
+    targets += [(c, c) for e in inputs for c in e.findChildren(Combo)]
     assert len(targets) > 10
-    form.area.setFocus()
-    for target in targets:
+    for target, focus in targets:
+        form.area.setFocus()
+        wheel(target)
+        focus.setFocus()
         wheel(target)
     assert form.value() == before
 
 
-def test_the_wheel_steps_a_number_that_has_the_focus(form):
-    editor = number(form, "run", "epochs")
-    editor.line.setFocus()
-    wheel(editor.frame)
-    assert form.value().run.epochs == 51
+def test_a_long_choice_ends_in_dots_where_it_has_no_room(form):
+    box = form.editors[("targets",)].choice.control
+    box.setCurrentText("Neighbouring pixels (Neighbor2Neighbor)")
+    option = QStyleOptionComboBox()
+    for wide, end in ((150, "…"), (400, "(Neighbor2Neighbor)")):
+        box.resize(wide, box.height())
+        box.initStyleOption(option)
+        assert option.currentText.startswith("Neighbouring")
+        assert option.currentText.endswith(end)
+
+
+def test_two_numbers_of_a_term_share_the_whole_line(form):
+    form.area.resize(400, 400)
+    noise = PoissonGaussian(low=50, high=50_000)
+    form.set_value(form.value().model_copy(update={"targets": SyntheticTargets(corruptions=(noise,))}))
+    QApplication.processEvents()
+    for editor in form.editors[("targets",)].fields.editors[("corruptions",)].terms[0].fields.editors.values():
+        if editor.isVisible():
+            assert editor.line.fontMetrics().horizontalAdvance(editor.line.text()) <= editor.line.width() - 4
+
+
+def test_what_concerns_a_term_as_a_whole_names_and_marks_none_of_its_fields(form):
+    words = "“Mean squared error” is not for these scans."
+    form.set_problems([Problem(words, "Try another.", ("losses", 0), blocking=True)])
+    term = form.editors[("losses",)].terms[0]
+    assert term.message.text.text() == f"{words} Try another."
+    assert all(place.tone == "" for place in term.fields.rows.values())
+    assert form.say(form._outside[0]) == f"{words} Try another."
+    form.set_problems([])
+    assert term.message.isHidden()
 
 
 def wheel(target: QWidget) -> None:
@@ -351,7 +379,7 @@ def test_a_union_without_knobs_shows_no_empty_space(form, qtbot):
     form.set_value(form.value().model_copy(update={"targets": PairedTargets()}))
     assert form.value().targets == PairedTargets()
     assert form.editors[("targets",)].isHidden()
-    assert form.row("targets").message.text.text() == "A clean series for every noisy one."
+    assert form.row("targets").message.text.text() == "A clean series for every noisy one"
 
 
 def test_labels_of_the_form_stand_in_the_words_of_the_spec(form):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QCoreApplication, QEvent, Qt
+from PySide6.QtCore import QCoreApplication, QEvent, QPoint, Qt
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QWidget
 
 from aegui import recipes, workflow
@@ -82,6 +82,15 @@ def test_a_preset_that_cannot_run_is_off_and_says_why(show: Show) -> None:
     off = box(dialog, "Discriminative")
     assert not off.isEnabled()
     assert any("needs at least two classes" in text for text in texts(dialog))
+
+
+def test_a_recipe_is_ticked_anywhere_in_its_row(show: Show, qtbot) -> None:
+    dialog = show()
+    layerwise = box(dialog, "Layer-wise")
+    QApplication.processEvents()
+    right = QPoint(layerwise.width() - 4, layerwise.height() // 2)
+    qtbot.mouseClick(layerwise, Qt.MouseButton.LeftButton, pos=right)
+    assert layerwise.isChecked()
 
 
 def test_without_scans_it_leads_to_them(host: QWidget, qtbot) -> None:

@@ -48,5 +48,9 @@ class Page(QWidget):
     def leave(self) -> None:
         """Another page is shown now."""
 
+    def take_back(self) -> bool:
+        """Ctrl+Z was pressed: take back what the session does not hold yet. Whether there was anything."""
+        return False
+
     def toggle_pause(self) -> None:
         """Ctrl+. was pressed."""

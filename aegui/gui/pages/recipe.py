@@ -52,6 +52,8 @@ class RecipePage(Page):
         self._quiet = False
         self._checked: tuple[Any, dict[Recipe, str]] = ((), {})  # scans, and what presets lack with them
         self._edit = 0  # counts fields that were left: typing in one is one step of undo
+        self._taken = -1  # the edit that changed the session's recipe last
+        self._wrong: int | None = None  # the edit since which the form holds no recipe
         self.initial = Segmented(
             ["Pretrained", "Random"], names=["Start from the trained weights", "Start from random"]
         )
@@ -151,6 +153,7 @@ class RecipePage(Page):
 
     def _fill_form(self) -> None:
         self._quiet = True
+        self._wrong = None
         self.editor.form.set_value(self.session.recipe, self.session.preset)
         self._quiet = False
 
@@ -200,15 +203,30 @@ class RecipePage(Page):
         steps = recipe.run.steps_per_epoch or max(1, -(-train // recipe.run.batch))
         return Plan(recipe.run.epochs, steps if slices else 0, recipe.run.batch_size)
 
+    def take_back(self) -> bool:
+        if not self.editor.form.errors():
+            return False
+        if self._taken == self._wrong:  # with what was right on the way, as 99 is on the way to 99999
+            self.session.undo.undo()
+        else:
+            self._fill_form()
+            self._refresh()
+        return True
+
     # ---- edits
     @Slot()
     def _on_edited(self) -> None:
         if self._quiet:
             return
         recipe = self.editor.form.value()
+        if recipe is None:
+            self._wrong = self._edit if self._wrong is None else self._wrong
+        else:
+            self._wrong = None
         if recipe is not None and recipe != self.session.recipe:
             changed = recipes.differences(recipe, self.session.recipe)
             self.session.set_recipe(recipe, merge=(self._edit, *changed))
+            self._taken = self._edit
         self._refresh()
 
     @Slot()

@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QStandardItem, QStandardItemModel, QWheelEvent
-from PySide6.QtWidgets import QAbstractButton, QCheckBox, QComboBox, QSizePolicy, QWidget
+from PySide6.QtWidgets import QAbstractButton, QCheckBox, QComboBox, QSizePolicy, QStyle, QStyleOptionComboBox, QWidget
 
 from aegui.gui import theme
 from aegui.gui.widgets.basic import row
@@ -162,7 +162,7 @@ class TextEditor(_LineEditor):
 
 
 class Combo(QComboBox):
-    """A combo box that the wheel changes only while it has the focus."""
+    """A combo box that the wheel never changes; where its words have no room they end in dots."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -181,10 +181,13 @@ class Combo(QComboBox):
         model.appendRow(item)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
+        event.ignore()  # the page is scrolled, and brings the box under the mouse
+
+    def initStyleOption(self, option: QStyleOptionComboBox) -> None:
+        super().initStyleOption(option)
+        box, field = QStyle.ComplexControl.CC_ComboBox, QStyle.SubControl.SC_ComboBoxEditField
+        room = self.style().subControlRect(box, option, field, self).width()
+        option.currentText = self.fontMetrics().elidedText(option.currentText, Qt.TextElideMode.ElideRight, room)
 
 
 class ChoiceEditor(Editor):
@@ -240,9 +243,10 @@ class ChoiceEditor(Editor):
 
     def _on_chosen(self) -> None:
         self.changed.emit()
+        self.ended.emit()
 
 
-class _Check(QCheckBox):
+class CheckBox(QCheckBox):
     """A check box whose whole row is the target."""
 
     def hitButton(self, position: QPoint) -> bool:
@@ -254,10 +258,11 @@ class CheckEditor(Editor):
 
     def __init__(self, knob: Knob, parent: QWidget | None = None, *, box: QAbstractButton | None = None) -> None:
         super().__init__(knob, parent)
-        self.box = box or _Check(knob.title)
+        self.box = box or CheckBox(knob.title)
         self.box.setToolTip(knob.help)
         self.setLayout(row(self.box))
         self.box.clicked.connect(self.changed)
+        self.box.clicked.connect(self.ended)
 
     def raw(self) -> Any:
         return self.box.isChecked()

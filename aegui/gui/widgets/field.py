@@ -121,9 +121,5 @@ class FieldFrame(QFrame):
         super().changeEvent(event)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        # A wheel over a field that was not clicked scrolls the page; it must never change a value.
-        if self.stepper and self.line.hasFocus() and event.angleDelta().y():
-            self.line.stepped.emit(event.angleDelta().y() > 0)
-            event.accept()
-        else:
-            event.ignore()
+        # Not even with the focus: a page that is scrolled brings the field under the mouse.
+        event.ignore()

@@ -191,6 +191,7 @@ class UnionEditor(Composite):
         chosen = self.knob.choices[index]
         self._show(index, self._kept.get(index) or chosen().model_dump(mode="json"))
         self.changed.emit()
+        self.ended.emit()
 
     def _show(self, index: int, value: dict[str, Any]) -> None:
         if index != self._index:

@@ -98,6 +98,8 @@ class Form(Fields):
         if not found:
             return error.message
         words = self._words(error, found[0])
+        if f"“{found[0].name}”" in words:
+            return words
         return f"{found[0].name}: {words[:1].lower()}{words[1:]}"
 
     def reveal(self, where: Where) -> None:

@@ -166,7 +166,7 @@ def choice_help(choice: Any) -> str:
         return ""
     line = (choice.__doc__ or "").strip().split("\n")[0]
     _, _, rest = line.partition(":")
-    text = rest.strip() or line
+    text = (rest.strip() or line).removesuffix(".")  # as the help of fields
     return text[:1].upper() + text[1:]
 
 

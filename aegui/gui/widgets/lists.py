@@ -45,9 +45,12 @@ class ListEditor(Composite):
             fields, rest = self.items[where[0]], where[1:]
             tag = self._item_raw(fields).get(self.knob.tag)
             rest = rest[1:] if rest and tag is not None and rest[0] == tag else rest
-            # What concerns a whole item is told at its first field.
-            return fields.locate(rest) if rest else (next(iter(fields.rows.values())), ())
+            return fields.locate(rest) if rest else (self._whole(fields), ())
         return None
+
+    def _whole(self, fields: Fields) -> Place:
+        """Where to tell what concerns an item as a whole."""
+        return next(iter(fields.rows.values()))
 
     def raw(self) -> Any:
         return [self._item_raw(fields) for fields in self.items]
@@ -68,8 +71,7 @@ class ListEditor(Composite):
         """Add an item with its defaults, if it has a place in the list."""
         fresh = spec.another(self.present())
         if fresh is not None:
-            self.set_raw([*self.raw(), fresh.model_dump(mode="json")])
-            self.changed.emit()
+            self._take([*self.raw(), fresh.model_dump(mode="json")])
             row = next(iter(self.items[-1].rows.values()), None)
             if row is not None and row.editor.inputs() and row.editor.isVisible():
                 row.editor.inputs()[0].setFocus()
@@ -78,15 +80,19 @@ class ListEditor(Composite):
         """Take an item out."""
         values = self.raw()
         del values[self.items.index(fields)]
-        self.set_raw(values)
-        self.changed.emit()
+        self._take(values)
 
     def shift(self, fields: Fields, by: int) -> None:
         """Put an item before or behind its neighbour."""
         values, index = self.raw(), self.items.index(fields)
         values.insert(index + by, values.pop(index))
+        self._take(values)
+
+    def _take(self, values: list[Any]) -> None:
+        """Show other items: one change of its own."""
         self.set_raw(values)
         self.changed.emit()
+        self.ended.emit()
 
     def present(self) -> list[Spec]:
         """The items that are right as they stand."""

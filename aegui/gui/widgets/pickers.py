@@ -77,6 +77,7 @@ class SuggestEditor(Editor):
     def _on_chosen(self) -> None:
         self.typing = False
         self.changed.emit()
+        self.ended.emit()
 
 
 class ModelEditor(Editor):
@@ -126,6 +127,7 @@ class ModelEditor(Editor):
         self.set_raw(chosen or before)
         if self._value != before:
             self.changed.emit()
+            self.ended.emit()
 
 
 PICKERS = {"model": ModelEditor}

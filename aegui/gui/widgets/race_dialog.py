@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from functools import partial
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QSizePolicy, QStackedWidget, QWidget
+from PySide6.QtWidgets import QComboBox, QGridLayout, QSizePolicy, QStackedWidget, QWidget
 
 from aegui import recipes, workflow
 from aegui.gui import theme
 from aegui.gui.races import Choice, Races, choices
 from aegui.gui.session import Session
 from aegui.gui.widgets.basic import STRETCH, ElidedLabel, Note, button, card, column, holder, label, row, scroll
+from aegui.gui.widgets.editors import CheckBox
 from aegui.gui.widgets.picture_grid import Picture, PictureGrid
 from aegui.gui.widgets.recipe_foot import duration_words
 from aegui.gui.widgets.sheet import Sheet
@@ -38,7 +39,7 @@ class RaceDialog(Sheet):
     def __init__(self, window: QWidget, session: Session, races: Races, others: Sequence[Recipe] = ()) -> None:
         super().__init__(window, session, "race", "Compare recipes", "git-compare", (1240, 760))
         self.races = races
-        self.entries: list[tuple[Choice, QCheckBox]] = []
+        self.entries: list[tuple[Choice, CheckBox]] = []
         self.grid = PictureGrid()
         self.progress = ProgressRow("Race")
         self.note = Note("warn", "")
@@ -66,7 +67,7 @@ class RaceDialog(Sheet):
     def _left(self, others: Sequence[Recipe]) -> QWidget:
         lines = column(gap=10)
         for choice in choices(self.session, others):
-            box = QCheckBox(f"{choice.recipe.title}, as in the form" if choice.now else choice.recipe.title)
+            box = CheckBox(f"{choice.recipe.title}, as in the form" if choice.now else choice.recipe.title)
             words = choice.reason or choice.recipe.use or choice.recipe.summary
             box.setAccessibleDescription(words)
             box.setToolTip(choice.recipe.summary)
@@ -78,7 +79,7 @@ class RaceDialog(Sheet):
             lines.addLayout(column(box, about, gap=0))
             self.entries.append((choice, box))
         lines.addStretch(1)
-        self.scratch = QCheckBox("Also from scratch")
+        self.scratch = CheckBox("Also from scratch")
         self.scratch.setToolTip("The recipe of the form once more, from random weights")
         self.scratch.setAccessibleDescription("The recipe of the form once more, from random weights")
         self.scratch.setEnabled(self.session.initial == "pretrained")

@@ -238,6 +238,18 @@ class Cell:
             widget.setAccessibleDescription(text or self.editor.knob.help)
 
 
+class Whole(Cell):
+    """An item of a list as a whole: its problems name no field and mark none. editor: where the focus goes."""
+
+    def __init__(self, editor: Editor, name: str, message: Message) -> None:
+        self.editor, self.name, self.words, self.message = editor, name, "", message
+        self.tone: Tone = ""
+
+    def show_problem(self, tone: Tone, text: str) -> None:
+        self.tone = tone
+        self.message.tell(self, tone, text)
+
+
 Place = Row | Cell
 
 

@@ -38,6 +38,7 @@ class _Line:
         self.owner = owner
         self.fields = Fields(owner.spec, "", owner, None, self._place, lambda knob: knob.advanced, _editor)
         self.fact = label("", "ter")
+        self.mark = label("", "link")
         self.fold = Fold(self._rest, more="")
         self.fields.completed.connect(self.fold.fill)
         self.menu = QMenu(owner)
@@ -65,7 +66,7 @@ class _Line:
 
     def show(self, on: bool) -> None:
         """Use it, or keep it for later."""
-        for widget in (*self.fields.editors.values(), self.fact, self.tools):
+        for widget in (*self.fields.editors.values(), self.fact, self.mark, self.tools):
             widget.setVisible(on)
         if not on:
             self.fold.unfold(False)
@@ -143,7 +144,7 @@ class TableEditor(ListEditor):
             elif not isinstance(editor, SwitchEditor):
                 editor.setMinimumWidth(theme.scaled(TEXT))
             self._grid.addWidget(editor, at, place + bool(place))
-        self._grid.addWidget(line.fact, at, 1)
+        self._grid.addLayout(row(line.fact, line.mark, gap=4), at, 1)
         self._grid.addWidget(line.tools, at, len(self.columns) + 1)
         self._grid.addWidget(line.fold, at + 1, 0, 1, len(self.columns) + 2)
 
@@ -166,8 +167,9 @@ class TableEditor(ListEditor):
         for line in self.lines:
             key = str(line.fields.raw()[first])
             words = self._facts.get(key, "")
-            line.fact.setText(f"{words} •".strip() if line.changed else words)
-            line.fact.setToolTip("Changed from the preset" if line.changed else "")
+            line.fact.setText(words)
+            line.mark.setText("•" if line.changed else "")
+            line.mark.setToolTip("Changed from the preset" if line.changed else "")
             name = f"More for {choice_title(key)}"
             line.tools.setAccessibleName(name)
             line.tools.setToolTip(name)

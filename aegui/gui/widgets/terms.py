@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ from aegui.gui.widgets.editors import Editor
 from aegui.gui.widgets.fields import Fields
 from aegui.gui.widgets.knobs import Knob, by_family, choice_help, choice_title, knobs
 from aegui.gui.widgets.lists import ListEditor
-from aegui.gui.widgets.rows import Cell, Fold, Message, Place, Row
+from aegui.gui.widgets.rows import Cell, Fold, Message, Place, Row, Whole
 from aegui.gui.widgets.shares import SERIES, Dot, ShareBar
 
 INDENT = 22
@@ -45,6 +45,7 @@ class Term(QWidget):
             return Row(editor, name)
 
         self.fields = Fields(spec, self.title, self, place=place, later=lambda knob: knob.name not in beside)
+        self.whole = Whole(next(iter(self.fields.editors.values())), self.title, self.message)
         self.fold = Fold(self._rest, more="")
         self.fields.completed.connect(self.fold.fill)
         self.mark = label("", "link")
@@ -79,7 +80,8 @@ class Term(QWidget):
                 parts.append(label(editor.knob.title, "sec", buddy=editor.inputs()[0]))
                 editor.setMaximumWidth(theme.scaled(140))
                 parts.append((editor, 1))
-            second = row(*parts, STRETCH, margins=(INDENT, 0, 0, 0))
+            second = row(*parts, margins=(INDENT, 0, 0, 0))
+            second.addStretch()
         head = row(self.badge, (words, 1), only, row(self.more, self.up, self.down, self.drop, gap=0))
         below = row((column(self.message, self.fold, gap=8), 1), margins=(INDENT, 0, 0, 0))
         self.setLayout(column(head, second, below, gap=6))
@@ -159,6 +161,13 @@ class TermsEditor(ListEditor):
         order: list[QWidget] = [control for term in self.terms for control in _controls(term)]
         for before, after in pairwise(order):
             QWidget.setTabOrder(before, after)
+
+    def inner_rows(self) -> Iterator[Place]:
+        for term in self.terms:
+            yield from (term.whole, *term.fields.all_rows())
+
+    def _whole(self, fields: Fields) -> Place:
+        return self.terms[self.items.index(fields)].whole
 
     def _make(self, spec: Any) -> Term:
         term = Term(spec, self)
