@@ -177,7 +177,7 @@ def test_the_suggested_rate_is_marked_and_used_by_all_groups(page, rate_dialog):
     assert rate_dialog.use.text() == "Use 0.002"
     assert rate_dialog.plot.mark.value() == pytest.approx(np.log10(2e-3))
     assert len(rate_dialog.plot.smoothed.data[0]) == 20
-    assert "Encoder 2e-5, Decoder 2e-4, Rest 0.002" in rate_dialog.effect.text()
+    assert "Encoder 2e-5, Decoder 2e-4, Rest 0.002" in rate_dialog.effect.text.text()
     rate_dialog.use.click()
     assert [group.learning_rate for group in page.session.recipe.groups] == [2e-5, 2e-4, 2e-3]
 
@@ -188,7 +188,9 @@ def test_another_rate_can_be_dragged_to_or_typed(page, rate_dialog, qtbot):
     assert rate_dialog.rate.line.text() == "1e-4"
     type_into(qtbot, rate_dialog.rate.line, "-3")
     assert not rate_dialog.use.isEnabled()
-    assert "Try 1e-4" in rate_dialog.effect.text()
+    assert rate_dialog.use.text() == "Use"
+    assert rate_dialog.effect.text.property("t") == "err"
+    assert "Try 1e-4" in rate_dialog.effect.text.text()
     type_into(qtbot, rate_dialog.rate.line, "5e-4")  # Return uses it at once
     assert page.session.recipe.groups[2].learning_rate == 5e-4
 

@@ -19,6 +19,7 @@ from aegui.gui.widgets.editors import NumberEditor
 from aegui.gui.widgets.knobs import choice_title, format_number, knobs
 from aegui.gui.widgets.measuring import Measuring
 from aegui.gui.widgets.plots import INPUT, LIMIT, TRAIN, Plot, pen
+from aegui.gui.widgets.rows import Message
 from aegui.recipes.optimisers import LoRA, ParameterGroup
 
 RATE = next(knob for knob in knobs(ParameterGroup) if knob.name == "learning_rate")
@@ -26,6 +27,7 @@ PURPOSE = (
     "The rate rises from step to step, on a copy of the model, until the loss runs away. A good rate lies where the "
     "loss falls steeply, well before its lowest point."
 )
+KEY = "Loss over learning rate. Dotted: single steps; solid: smoothed; dashed: the rate to use, which can be dragged."
 
 
 class RatePlot(Plot):
@@ -99,12 +101,14 @@ class RateDialog(Measuring):
         self.rate.name_inputs("Learning rate")
         self.rate.setFixedWidth(theme.scaled(140))
         self.rate.changed.connect(self._on_typed)
+        self._good = self.fastest
         self.words = label("", "cap1", wrap=True)
-        self.effect = label("", "ter", wrap=True)
+        self.effect = Message()
         fastest = "Learning rate" if len(self.groups) < 2 else "Rate of the fastest group"
         self.choice = holder(row(label(fastest, "sec", buddy=self.rate.line), self.rate, STRETCH, gap=12))
         self.choice.hide()
         self.results.addWidget(self.plot)
+        self.results.addWidget(label(KEY, "ter", wrap=True))
         for widget in (self.words, self.choice, self.effect):
             self.results.addWidget(widget)
         self.accepted.connect(self._on_accepted)
@@ -135,24 +139,27 @@ class RateDialog(Measuring):
     def _on_typed(self) -> None:
         value = self.rate.raw()
         good = isinstance(value, int | float) and 0 < value <= 10
-        self.rate.set_tone("" if good else "err")
-        self.use.setEnabled(good)
         if good:
             self._show(float(value), typed=True)
         else:
-            self.effect.setText("Must be more than 0 and at most 10. Try 1e-4.")
+            self.rate.set_tone("err")
+            self.effect.show_text("err", f"Must be more than 0 and at most 10. Try {format_number(self._good)}.")
+            self.use.setEnabled(False)
+            self.use.setText("Use")
+            self.use.setAccessibleName("Use")
 
     def _show(self, rate: float, typed: bool) -> None:
         if not typed:
             self.rate.set_raw(rate)
-            self.rate.set_tone("")
+            self._good = rate
+        self.rate.set_tone("")
         self.plot.show_mark(rate)
         factor = rate / self.fastest
         parts = [
             f"{choice_title(match)} {format_number(float(f'{old * factor:.3g}'))}" for match, old in self.groups.items()
         ]
         together = "All groups keep their ratio: " if len(parts) > 1 else "Then: "
-        self.effect.setText(f"{together}{', '.join(parts)}. Now: {format_number(self.fastest)}.")
+        self.effect.show_text("", f"{together}{', '.join(parts)}. Now: {format_number(self.fastest)}.")
         self.use.setEnabled(True)
         self.use.setText(f"Use {format_number(rate)}")
         self.use.setAccessibleName(self.use.text())
