@@ -40,7 +40,7 @@ class _Scrim(QWidget):
 
 
 class Dialog(QDialog):
-    """A frameless sheet, 608 px wide; `body` takes what it says."""
+    """A frameless sheet, 608 px wide at the usual text size; `body` takes what it says."""
 
     def __init__(self, window: QWidget, title: str, icon: str = "info", tone: str = "accentText") -> None:
         super().__init__(window, Qt.WindowType.Dialog | Qt.WindowType.FramelessWindowHint)
@@ -48,7 +48,7 @@ class Dialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(title)
         self.setAccessibleName(title)
-        self.setFixedWidth(min(WIDTH, max(400, window.width() - 48)))
+        self.setFixedWidth(min(theme.scaled(WIDTH), max(400, window.width() - 48)))
         self._scrim = _Scrim(window)
         heading = label(title, "h1", wrap=True)
         close = button(icon="x", kind="icon", tip="Close (Esc)", clicked=self.reject)
@@ -97,12 +97,20 @@ class Dialog(QDialog):
         super().resizeEvent(event)
 
     def fit(self) -> None:
-        """As high as the words need at this width."""
+        """As high as the words need at this width, in the middle of the window."""
         layout = self.layout()
         if layout is not None:
             layout.activate()
             high = layout.heightForWidth(self.width()) if layout.hasHeightForWidth() else layout.sizeHint().height()
             self.setFixedHeight(high)
+        self.centre()
+
+    def centre(self) -> None:
+        """To the middle of the window, without leaving it at its top."""
+        parent = self.parentWidget()
+        assert parent is not None
+        place = parent.rect().center() - self.rect().center()
+        self.move(parent.mapToGlobal(QPoint(place.x(), max(0, place.y()))))
 
     def showEvent(self, event: QShowEvent) -> None:
         parent = self.parentWidget()
@@ -111,8 +119,7 @@ class Dialog(QDialog):
         self._scrim.show()
         self._scrim.raise_()
         self.fit()
-        middle = parent.mapToGlobal(QPoint(0, 0)) + parent.rect().center()
-        self.move(middle - self.rect().center())
+        self.centre()
         super().showEvent(event)
 
 

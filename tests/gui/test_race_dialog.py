@@ -171,7 +171,7 @@ def test_a_race_is_shown_ranked_and_a_recipe_is_taken_from_it(
     denoise = next(row for row in result.rows if row.name == "Denoise")
     assert denoise.psnr is not None and result.classical.psnr is not None
     gain = f"{denoise.psnr - result.classical.psnr:+.2f}".replace("-", "−")
-    assert dialog.grid.views[3].bottom_right == (f"PSNR {denoise.psnr:.2f} dB", f"{gain} over classical")
+    assert dialog.grid.views[3].bottom_right == (f"{denoise.psnr:.2f} dB", f"{gain} over classical")
     said = texts(dialog)
     assert f"{gain} dB" in said and f"{denoise.psnr:.2f} dB" in said
     assert any("R = 400 HU" in text and "held-out slices" in text for text in said)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QRect, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 
 from aegui import recipes, workflow
@@ -180,6 +180,12 @@ def test_the_suggested_rate_is_marked_and_used_by_all_groups(page, rate_dialog):
     assert "Encoder 2e-5, Decoder 2e-4, Rest 0.002" in rate_dialog.effect.text.text()
     rate_dialog.use.click()
     assert [group.learning_rate for group in page.session.recipe.groups] == [2e-5, 2e-4, 2e-3]
+
+
+def test_a_dialog_that_grows_stays_in_the_middle_of_the_window(page, rate_dialog):
+    window = QRect(page.window().mapToGlobal(QPoint(0, 0)), page.window().size())
+    assert window.contains(rate_dialog.geometry())
+    assert abs(window.center().y() - rate_dialog.geometry().center().y()) <= 1
 
 
 def test_another_rate_can_be_dragged_to_or_typed(page, rate_dialog, qtbot):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QPushButton
+from PySide6.QtWidgets import QPushButton, QStyleOptionButton
 
 from aegui import models, recipes
 from aegui.events import finish
@@ -93,6 +93,17 @@ def test_a_wrong_learning_rate_shows_at_its_field_disables_start_and_the_foot_le
     type_into(qtbot, rate(page), "2e-4")
     assert page.foot.start.isEnabled()
     assert page.session.recipe.groups[0].learning_rate == 2e-4
+
+
+def test_a_problem_too_long_for_the_foot_ends_in_dots(page, qtbot):
+    type_into(qtbot, rate(page), "0")
+    link = [b for b in page.foot.findChildren(QPushButton) if b.text().startswith("Rest, learning rate")][-1]
+    option = QStyleOptionButton()
+    for wide, end in ((120, "…"), (600, link.text()[-8:])):
+        link.resize(wide, link.height())
+        link.initStyleOption(option)
+        assert option.text.startswith("Rest, learn")
+        assert option.text.endswith(end)
 
 
 def test_a_wrong_value_leaves_the_last_good_recipe_in_the_session(page, qtbot):

@@ -279,7 +279,7 @@ def _psnr(result: workflow.RaceResult, kind: str) -> float | None:
 def _words(psnr: float | None, base: float | None) -> tuple[str, ...]:
     if psnr is None:
         return ()
-    words = (f"PSNR {psnr:.2f} dB",)
+    words = (f"{psnr:.2f} dB",)  # without “PSNR”, which the list tells: small pictures have no room for it
     return words if base is None else (*words, f"{signed(psnr - base)} over classical")
 
 

@@ -27,7 +27,7 @@ PURPOSE = (
     "The rate rises from step to step, on a copy of the model, until the loss runs away. A good rate lies where the "
     "loss falls steeply, well before its lowest point."
 )
-KEY = "Loss over learning rate. Dotted: single steps; solid: smoothed; dashed: the rate to use, which can be dragged."
+KEY = "Loss over learning rate: single steps dotted, smoothed solid. Drag the dashed line to another rate."
 
 
 class RatePlot(Plot):

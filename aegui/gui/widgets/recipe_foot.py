@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import psutil
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QFrame
+from PySide6.QtWidgets import QFrame, QPushButton, QSizePolicy, QStyleOptionButton
 
 from aegui.gui import theme
 from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, column, holder, icon_label, label, row, rule
@@ -42,6 +41,23 @@ def duration_words(seconds: float) -> str:
     if total < 3600:
         return f"{total // 60} min {total % 60} s" if total < 600 and total % 60 else f"{round(total / 60)} min"
     return f"{total // 3600} h {total % 3600 // 60} min"
+
+
+class _Link(QPushButton):
+    """A problem in words that end in dots where they have no room; the tooltip has them all."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.setProperty("kind", "link")
+        self.setAutoDefault(False)
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self.setMinimumWidth(80)
+        self.setToolTip(words)
+        self.setAccessibleName(words)
+
+    def initStyleOption(self, option: QStyleOptionButton) -> None:
+        super().initStyleOption(option)
+        option.text = self.fontMetrics().elidedText(option.text, Qt.TextElideMode.ElideRight, self.width())
 
 
 class Foot(QFrame):
@@ -144,8 +160,8 @@ class Foot(QFrame):
         self.count.setText(f"{things} to fix before you can start")
         clear(self._links)
         for words, where in found[:1]:
-            short = words if len(words) < 72 else words[:70].rsplit(" ", 1)[0] + " …"
-            link = button(short, "link", tip=words, clicked=partial(self.problem_opened.emit, where))
+            link = _Link(words)
+            link.clicked.connect(lambda _=False, where=where: self.problem_opened.emit(where))
             self._links.addWidget(link)
         if count > 1:
             self._links.addWidget(label(f"and {count - 1} more", "ter"))
