@@ -211,6 +211,11 @@ _LIMITS = {
 }
 
 
+def _limit(number: float) -> str:
+    """4096, 0.9, 1e6."""
+    return str(number) if isinstance(number, int) else f"{number:g}".replace("e+0", "e")
+
+
 def problems(error: ValidationError, source: str = "") -> list[SpecError]:
     """pydantic's findings in the app's words, each with the address of the field it is about."""
     return [_problem(detail, source) for detail in error.errors(include_url=False)]
@@ -227,7 +232,7 @@ def _problem(detail: ErrorDetails, source: str) -> SpecError:
         return SpecError(f"“{name}”{of} is missing.", "Add it.", where)
     if kind in _LIMITS:
         words, key = _LIMITS[kind]
-        return SpecError(f"“{name}”{of} must be {words} {context[key]:g}.", f"It is {detail['input']}.", where)
+        return SpecError(f"“{name}”{of} must be {words} {_limit(context[key])}.", f"It is {detail['input']}.", where)
     if kind in ("union_tag_invalid", "literal_error", "enum"):
         expected = context.get("expected_tags") or context.get("expected", "")
         return SpecError(f"“{name}”{of} has no such choice.", f"Choose one of {expected}.", where)
@@ -238,6 +243,8 @@ def _problem(detail: ErrorDetails, source: str) -> SpecError:
     if kind in ("float_parsing", "float_type", "int_parsing", "int_type", "int_from_float", "finite_number"):
         whole = "a whole number" if kind.startswith("int") else "a number"
         return SpecError(f"“{name}”{of} must be {whole}.", f"It is {detail['input']!r}.", where)
+    if kind == "int_parsing_size":
+        return SpecError(f"“{name}”{of} must be a smaller number.", f"It is {detail['input']!r}.", where)
     if kind == "string_too_short":
         return SpecError(f"“{name}”{of} must not be empty.", "", where)
     if kind == "string_too_long":

@@ -145,6 +145,17 @@ def test_a_decimal_comma_and_a_true_minus_are_understood():
     assert read_number("\u22122", whole=True) == -2
 
 
+def test_a_whole_number_far_too_large_is_told_its_limit(form, qtbot):
+    for address, limit in ((("run", "patch_size"), "4096"), (("run", "seed"), "2147483647")):
+        type_into(qtbot, number(form, *address).line, "1e99")
+        assert form.row(*address).message.text.text().startswith(f"Must be at most {limit}. Try ")
+
+
+def test_limits_are_written_short(form, qtbot):
+    type_into(qtbot, number(form, "regularisation", "gradient_clip").line, "1e99")
+    assert "at most 1e6" in form.row("regularisation", "gradient_clip").message.text.text()
+
+
 def test_steps_follow_the_leading_digit_and_stay_inside_the_limits():
     rate = next(k for k in knobs(ParameterGroup) if k.name == "learning_rate")
     assert step_number(1e-4, True, rate) == 2e-4

@@ -195,7 +195,7 @@ def read_number(text: str, whole: bool) -> float | int | str:
         value = float(plain)
     except ValueError:
         return text.strip()
-    if whole and value.is_integer() and abs(value) < 2**53:
+    if whole and value.is_integer():
         return int(value)
     return value
 
