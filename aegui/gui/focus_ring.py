@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from PySide6.QtCore import QEvent, QObject, QPoint, QRect, QRectF, Qt, QTimer
 from PySide6.QtGui import QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QApplication, QLineEdit, QWidget
+from PySide6.QtWidgets import QAbstractScrollArea, QApplication, QLineEdit, QWidget
 
 from aegui.gui import theme
 from aegui.gui.widgets.viewport import Viewport
@@ -70,7 +72,13 @@ class FocusRing(QWidget):
             return
         window = self.window()
         place = QRect(target.mapTo(window, QPoint(0, 0)), target.size()).adjusted(-4, -4, 4, 4)
-        self.setGeometry(place.intersected(window.rect()))
+        for part in _ancestors(target):
+            if isinstance(part.parentWidget(), QAbstractScrollArea):  # its viewport: beyond it stand other things
+                place &= QRect(part.mapTo(window, QPoint(0, 0)), part.size())
+        if place.isEmpty():
+            self.hide()
+            return
+        self.setGeometry(place & window.rect())
         self.show()
         self.raise_()
 
@@ -81,3 +89,10 @@ class FocusRing(QWidget):
         chip = self._target is not None and self._target.property("kind") == "chip"
         round_ = 18 if chip else 9
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(1, 1, -1, -1), round_, round_)
+
+
+def _ancestors(widget: QWidget) -> Iterator[QWidget]:
+    parent = widget.parentWidget()
+    while parent is not None:
+        yield parent
+        parent = parent.parentWidget()

@@ -16,6 +16,8 @@ from aegui.errors import UserError
 from aegui.events import Done, Event, Progress, Stop
 from aegui.gui import dialogs, theme
 from aegui.gui.bars import RESEARCH, told
+from aegui.gui.focus_ring import FocusRing
+from aegui.gui.widgets.basic import button, column, holder, scroll
 from aegui.gui.window import Window
 
 
@@ -220,6 +222,24 @@ def test_tab_shows_a_ring_around_the_focus_and_the_mouse_never_does(window, qtbo
         drop.mapTo(window, QPoint(5, 5)),
     )
     assert not window.ring.isVisible()
+
+
+def test_the_ring_stays_within_what_is_scrolled(themed, qtbot):
+    host = QWidget()
+    qtbot.addWidget(host)
+    inside = [button(f"Number {number}") for number in range(9)]
+    area = scroll(holder(column(*inside)))
+    host.setLayout(column((area, 1), button("Below"), margins=(8, 8, 8, 8)))
+    host.resize(200, 200)
+    host.show()
+    qtbot.waitExposed(host)
+    ring = FocusRing(host)
+    cut = next(one for one in inside if one.mapTo(host, one.rect().bottomLeft()).y() > area.geometry().bottom())
+    for target, shown in ((inside[0], True), (cut, True), (inside[-1], False)):
+        ring._target = target
+        ring._place()
+        assert ring.isVisible() == shown
+        assert not shown or area.geometry().contains(ring.geometry())
 
 
 def test_the_place_of_the_window_is_remembered(themed, qtbot):
