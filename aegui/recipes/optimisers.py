@@ -87,7 +87,7 @@ def taker(groups: Sequence[ParameterGroup], name: str, part: str, norm: bool) ->
 
 
 class FullWeights(Spec):
-    """All weights: those of the parameter groups are changed themselves."""
+    """All weights: those of the parameter groups are trained."""
 
     kind: Literal["full"] = "full"
 

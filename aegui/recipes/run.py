@@ -115,7 +115,7 @@ class Run(Spec):
     epochs: int = knob(50, title="At most", help="Passes over the training slices", unit="epochs", ge=1, le=100_000)
     steps: int | None = knob(
         None,
-        title="Or",
+        title="Or steps",
         help="Steps in all, instead of the epochs; the last epoch may be shorter",
         unit="steps",
         ge=1,
@@ -124,7 +124,7 @@ class Run(Spec):
     )
     minutes: float | None = knob(
         None,
-        title="Or",
+        title="Or time",
         help="Time for steps and validation, instead of the epochs; the first steps are timed, and the number of steps "
         "that fits is written into the run's recipe",
         unit="min",

@@ -370,6 +370,11 @@ def test_every_knob_has_an_editor_a_name_and_a_description(qtbot):
             assert place.label.buddy() is place.editor.inputs()[0], place.name
 
 
+def test_no_two_fields_have_the_same_name(form):
+    names = [row.name for row in form.rows.values()]
+    assert sorted(set(names)) == sorted(names)
+
+
 def test_accessible_descriptions_carry_the_problem(form, qtbot):
     line = number(form, "run", "epochs").line
     type_into(qtbot, line, "0")

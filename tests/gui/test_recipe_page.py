@@ -20,6 +20,7 @@ from aegui.gui.session import Session
 from aegui.gui.widgets.gallery import count_words, speed_words
 from aegui.gui.widgets.import_dialog import ImportDialog, read_model
 from aegui.gui.widgets.recipe_foot import duration_words, size_words
+from aegui.gui.widgets.rows import Fold
 from aegui.gui.widgets.table import TableEditor
 from aegui.models.card import Card
 from aegui.models.zoo import load_model
@@ -366,6 +367,12 @@ def test_a_text_file_named_pt_becomes_a_notice(page, qtbot, tmp_path, content):
     assert "notes.pt" in told.args[0].message
     qtbot.waitUntil(lambda: not page.session.lanes.running())
     assert page.session.model_ref == models.cards()[0].id
+
+
+def test_every_fold_says_what_it_holds_more_of(page):
+    links = [fold.link.text().strip() for fold in page.editor.findChildren(Fold) if fold.link.text().strip()]
+    assert {"More on regularisation", "More on stopping", "More settings"} <= set(links)
+    assert len(set(links)) == len(links)
 
 
 def test_a_narrow_form_has_one_column(page, qtbot):

@@ -124,7 +124,7 @@ class RecipeForm(QWidget):
         self.trainable.setVisible(bool(counts))
         self.trainable.show_text("Adapters only" if adapted else f"{count_words(trained)} trainable")
 
-    def _rows(self, *wanted: Any) -> list[QWidget]:
+    def _rows(self, title: str, *wanted: Any) -> list[QWidget]:
         """Widgets as they are; for a field its row; for a nested Spec the rows of all its fields."""
         made: list[QWidget] = []
         seldom: list[QWidget] = []
@@ -141,11 +141,11 @@ class RecipeForm(QWidget):
                     (seldom if self.form.editors[address].knob.advanced else made).append(self.form.row(*address))
             if switches:
                 made.append(self.form.check_row(*prefix))
-        return [*made, Fold(seldom)] if seldom else made
+        return [*made, Fold(seldom, f"More on {title.lower()}")] if seldom else made
 
     def _card(self, title: str, *wanted: Any, beside: QWidget | None = None) -> QFrame:
         head = [row(label(title, "h2"), STRETCH, beside)] if title else []
-        return card(*head, *self._rows(*wanted), gap=10)
+        return card(*head, *self._rows(title, *wanted), gap=10)
 
     def _more(self) -> QFrame:
         rest = [address for address in self.form.rows if address not in self._placed]
