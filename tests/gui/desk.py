@@ -168,7 +168,7 @@ class Desk:
         self._do("key", "--delay", 60, *names)
 
     def type(self, text: str) -> None:
-        self._do("type", "--delay", 8, text)
+        self._do("type", "--delay", 8, "--", text)
 
     def answer_dialog(self, title: str, path: Path) -> None:
         """Type a path into a file dialog and press Enter."""

@@ -98,7 +98,7 @@ def test_a_wrong_learning_rate_shows_at_its_field_disables_start_and_the_foot_le
 
 def test_a_problem_too_long_for_the_foot_ends_in_dots(page, qtbot):
     type_into(qtbot, rate(page), "0")
-    link = [b for b in page.foot.findChildren(QPushButton) if b.text().startswith("Rest, learning rate")][-1]
+    link = page.foot.link
     option = QStyleOptionButton()
     for wide, end in ((120, "…"), (600, link.text()[-8:])):
         link.resize(wide, link.height())

@@ -102,6 +102,9 @@ class RecipePage(Page):
             signal.connect(self._measure_timer.start)
         session.lanes.ended.connect(self._on_lane_free)
 
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        return self.editor.enter(self.focusWidget(), forward) or super().focusNextPrevChild(forward)
+
     # ---- what the shell asks
     @property
     def subtitle(self) -> str:
@@ -125,7 +128,6 @@ class RecipePage(Page):
         self.models.show_models()
         self._check()
         self._measure_timer.start()
-        self.editor.enter_from(self.presets.more, self.foot.save)
 
     # ---- state
     def changes(self) -> list[str]:
@@ -189,6 +191,7 @@ class RecipePage(Page):
         first += [(form.say(p), p.where) for p in self.problems if p.blocking]
         notes = [f"{p.message} {p.hint}".strip() for p in self.problems if not p.blocking]
         self.foot.show_problems(first, notes)
+        self.editor.neighbours = (self.presets.more, self.foot.first)
         self.foot.show_forecast(self._plan(), self.forecasts.current())
         self.reset.setEnabled(bool(self.changes()) or bool(form.errors()))
         self.session.set_recipe_problems([words for words, _ in first])

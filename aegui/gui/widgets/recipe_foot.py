@@ -13,7 +13,6 @@ from PySide6.QtWidgets import QFrame, QPushButton, QSizePolicy, QStyleOptionButt
 
 from aegui.gui import theme
 from aegui.gui.widgets.basic import STRETCH, ElidedLabel, button, column, holder, icon_label, label, row, rule
-from aegui.gui.widgets.states import clear
 
 if TYPE_CHECKING:
     from aegui.training.forecast import Forecast
@@ -46,12 +45,15 @@ def duration_words(seconds: float) -> str:
 class _Link(QPushButton):
     """A problem in words that end in dots where they have no room; the tooltip has them all."""
 
-    def __init__(self, words: str) -> None:
-        super().__init__(words)
+    def __init__(self) -> None:
+        super().__init__()
         self.setProperty("kind", "link")
         self.setAutoDefault(False)
         self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.setMinimumWidth(80)
+
+    def say(self, words: str) -> None:
+        self.setText(words)
         self.setToolTip(words)
         self.setAccessibleName(words)
 
@@ -95,16 +97,20 @@ class Foot(QFrame):
             row(icon_label("timer", 18), (forecast, 3), self.memory_part, self.ok_icon, (self.ok, 2), gap=12)
         )
         self.count = label("", "h3")
-        self._links = row(gap=12)
+        self._where: tuple[str | int, ...] = ()
+        self.link = _Link()
+        self.link.clicked.connect(lambda: self.problem_opened.emit(self._where))
+        self.others = label("", "ter")
         self.trouble = holder(
             row(
                 icon_label("circle-alert", 18, "err"),
-                (column(STRETCH, self.count, self._links, STRETCH, gap=0), 1),
+                (column(STRETCH, self.count, row(self.link, self.others, STRETCH, gap=12), STRETCH, gap=0), 1),
                 gap=12,
             )
         )
         self.trouble.hide()
         self.save = button("Save recipe…", "ghost", "save")
+        self.first: QPushButton = self.save  # that Tab comes to
         self.start = button("Start training", "primary", "play", "l")
         self.setLayout(row((self.calm, 1), (self.trouble, 1), self.save, self.start, margins=(24, 0, 24, 0), gap=12))
 
@@ -158,14 +164,11 @@ class Foot(QFrame):
         self.start.setToolTip("" if not count else "; ".join(words for words, _ in found))
         things = "1 thing" if count == 1 else f"{count} things"
         self.count.setText(f"{things} to fix before you can start")
-        clear(self._links)
-        for words, where in found[:1]:
-            link = _Link(words)
-            link.clicked.connect(lambda _=False, where=where: self.problem_opened.emit(where))
-            self._links.addWidget(link)
-        if count > 1:
-            self._links.addWidget(label(f"and {count - 1} more", "ter"))
-        self._links.addStretch(1)
+        if found:
+            words, self._where = found[0]
+            self.link.say(words)
+        self.first = self.link if found else self.save
+        self.others.setText(f"and {count - 1} more" if count > 1 else "")
         theme.set_icon(self.ok_icon, "triangle-alert" if notes else "circle-check", "warn" if notes else "ok")
         self.ok.setText(notes[0] + (f" (+{len(notes) - 1})" if len(notes) > 1 else "") if notes else "Nothing to fix")
         self.ok_icon.setToolTip("\n".join(notes))

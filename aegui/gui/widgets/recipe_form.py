@@ -198,18 +198,21 @@ class RecipeForm(QWidget):
             after = self.neighbours[1 if forward else 0]
         if after is None:
             return super().focusNextPrevChild(forward)
-        after.setFocus(Qt.FocusReason.TabFocusReason if forward else Qt.FocusReason.BacktabFocusReason)
-        if after in order:
-            self.area.ensureWidgetVisible(after, 0, 48)
+        self._focus(after, forward)
         return True
 
-    def enter_from(self, before: QWidget | None, behind: QWidget | None) -> None:
-        """What Tab comes from and goes to."""
-        self.neighbours = (before, behind)
+    def enter(self, focus: QWidget | None, forward: bool) -> bool:
+        """Take the focus by Tab, if that is on what stands before the form, or on what stands behind it."""
         order = self.stops()
-        if order and before is not None and behind is not None:
-            QWidget.setTabOrder(before, order[0])
-            QWidget.setTabOrder(order[-1], behind)
+        if focus is None or focus is not self.neighbours[0 if forward else 1] or not order:
+            return False
+        self._focus(order[0 if forward else -1], forward)
+        return True
+
+    def _focus(self, widget: QWidget, forward: bool) -> None:
+        widget.setFocus(Qt.FocusReason.TabFocusReason if forward else Qt.FocusReason.BacktabFocusReason)
+        if self._inside.isAncestorOf(widget):
+            self.area.ensureWidgetVisible(widget, 0, 48)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         wide = event.size().width() >= theme.scaled(NARROW)

@@ -1,4 +1,4 @@
-"""Ctrl+Z on the Recipe page: what it takes back, and whose it is while a field has the focus."""
+"""The Recipe page by keyboard: what Ctrl+Z takes back, whose it is while a field has the focus, and Tab."""
 
 from __future__ import annotations
 
@@ -102,3 +102,21 @@ def test_every_term_that_is_added_is_a_step_of_its_own(page):
     losses.offer("Charbonnier").trigger()
     page.session.undo.undo()
     assert len(losses.terms) == before + 1
+
+
+def test_tab_leads_from_the_last_field_to_the_problem_and_back(page, qtbot):
+    page.editor.more.unfold(True)
+    QApplication.processEvents()
+    put(qtbot, page, PATCH, "99999")
+    last = page.editor.stops()[-1]
+    last.setFocus()
+    qtbot.keyClick(last, Qt.Key.Key_Tab)
+    assert QApplication.focusWidget() is page.foot.first
+    assert page.foot.first.text() == "Patch: must be at most 4096. Try 64."
+    qtbot.keyClick(page.foot.first, Qt.Key.Key_Backtab)
+    assert last.hasFocus()
+    undo(qtbot)
+    qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_Tab)
+    assert page.foot.save.hasFocus()
+    qtbot.keyClick(page.foot.save, Qt.Key.Key_Backtab)
+    assert page.editor.stops()[-1].hasFocus()
