@@ -248,3 +248,13 @@ def test_the_spread_over_views_is_in_the_scans_unit_and_none_in_padding(scans: P
     assert spread is not None and spread.shape == pixels.shape and not spread[:, :9].any()
     assert 0.05 < spread[:, 9:].mean() < 15
     source.close()
+
+
+def test_a_series_unlike_those_of_the_training_is_denoised_and_told(scans: Path) -> None:
+    from skimage.data import camera
+
+    (scans.parent / "photo").mkdir()
+    np.save(scans.parent / "photo" / "v.npy", camera()[None, :128, :128].astype(np.float32))
+    (row,) = finish(workflow.denoise(job(scans, series=found(scans.parent / "photo")))).series
+    assert row.status == "done" and row.reason.startswith("Not what the model has seen: ")
+    assert "dark" in row.reason

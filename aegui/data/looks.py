@@ -59,14 +59,16 @@ def look(image: Pixels, valid: Mask, modality: str, spacing: float, data_range: 
 
 def looks_of(source: SliceSource) -> list[Look]:
     """Of some slices of a scan."""
-    series = source.series
-    numbers = sample(source, SCAN)
-    read = [_grey(source.read(i)) for i in numbers]
+    return looks(source.series, [(source.read(i), source.valid(i)) for i in sample(source, SCAN)])
+
+
+def looks(series: Series, slices: Sequence[tuple[Pixels, Mask]]) -> list[Look]:
+    """Of slices of a scan with their valid pixels; several, as the data range of MR is told by all."""
+    read = [_grey(pixels) for pixels, _ in slices]
     data_range = signal_range(series.modality, series.bits, read)
     spacing = series.geometry.spacing[1] if _measured(series) else 0.0
     return [
-        look(image, source.valid(i), series.modality, spacing, data_range)
-        for i, image in zip(numbers, read, strict=True)
+        look(image, valid, series.modality, spacing, data_range) for image, (_, valid) in zip(read, slices, strict=True)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -106,7 +107,13 @@ def _onnxruntime(kind: Kind, net: SliceNet, path: Path) -> Engine:
     return _Graph(kind, net, names, call)
 
 
+@functools.cache
 def _openvino_core() -> Any:
+    """One for the life of the program: with the last one a stack would go that signals are still handled on.
+
+    OpenVINO gives the thread that loads it a stack for signal handlers, as tiles of AMX make their frames large, and
+    frees it with itself. Python's handlers use such stacks: Ctrl+C would end in a crash.
+    """
     if importlib.util.find_spec("openvino") is None:
         raise Unavailable("OpenVINO is not installed")
     # Its converters, imported together with it, tell its makers of the import where the user has once agreed to that

@@ -18,7 +18,7 @@ import numpy as np
 from aegui import imaging, paths
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Progress, SeriesDone, SeriesStarted, SliceDone, Stop
-from aegui.imaging import OutputRules, Pixels, Read, Series, Skipped, SliceSource
+from aegui.imaging import Mask, OutputRules, Pixels, Read, Series, Skipped, SliceSource
 from aegui.imaging.dicom.deidentify import Deidentifier
 from aegui.imaging.outlook import may_show_text
 from aegui.models import Card
@@ -237,12 +237,16 @@ def _denoise_series(
 ) -> Generator[Event, None, SeriesResult]:
     """left: slices of the job that are not done yet."""
     from aegui.analysis import ALERT, structure_score
+    from aegui.data.looks import SCAN, looks, unlike
     from aegui.inference.choose import choose
     from aegui.inference.denoiser import Denoiser, finished
     from aegui.measure import estimate_noise
+    from aegui.models.intensity import sample
 
     began = time.monotonic()
     source = imaging.open_series(replace(series, treat="denoise"))
+    looked_at = frozenset(sample(source, SCAN))
+    some: list[tuple[Pixels, Mask]] = []
     sink = None
     done: list[_Written] = []
     try:
@@ -255,6 +259,8 @@ def _denoise_series(
         write = sink.write
 
         def prepare(read: Read) -> tuple[int, Prepared]:
+            if read.at in looked_at:
+                some.append((read.pixels, read.valid))
             return read.at, denoiser.prepared(read.pixels, read.valid, job.noise_level)
 
         def finish(index: int, slice: Prepared, removed: Removed) -> _Written:
@@ -287,6 +293,7 @@ def _denoise_series(
         output = sink.finish()
         clipped, notes = sink.clipped, sink.notes
         sink = None
+        strange = unlike(model.card, looks(series, some))
     finally:
         if sink is not None:
             sink.abort()
@@ -299,6 +306,8 @@ def _denoise_series(
     reasons = []
     if series.treat != "denoise":
         reasons.append(f"Denoised although it is not meant for it: {series.reason.rstrip('.')}")
+    if strange:
+        reasons.append(f"Not what the model has seen: {', '.join(strange)}")
     if flagged:
         reasons.append(f"Structure in the removed noise in {_numbers(flagged)}")
     if outside:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -100,8 +103,8 @@ def test_a_graph_is_written_once_and_told_apart_by_its_weights() -> None:
     assert fingerprint(net) != name
 
 
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
 def test_openvino_does_not_call_home() -> None:
-    pytest.importorskip("openvino")
     engine("openvino", load_model("classic-small").net)
     assert sys.modules.get("openvino_telemetry") is None and "openvino.tools.ovc" not in sys.modules
 
@@ -110,3 +113,28 @@ def test_the_processors_runtimes_do_not_run_on_a_graphics_card() -> None:
     net = load_model("classic-small").net
     with pytest.raises(Unavailable, match="processor only"):
         build("onnxruntime", net, torch.device("cuda"), fingerprint(net))
+
+
+CTRL_C = """
+import gc, os, signal, threading
+import torch
+from aegui.inference.engines import build
+from aegui.inference.graph import fingerprint
+from aegui.models.zoo import load_model
+
+seen = []
+signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+net = load_model("classic-small").net
+made = [build("openvino", net, torch.device("cpu"), fingerprint(net))]
+last = threading.Thread(target=lambda: (made.clear(), gc.collect()))
+last.start()
+last.join()
+os.kill(os.getpid(), signal.SIGINT)
+assert seen
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are another matter there")
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
+def test_ctrl_c_is_handled_after_an_engine_of_openvino_went_away() -> None:
+    subprocess.run([sys.executable, "-c", CTRL_C], check=True, timeout=120)
