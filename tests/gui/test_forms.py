@@ -270,6 +270,16 @@ def test_terms_are_added_once_each_and_the_last_one_cannot_be_removed(form, qtbo
     assert form.row("losses").tone == "err"
 
 
+def test_an_added_term_is_scrolled_to(form):
+    losses = form.editors[("losses",)]
+    form.area.ensureWidgetVisible(losses.add_button)
+    for title in ("Huber", "Charbonnier", "Edges", "Spectrum"):
+        losses.offer(title).trigger()
+    added = losses.terms[-1].fields.editors[("weight",)]
+    assert added.line.hasFocus()
+    assert added.visibleRegion().boundingRect() == added.rect()
+
+
 def test_a_new_group_takes_a_part_that_is_not_in_the_table_yet(form, qtbot):
     table = form.editors[("groups",)]
     qtbot.mouseClick(table.add_button, Qt.MouseButton.LeftButton)

@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from pydantic import ValidationError
-from PySide6.QtCore import QEvent, QObject, Qt, Signal
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import QObject, Qt, Signal
 
 from aegui.gui.widgets.editors import CheckEditor, Editor
 from aegui.gui.widgets.field import Tone
 from aegui.gui.widgets.fields import Fields
 from aegui.gui.widgets.knobs import Knob
-from aegui.gui.widgets.rows import CheckRow, Fold, Place, Row, Where
+from aegui.gui.widgets.rows import CheckRow, Fold, Place, Row, Where, into_view
 from aegui.spec import Spec, SpecError, problems
 
 
@@ -109,13 +108,7 @@ class Form(Fields):
             return
         row = found[0]
         self._unfold(row)
-        parent = row.editor.parentWidget()
-        while parent is not None:
-            if hasattr(parent, "ensureWidgetVisible"):
-                QApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)  # what was unfolded has its place
-                parent.ensureWidgetVisible(row.editor, 0, 48)
-                break
-            parent = parent.parentWidget()
+        into_view(row.editor)
         if inputs := row.editor.inputs():
             inputs[0].setFocus(Qt.FocusReason.ShortcutFocusReason)
 

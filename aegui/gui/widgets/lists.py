@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QWidget
 from aegui.gui.widgets.basic import button
 from aegui.gui.widgets.fields import Fields
 from aegui.gui.widgets.knobs import Knob, tag_of
-from aegui.gui.widgets.rows import Composite, Message, Place, Where
+from aegui.gui.widgets.rows import Composite, Message, Place, Where, into_view
 from aegui.spec import Spec
 
 
@@ -75,6 +75,7 @@ class ListEditor(Composite):
             row = next(iter(self.items[-1].rows.values()), None)
             if row is not None and row.editor.inputs() and row.editor.isVisible():
                 row.editor.inputs()[0].setFocus()
+                into_view(row.editor)
 
     def remove(self, fields: Fields) -> None:
         """Take an item out."""

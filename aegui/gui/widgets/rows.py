@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtWidgets import (
+    QApplication,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from aegui.gui import theme
 from aegui.gui.widgets.basic import STRETCH, button, column, fill, label, row
@@ -264,3 +273,13 @@ class CheckRow(QWidget):
         self.setLayout(row(head, *(place.editor for place in rows), STRETCH, gap=8))
         for place in rows:
             place.hide()
+
+
+def into_view(widget: QWidget) -> None:
+    """Scroll the page to it."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QScrollArea):
+        parent = parent.parentWidget()
+    if parent is not None:
+        QApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)  # what was added or unfolded has its place
+        parent.ensureWidgetVisible(widget, 0, 48)
