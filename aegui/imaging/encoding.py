@@ -41,19 +41,26 @@ def encode(
     if pixels.shape != stored.shape:
         raise ValueError(f"Slice of shape {pixels.shape}, expected {stored.shape}")
     slope, intercept = scale
-    real = stored.astype(np.float64) * slope + intercept
+    real = stored.astype(np.float64)
+    real *= slope
+    real += intercept
     # Voxels that pass through must not change where float32 is too short for the stored value.
     with np.errstate(over="ignore", invalid="ignore"):
-        keep = (pixels == real.astype(np.float32)) | ~np.isfinite(pixels)
+        keep = pixels == real.astype(np.float32)
+    keep |= ~np.isfinite(pixels)
     keep |= ~(valid if stored.ndim == 2 else valid[..., None])
-    values = (np.where(keep, 0.0, pixels).astype(np.float64) - intercept) / slope
+    values = np.where(keep, 0.0, pixels).astype(np.float64)
+    values -= intercept
+    values /= slope
     if stored.dtype.kind in "ui":
         kind = np.iinfo(stored.dtype)
         # The highest 64-bit number is none that a float has.
         low, high = limits or (int(kind.min), float(kind.max) if kind.bits < 64 else np.nextafter(float(kind.max), 0))
-        rounded = np.rint(values)
-        values = np.clip(rounded, low, high)
-        if tally is not None:
-            tally.clipped += int(np.count_nonzero((values != rounded) & ~keep))
+        np.rint(values, out=values)
+        beyond = (values < low) | (values > high)
+        if beyond.any():
+            np.clip(values, low, high, out=values)
+            if tally is not None:
+                tally.clipped += int(np.count_nonzero(beyond & ~keep))
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(np.where(keep, stored, values.astype(stored.dtype)))

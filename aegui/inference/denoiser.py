@@ -107,10 +107,13 @@ class Denoiser:
         planes = planes_of(pixels)
         low, high = self.scale.limits
         inside = valid & ((planes >= low) & (planes <= high)).all(axis=0)
-        level = estimate_noise(planes.mean(axis=0), inside) if noise_level is None else noise_level
+        grey = planes[0] if len(planes) == 1 else planes.mean(axis=0)
+        level = estimate_noise(grey, inside) if noise_level is None else noise_level
         x = self.scale.normalise(planes)
-        floor = float(x[:, inside].min()) if inside.any() else 0.0
-        return Prepared(pixels, valid, np.where(inside, x, np.float32(floor)).astype(np.float32), inside, level)
+        if not inside.all():
+            lowest = x.min(where=inside, initial=np.inf)
+            x = np.where(inside, x, lowest if np.isfinite(lowest) else np.float32(0))
+        return Prepared(pixels, valid, x, inside, level)
 
     def removed(self, slices: Sequence[Prepared]) -> list[Removed]:
         """The second step: slices of one shape through the network."""
@@ -124,10 +127,8 @@ class Denoiser:
             )
         # In real units: where the network changes nothing, no rounding does.
         span = np.float32(self.scale.span)
-        return [
-            Removed(span * noise[number], None if spread is None else span * spread[number])
-            for number in range(len(slices))
-        ]
+        spreads = [None] * len(slices) if spread is None else list(span * spread)
+        return [Removed(one, seen) for one, seen in zip(span * noise, spreads, strict=True)]
 
     def _run(self, x: Pixels, levels: Pixels) -> Pixels:
         channels, multiple = self.net.channels, self.net.multiple
@@ -142,7 +143,9 @@ def planes_of(pixels: Pixels) -> Pixels:
 def finished(slice: Prepared, removed: Removed, strength: float = 1.0) -> Denoised:
     """The last step, which any thread may take. strength s: in + s·(net − in)."""
     planes = planes_of(slice.pixels)
-    result = np.where(slice.inside, planes - np.float32(strength) * removed.noise, planes).astype(np.float32)
+    result = planes - np.float32(strength) * removed.noise
+    if not slice.inside.all():
+        result = np.where(slice.inside, result, planes)
     spread = None
     if removed.spread is not None:
         spread = np.where(slice.inside, np.float32(strength) * removed.spread.max(axis=0), 0).astype(np.float32)
