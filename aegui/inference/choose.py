@@ -13,7 +13,6 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -24,16 +23,16 @@ from aegui.errors import UserError
 from aegui.events import Event, Progress
 from aegui.inference.check import Reference, references
 from aegui.inference.denoiser import Denoiser
-from aegui.inference.engines import Engine, TorchEngine, Unavailable, build
+from aegui.inference.engines import Engine, TorchEngine, Unavailable, build, processor
 from aegui.inference.graph import fingerprint
 from aegui.inference.kinds import ENGINES, KINDS
 from aegui.models.slicenet import SliceNet
 
 _log = logging.getLogger(__name__)
 
-WORTH = 30.0  # seconds that the job must take in torch before engines are tried, which takes some ten itself
+WORTH = 20.0  # seconds that the job must take in torch before engines are tried, which takes some ten itself
 _CHECK_WORTH = 12  # slices that must be left before a known engine is checked on another kind of series
-_ROUNDS = 3
+_ROUNDS = 5
 _PATIENCE = 10.0  # seconds after which no further round is timed
 _LIKE = 0.8  # an engine that passed at a noise level is trusted down to this share of it
 _KEPT = 64  # models and machines remembered
@@ -100,8 +99,8 @@ def _version(package: str) -> str:
 def _machine(device: torch.device) -> tuple[str, ...]:
     if device.type == "cuda":
         return (platform.node(), torch.cuda.get_device_name(device))
-    processor = str(torch.cpu.get_capabilities().get("cpu_name", "")) or platform.processor()
-    return (platform.node(), platform.machine(), processor, str(os.cpu_count()), str(torch.get_num_threads()))
+    name = str(processor().get("cpu_name", "")) or platform.processor()
+    return (platform.node(), platform.machine(), name, str(os.cpu_count()), str(torch.get_num_threads()))
 
 
 class Engines:
@@ -184,7 +183,8 @@ def _timed(engines: Engines, check: Reference, known: Known) -> Generator[Event,
             start = time.perf_counter()
             check.run(engines.get(name))
             times.append(time.perf_counter() - start)
-    known.seconds.update({name: median(times) for name, times in taken.items()})
+    # The best counts: what else the machine does only ever adds.
+    known.seconds.update({name: min(times) for name, times in taken.items()})
 
 
 def choose(

@@ -145,11 +145,16 @@ def _openvino(kind: Kind, net: SliceNet, path: Path) -> Engine:
     return _Graph(kind, net, names, call)
 
 
+def processor() -> dict[str, Any]:
+    """What the processor can do and what it is called ("cpu_name"), as far as this version of torch tells."""
+    return dict(getattr(torch.cpu, "get_capabilities", dict)())
+
+
 def _torch_bf16(device: torch.device) -> str:
     """Why torch has no bf16 here that is worth trying, or nothing."""
     if device.type == "cuda":
         return "" if torch.cuda.is_bf16_supported(including_emulation=False) else "this graphics card has no bf16"
-    found = torch.cpu.get_capabilities()
+    found = processor()
     has = any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16"))
     return "" if has else "this processor has no bf16"
 
