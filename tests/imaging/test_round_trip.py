@@ -13,7 +13,7 @@ import pydicom
 import pytest
 
 from aegui.imaging import open_series
-from aegui.inference import denoiser
+from aegui.inference import tiles
 from aegui.models.zoo import load_model
 from tests.imaging.made_files import WHEEL, dataset, only, save, scanned
 from tests.imaging.round_trips import identity, pydicom_files, series_of, travel
@@ -51,8 +51,9 @@ def test_the_shipped_model_at_strength_zero_changes_nothing(name: str, tmp_path:
 
 
 def test_tiles_are_put_together_without_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(denoiser, "TILE", 64)
-    monkeypatch.setattr(denoiser, "MARGIN", 8)
+    monkeypatch.setattr(tiles, "_ALWAYS", 0)
+    monkeypatch.setattr(tiles, "SMALLEST", 64)
+    monkeypatch.setattr(tiles, "free_memory", lambda device: 100_000)
     for series in series_of(WHEEL / "693_J2KI.dcm", tmp_path / "in"):
         assert travel(series, tmp_path / "out", identity()).outcome == "same"
 
