@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PySide6.QtCore import QObject, Signal, Slot
 
-from aegui.events import Event, SeriesDone, SeriesStarted, SliceDone, Warned
+from aegui.events import Event, Progress, SeriesDone, SeriesStarted, SliceDone, Warned
 from aegui.gui.job import Job
 from aegui.gui.session import Session
 from aegui.gui.widgets.model_chooser import unfit
@@ -29,7 +29,7 @@ SURE = 3  # slices before a time left is shown
 
 @dataclass(frozen=True)
 class Options:
-    """How the waiting series are denoised. noise_level None: measured."""
+    """How the waiting series are denoised. noise_level None: measured. average: views of each slice."""
 
     model: str | Path
     output: Path
@@ -37,6 +37,7 @@ class Options:
     noise_level: float | None = None
     rules: OutputRules = field(default_factory=OutputRules)
     device: str = "auto"
+    average: int = 1
 
 
 class Batch(QObject):
@@ -67,6 +68,7 @@ class Batch(QObject):
         self._planned: frozenset[str] = frozenset()  # what the running job will come to
         self._gaps: deque[float] = deque(maxlen=40)
         self._last = 0.0
+        self._at = ""  # uid of the series that is under way
         session.insisted_changed.connect(self._judge)
 
     # ---- the queue
@@ -202,6 +204,7 @@ class Batch(QObject):
                 noise_level=options.noise_level,
                 rules=options.rules,
                 device=options.device,
+                average=options.average,
                 skipped=skipped,
                 include=included,
                 earlier=earlier,
@@ -248,8 +251,12 @@ class Batch(QObject):
         match event:
             case SeriesStarted(uid=uid):
                 self._last = time.monotonic()  # loading the model is no slice
+                self._at = uid
                 self._update(uid, status="running", done=0, reason="")
                 self.changed.emit()
+            case Progress(what=what):
+                self._last = time.monotonic()  # nor is looking for the fastest engine
+                self._update(self._at, reason=what)
             case SliceDone(uid=uid, index=index):
                 now = time.monotonic()
                 if self._last:
@@ -258,10 +265,11 @@ class Batch(QObject):
                 if len(self._gaps) >= SURE:
                     self.model.pace = float(np.mean(self._gaps))
                 entry = self.model.find(uid)
-                self._update(uid, done=max(index + 1, entry.done if entry else 0))
+                self._update(uid, done=max(index + 1, entry.done if entry else 0), reason="")
                 self.advanced.emit()
             case SeriesDone(uid=uid, result=result):
                 self._results[uid] = result
+                self._at = ""
                 self._take(uid, result)
                 self.changed.emit()
                 entry = self.model.find(uid)
@@ -294,6 +302,7 @@ class Batch(QObject):
             flagged=tuple(result.flagged_slices),
             clipped=result.clipped,
             output=result.output,
+            engine=". ".join(part for part in (result.engine, result.engine_note) if part),
             done=entry.series.slices if ok else entry.done,
         )
 

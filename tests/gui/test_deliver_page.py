@@ -242,6 +242,14 @@ def test_strength_from_review_is_taken_over(page: DeliverPage) -> None:
     assert "accepted in Review" in page.subtitle
 
 
+def test_averaged_views_are_in_the_report(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    page.options.views.setCurrentIndex(page.options.views.findData(2))
+    page.start()
+    finished(qtbot, page)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert all(row["spread"] > 0 for row in report["series"])
+
+
 def view_only(page: DeliverPage, treat: str = "view") -> Entry:
     """The project again, its first series being no image to denoise."""
     first, second = (one.series for one in page.batch.model.entries)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PySide6.QtWidgets import QApplication
 
-from aegui.events import SeriesDone, SeriesStarted, SliceDone
+from aegui.events import Progress, SeriesDone, SeriesStarted, SliceDone
 from aegui.gui import slices, theme
 from aegui.gui.batch import Batch
 from aegui.gui.session import Session
@@ -81,6 +81,25 @@ def test_the_reason_of_a_flagged_series_is_in_its_tooltip(tmp_path: Path) -> Non
 def test_warnings_of_the_scan_stand_in_the_row_until_it_runs(tmp_path: Path) -> None:
     one = Entry(replace(generated.ct(tmp_path), warnings=("Gap: 3 slices missing after 41",)))
     assert one.words == "Gap: 3 slices missing after 41"
+
+
+def test_a_row_says_what_goes_on_before_its_first_slice_and_what_ran_the_model(
+    qapp: QApplication, tmp_path: Path
+) -> None:
+    batch = Batch(Session())
+    (one,) = many(tmp_path, 1)
+    batch.set_series([one])
+    (entry,) = batch.model.entries
+    batch._on_event(SeriesStarted(one.uid, 0, 1, 3))
+    assert entry.words == "Slice 0 of 3"
+    batch._on_event(Progress(0, 5, "Trying OpenVINO"))
+    assert entry.words == "Trying OpenVINO"
+    batch._on_event(SliceDone(one.uid, 0, 3))
+    assert entry.words == "Slice 1 of 3"
+    result = SeriesResult(one.uid, "", "", "done", slices=3, engine="OpenVINO", engine_note="Torch is slower")
+    batch._on_event(SeriesDone(one.uid, result))
+    batch._on_event(Progress(0, None, "Loading the model"))  # of the next job
+    assert entry.details == "Saved\nRun with OpenVINO. Torch is slower"
 
 
 def test_an_event_costs_the_same_in_a_queue_of_two_thousand(qapp: QApplication, tmp_path: Path) -> None:

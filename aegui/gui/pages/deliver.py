@@ -218,6 +218,7 @@ class DeliverPage(Page):
             noise_level=level,
             rules=rules,
             device=self.session.device,
+            average=self.options.views.currentData(),
         )
         if self.batch.start(options) and str(output) != self._suggested:
             self.session.change_settings(output_folder=str(output))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QEvent, Qt, Signal, Slot
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QBoxLayout, QFileDialog, QFrame, QLineEdit, QSpinBox, QWidget
+from PySide6.QtWidgets import QBoxLayout, QComboBox, QFileDialog, QFrame, QLineEdit, QSpinBox, QWidget
 
 from aegui import paths
 from aegui.errors import UserError
@@ -20,9 +20,10 @@ from aegui.gui.widgets.knobs import knobs
 from aegui.gui.widgets.output_dialog import OutputDialog, summary, usual
 from aegui.gui.widgets.rows import Cell, Message
 from aegui.imaging import OutputRules
+from aegui.inference.views import COUNTS
 
 FORMATS = next(knob for knob in knobs(OutputRules) if knob.name == "format")
-WIDE = 800  # from here on everything stands in one line
+WIDE = 900  # from here on everything stands in one line
 SHORT, CHOICE = 92, 104  # widths of fields
 
 
@@ -50,6 +51,13 @@ class OutputOptions(QFrame):
         self.strength.setSingleStep(5)
         self.strength.lineEdit().setTextMargins(8, 0, 0, 0)
         self.strength.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.views = QComboBox()
+        for count in COUNTS:
+            self.views.addItem("Off" if count == 1 else f"{count} views", count)
+        self.views.setToolTip(
+            "Each slice is denoised in several mirrored and turned views, which are averaged: a little less error, "
+            "but as many times as long"
+        )
         self.noise = QLineEdit()
         self.noise.setPlaceholderText("auto")
         self.noise.setToolTip("SD of the noise in the scans; empty: measured on each slice")
@@ -63,6 +71,7 @@ class OutputOptions(QFrame):
         for line in (self.folder, self.noise):
             line.textChanged.connect(self._tell)
         self.strength.valueChanged.connect(self._tell)
+        self.views.currentIndexChanged.connect(self._tell)
         self.form.checked.connect(self._tell)
         self.set_noise_level(False, "")
         self.set_rules(self._rules)
@@ -77,7 +86,8 @@ class OutputOptions(QFrame):
         folder = self._field("Folder", self.folder, self.browse)
         upper = holder(row(*first, (folder, 1), gap=16))
         more = holder(column(label(), self.more, gap=6))
-        lower = holder(row(*second, self._field("Strength", self.strength), self._noise_box, more, gap=16))
+        strength, views = self._field("Strength", self.strength), self._field("Average", self.views)
+        lower = holder(row(*second, strength, views, self._noise_box, more, gap=16))
         self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._box.setSpacing(16)
         self._box.addWidget(upper, 1)
@@ -206,7 +216,7 @@ class OutputOptions(QFrame):
         """Fields grow with the text."""
         for editor in self.form.editors.values():
             editor.setFixedWidth(theme.scaled(CHOICE if isinstance(editor, ChoiceEditor) else SHORT))
-        for field in (self.strength, self.noise):
+        for field in (self.strength, self.views, self.noise):
             field.setFixedWidth(theme.scaled(SHORT))
         wide = self.width() >= theme.scaled(WIDE)
         self._box.setDirection(QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom)

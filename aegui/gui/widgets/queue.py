@@ -34,7 +34,7 @@ STATES = {
 class Entry:
     """One series in the queue. included: the user wants it although it would be skipped.
 
-    clipped: pixels that were cut to what the stored type holds.
+    clipped: pixels that were cut to what the stored type holds. engine: what ran the model, and why nothing faster.
     """
 
     series: Series
@@ -45,6 +45,7 @@ class Entry:
     flagged: tuple[int, ...] = ()
     clipped: int = 0
     output: str = ""
+    engine: str = ""
     included: bool = False
     can_include: bool = False
     thumb: QPixmap | None = field(default=None, repr=False)
@@ -69,7 +70,7 @@ class Entry:
     def words(self) -> str:
         """The reason column."""
         if self.status == "running":
-            return f"Slice {self.done} of {self.series.slices}"
+            return self.reason or f"Slice {self.done} of {self.series.slices}"
         if self.status != "flagged" or not self.flagged:
             usual = {"done": "Saved", "waiting": " · ".join(self.series.warnings)}
             return self.reason or usual.get(self.status) or "–"
@@ -79,12 +80,14 @@ class Entry:
     @property
     def details(self) -> str:
         """All there is to say, for the tooltip."""
-        whole = [self.words, self.reason if self.reason not in self.words else ""]
+        ran = f"Run with {self.engine}" if self.engine else ""
+        whole = [self.words, self.reason if self.reason not in self.words else "", ran]
         return "\n".join(part for part in whole if part and part != "–")
 
     def reset(self, reason: str = "") -> None:
         """Wait (again) to be denoised."""
         self.status, self.reason, self.done, self.flagged, self.clipped = "waiting", reason, 0, (), 0
+        self.engine = ""
 
 
 def ranges(indices: Sequence[int]) -> str:
