@@ -299,6 +299,25 @@ def check_export(machine: Machine, work: Path) -> str:
     return f"{', '.join(formats)} written, loaded again and compared"
 
 
+def check_engines(machine: Machine, work: Path) -> str:
+    """Runtimes find their plugins at run time; those in fp32 must do what torch does anywhere."""
+    folder = work / "engines" / "scans"
+    folder.mkdir(parents=True)
+    source = sample_file("CT_small.dcm")
+    if source is None:
+        raise Failed("CT_small.dcm of pydicom's wheel is not there")
+    shutil.copy(source, folder)
+    ran = []
+    for engine, title in (("torch", "torch"), ("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO")):
+        output = work / "engines" / engine
+        machine.run("denoise", "--input", folder, "--output", output, "--engine", engine, "--json", codes=(0, 2))
+        (row,) = json.loads((output / "report.json").read_text(encoding="utf-8"))["series"]
+        if title.lower() not in row["engine"].lower():
+            raise Failed(f"{title} did not run: {row['engine']} did ({row['engine_note'] or row['reason']})")
+        ran.append(row["engine"])
+    return f"{', '.join(ran)} ran"
+
+
 def check_demo(machine: Machine, work: Path) -> str:
     out = work / "demo"
     start = time.monotonic()
@@ -427,6 +446,7 @@ def main() -> int:
         "syntaxes": check_syntaxes,
         "deidentify": check_deidentify,
         "export": check_export,
+        "engines": check_engines,
         "demo": check_demo,
         "window": window_check(picture, options.window_limit),
     }
