@@ -32,6 +32,7 @@ KINDS = (
     ("Schedule", "At most"),
 )
 LISTS = ("Add corruption", "Add term")
+MOST = 12  # choices of one kind
 WRONG = "1e99"
 ROOM = (160, 800)  # px from the top of the screen between which the form is to be seen
 
@@ -104,7 +105,8 @@ def kinds(user: Desk, name: str, until: str) -> None:
     for place in range(50):
         reach(user, name)
         user._do("click", 1)
-        user.keys("Home", *["Down"] * place, "Return")
+        # Home would stay where it is: above the first choice may be a heading.
+        user.keys(*["Up"] * MOST, *["Down"] * place, "Return")
         time.sleep(0.5)
         here = focused(user)
         if here["text"] == last:
@@ -153,6 +155,7 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--out", type=Path, help="folder for pictures")
     words.add_argument("--theme", choices=("dark", "light"), default="dark")
+    words.add_argument("--only", nargs="*", help="titles of choices or lists; at first everything")
     given = words.parse_args()
     if gone := missing():
         sys.exit(f"Not installed: {', '.join(gone)}.")
@@ -165,11 +168,14 @@ def main() -> None:
         user.click("Adapt a model")
         user.answer_dialog("Open a folder of scans", made["low"].parent)
         user.click("Continue to Recipe")
-        whole_form(user)
+        if not given.only:
+            whole_form(user)
         for add in LISTS:
-            items(user, add)
+            if not given.only or add in given.only:
+                items(user, add)
         for name, until in KINDS:
-            kinds(user, name, until)
+            if not given.only or name in given.only:
+                kinds(user, name, until)
         assert "Traceback" not in user.words(), user.words()
 
 
