@@ -88,6 +88,14 @@ def rows(result: workflow.RaceResult) -> dict[str, workflow.RaceRow]:
     return {row.name: row for row in result.rows}
 
 
+def test_slices_that_are_noisy_themselves_are_said_to_judge_little(job: workflow.TrainJob, tmp_path: Path) -> None:
+    clean = lay(job, [recipe(), blind()], tmp_path / "clean")
+    assert clean.way == "noise" and "noise of their own" not in clean.words
+    noisy = replace(job, noisy=scanned(write_scans(tmp_path / "noisy", 40)))
+    words = lay(noisy, [recipe(), blind()], tmp_path / "course").words
+    assert "They have noise of their own, 1" in words and "of what is added" in words
+
+
 def test_recipes_race_beside_the_input_the_model_and_the_tuned_filters(job: workflow.TrainJob) -> None:
     told = list(workflow.race(job, [recipe(), blind()], SECONDS, include_scratch=True))
     result: workflow.RaceResult = told[-1].result  # type: ignore[attr-defined]

@@ -29,6 +29,7 @@ from aegui.recipes.targets import SyntheticTargets
 SIDE = 192  # px of a crop
 TRAINING, JUDGING, TUNING = 48, 4, 4  # slices at most
 MOST_SERIES = 12
+OWN_NOISE = 0.5  # of a judging slice, of the added noise: with more it judges little
 HIDDEN_EVERY = 4  # px between hidden pixels
 Way = Literal["clean", "repeat", "noise", "pixels"]
 
@@ -193,6 +194,20 @@ def _cuts(
     return found
 
 
+def _caution(cuts: Sequence[_Cut], noised: Sequence[Sequence[Pixels]]) -> str:
+    """What is to be said where slices that others are judged against are noisy themselves."""
+    shares = [
+        estimate_noise(np.nan_to_num(clean), np.isfinite(clean)) / max(float(np.nanstd(noisy - clean)), 1e-12)
+        for cut, images in zip(cuts, noised, strict=True)
+        for noisy, clean in zip(images, cut.noisy, strict=True)
+        if np.isfinite(clean).any()
+    ]
+    share = float(np.median(shares)) if shares else 0.0
+    if share <= OWN_NOISE:
+        return ""
+    return f" They have noise of their own, {share:.0%} of what is added: a recipe that removes that too scores less."
+
+
 class _Layout:
     """Writes the crops, and makes of them what is learnt from and what judges."""
 
@@ -218,7 +233,7 @@ class _Layout:
         references = [image for cut in self.train for image in (cut.other or cut.noisy)]
         first = self.train[0].source
         data_range = signal_range(first.modality, first.bits, [np.nan_to_num(image) for image in references[:8]])
-        noisy, words = scans, ""
+        noisy, words, caution = scans, "", ""
         pairs: tuple[Pair, ...] = ()
         learned: list[Judged]
         judged: list[Judged]
@@ -230,6 +245,7 @@ class _Layout:
             noise, words = self._noise()
             both = yield from self._noised(noise, (*scans, *asked))
             made, tested = both[: len(scans)], both[len(scans) :]
+            caution = _caution(self.judge, tested)
             noisy = tuple(
                 self._write(cut.source, images, [i for i, _ in cut.slices], "noisy")
                 for cut, images in zip(self.train, made, strict=True)
@@ -259,7 +275,7 @@ class _Layout:
         taken = [learned[round(i)] for i in np.linspace(0, len(learned) - 1, min(TUNING, len(learned)))]
         return Course(
             self.way,
-            self._words(words, parted, count),
+            self._words(words, parted, count) + caution,
             scans,
             noisy,
             pairs,
