@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from aegui.imaging import Pixels
-from aegui.measure.flat import SIDES, Blocks, settled, together
+from aegui.imaging import Mask, Pixels
+from aegui.measure.flat import SIDES, Blocks, blocks, settled, together
 from aegui.measure.local import detail, response
 
 Array = npt.NDArray[np.float32]
 TRIED = 512  # px, side of the field that tells how much detail such noise has
 MARGIN = 16  # px, made besides and cut off, as fields made by FFT repeat themselves from border to border
+SLICES, BLOCKS = 24, 500  # that are kept of a series, and of a slice for each size of block
 TILT = 1.3  # most that c and s may be together: an amplitude that varies as cos 2θ has no more
 
 
@@ -82,6 +83,33 @@ class OwnNoise:
         found = np.sqrt(power / whole.mean()), (fx**2 - fy**2) / square, 2 * fx * fy / square
         gain, cosine, sine = (one.astype(np.float32) for one in found)
         return gain, cosine, sine
+
+
+class FlatAreas:
+    """Blocks of a series, of slices spread evenly over all that are shown."""
+
+    def __init__(self) -> None:
+        self._slices: list[list[Blocks]] = []
+        self._met, self._step = 0, 1
+
+    def look(self, image: Pixels, usable: Mask) -> None:
+        """At the next slice, (rows, columns)."""
+        self._met += 1
+        if (self._met - 1) % self._step:
+            return
+        sides = [side for side in SIDES if min(image.shape) >= 2 * side]
+        self._slices.append([_thinned(blocks(image, usable, side)) for side in sides])
+        if len(self._slices) > SLICES:
+            self._slices, self._step = self._slices[::2], 2 * self._step
+
+    @property
+    def blocks(self) -> list[Blocks]:
+        """All that are kept."""
+        return [one for of_slice in self._slices for one in of_slice]
+
+
+def _thinned(found: Blocks) -> Blocks:
+    return found.where(np.arange(len(found)) % max(1, len(found) // BLOCKS) == 0)
 
 
 def own_noise(found: Sequence[Blocks]) -> OwnNoise | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aegui.data.own_noise import OwnNoise, own_noise
+from aegui.data.own_noise import BLOCKS, SLICES, FlatAreas, OwnNoise, own_noise
 from aegui.measure.flat import SIDES, blocks
 from aegui.measure.local import detail, spread
 
@@ -64,6 +64,19 @@ def test_structure_does_not_pass_for_noise() -> None:
     body = 200 * (np.hypot(x - 96, y - 96) < 70) + 150 * (np.abs(x - 110) < 9) - 80 * (np.hypot(x - 70, y - 100) < 15)
     images = [noise(POWERS["CT, sharp"], seed) + body for seed in range(8)]
     assert drawn(measured(images), images[0]).std() == pytest.approx(10, rel=0.12)
+
+
+def test_a_series_keeps_few_blocks_of_slices_all_over_it_however_long_it_is() -> None:
+    areas, whole = FlatAreas(), FlatAreas()
+    for number in range(100):
+        areas.look(noise(POWERS["white"], number) * (1 + number), ALL)
+    for number in range(SLICES):
+        whole.look(noise(POWERS["white"], number), ALL)
+    of_16 = [one for one in areas.blocks if one.side == SIDES[1]]
+    assert SLICES / 2 <= len(of_16) <= SLICES and max(len(one) for one in areas.blocks) < 2 * BLOCKS
+    strengths = [np.sqrt(one.variance.mean()) / 10 for one in of_16]
+    assert strengths[0] < 3 and strengths[-1] > 90 and max(np.diff(strengths)) < 10
+    assert len([one for one in whole.blocks if one.side == SIDES[1]]) == SLICES
 
 
 def test_what_has_no_flat_areas_says_nothing_of_its_noise() -> None:

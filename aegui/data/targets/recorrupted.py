@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from aegui.data.item import Item
-from aegui.data.own_noise import OwnNoise, own_noise
+from aegui.data.own_noise import FlatAreas, OwnNoise, own_noise
 from aegui.data.slices import Stock
 from aegui.data.split import Split
 from aegui.data.targets.kind import Block, Drawn, Kind, Place, build_kind, cutting
 from aegui.errors import UserError
 from aegui.imaging import Pixels
-from aegui.measure.flat import SIDES, Blocks, blocks
 from aegui.measure.local import detail, spread
 from aegui.recipes.run import Run
 from aegui.recipes.targets import Recorrupted
@@ -42,7 +41,7 @@ class AddedAndTaken(Kind):
         self._file = cache / "detail.bin"
         self._file.write_bytes(b"")
         self._places: list[tuple[int, tuple[int, ...]]] = []
-        self._seen: dict[str, list[Blocks]] = defaultdict(list)
+        self._seen: dict[str, FlatAreas] = defaultdict(FlatAreas)
         self._noise: dict[str, OwnNoise] = {}
 
     def learn(self, image: Pixels, item: Item) -> None:
@@ -53,19 +52,18 @@ class AddedAndTaken(Kind):
         with self._file.open("ab") as handle:
             self._places.append((handle.tell(), energies.shape))
             handle.write(energies.tobytes())
-        grey = known.mean(axis=0)
-        self._seen[item.series.uid] += [blocks(grey, usable, side) for side in SIDES if min(grey.shape) >= 2 * side]
+        self._seen[item.series.uid].look(known.mean(axis=0), usable)
 
     def part(self, items: Sequence[Item], blocks: Sequence[Block], run: Run) -> Split:
         """Measures as well, so that scans which tell too little of their noise are refused before the run."""
-        everything = own_noise([one for parts in self._seen.values() for one in parts])
+        everything = own_noise([one for areas in self._seen.values() for one in areas.blocks])
         if self._seen and everything is None:
             raise UserError(
                 "The scans have too few flat areas to measure their noise in.",
                 "Learn with a blind spot instead (Noise2Void), or choose series with larger even parts.",
             )
-        for uid, parts in self._seen.items():
-            noise = own_noise(parts) or everything
+        for uid, areas in self._seen.items():
+            noise = own_noise(areas.blocks) or everything
             assert noise is not None
             self._noise[uid] = noise
         self._seen.clear()
