@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import secrets
@@ -101,6 +100,7 @@ def _refusal(card: Card, series: Series) -> str:
 def denoise(job: DenoiseJob) -> Events:
     """Denoise series one after another; a bad one never stops the rest. Done(Report)."""
     from aegui.inference.choose import Engines
+    from aegui.inference.graph import fingerprint
     from aegui.inference.views import require_count
     from aegui.models.zoo import load_model
     from aegui.training.step import choose_device
@@ -121,7 +121,7 @@ def denoise(job: DenoiseJob) -> Events:
         model=card.id,
         title=card.title,
         model_version=card.version,
-        weights=card.sha256 or _weights_hash(model),
+        weights=card.sha256 or fingerprint(model.net),
         strength=job.strength,
         noise_level=job.noise_level,
         views=job.average,
@@ -159,15 +159,6 @@ def denoise(job: DenoiseJob) -> Events:
         ]
     path = _write_report(job, results, origin.salt)
     yield Done(Report(tuple(results), path, stopped))
-
-
-def _weights_hash(model: Model) -> str:
-    """SHA-256 of weights that came without one: a checkpoint of another program."""
-    found = hashlib.sha256()
-    for name, values in sorted(model.net.state_dict().items()):
-        found.update(name.encode())
-        found.update(values.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def _secret() -> str:

@@ -26,25 +26,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPOSITORY)]
+import numpy as np
+import psutil
+import torch
 
-import numpy as np  # noqa: E402
-import psutil  # noqa: E402
-import torch  # noqa: E402
-
-from aegui import imaging, workflow  # noqa: E402
-from aegui.classical.filters import non_local_means  # noqa: E402
-from aegui.events import finish  # noqa: E402
-from aegui.imaging import phantom_dicom  # noqa: E402
-from aegui.inference.check import references  # noqa: E402
-from aegui.inference.choose import Engines  # noqa: E402
-from aegui.inference.denoiser import Denoiser  # noqa: E402
-from aegui.inference.engines import Unavailable  # noqa: E402
-from aegui.inference.kinds import KINDS  # noqa: E402
-from aegui.measure import estimate_noise  # noqa: E402
-from aegui.models.zoo import load_model  # noqa: E402
+from aegui import imaging, workflow
+from aegui.classical.filters import non_local_means
+from aegui.events import finish
+from aegui.imaging import phantom_dicom
+from aegui.inference.check import references
+from aegui.inference.choose import Engines
+from aegui.inference.denoiser import Denoiser
+from aegui.inference.engines import Unavailable
+from aegui.inference.kinds import KINDS
+from aegui.measure import estimate_noise
+from aegui.models.zoo import load_model
 
 RATIO, MEMORY = 1.2, 1.5e9
 SIDE, NOISE = 512, 15.0
@@ -52,6 +48,7 @@ CPU = torch.device("cpu")
 
 
 def main() -> int:
+    torch.set_num_threads(os.cpu_count() or 1)
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--data", type=Path, help="a folder with scans; generated ones else")
     words.add_argument("--model", default="general-small")
