@@ -53,14 +53,31 @@ class Case(NamedTuple):
 
 
 def training_order(data: TrainingData, recipe: Recipe, epoch: int, steps: int) -> npt.NDArray[np.int64]:
-    """Positions of the training slices of an epoch, (steps, batch): shuffled rounds over all of them."""
+    """Positions of the training slices of an epoch, (steps, batch): shuffled rounds over all of them.
+
+    Drawn evenly over patients or modalities: rounds over those, with the next slice of rounds over each one's own.
+    """
     train = np.asarray(data.split.train)
     needed = steps * recipe.run.batch
-    rounds = [
-        train[np.random.default_rng([recipe.run.seed, 2, epoch, r]).permutation(len(train))]
-        for r in range(-(-needed // len(train)))
-    ]
-    return np.concatenate(rounds)[:needed].reshape(steps, recipe.run.batch)
+    groups: dict[str, list[int]] = {}
+    for member in train.tolist():
+        series = data.items[member].series
+        named = {"slice": "", "patient": series.patient, "modality": series.modality}
+        groups.setdefault(named[recipe.run.evenly], []).append(member)
+    turns = _rounds(len(groups), needed, [recipe.run.seed, 6, epoch]) if len(groups) > 1 else np.zeros(needed, int)
+    order = np.empty(needed, dtype=np.int64)
+    for number, members in enumerate(groups.values()):
+        mine = turns == number
+        # As it always was where there is one group, so that runs repeat.
+        seed = [recipe.run.seed, 2, epoch] if len(groups) == 1 else [recipe.run.seed, 2, epoch, number]
+        order[mine] = np.asarray(members)[_rounds(len(members), int(mine.sum()), seed)]
+    return order.reshape(steps, recipe.run.batch)
+
+
+def _rounds(count: int, needed: int, seed: list[int]) -> npt.NDArray[np.int64]:
+    """0 … count − 1 shuffled, and again, until there are as many as needed."""
+    rounds = [np.random.default_rng([*seed, r]).permutation(count) for r in range(-(-needed // count))]
+    return np.concatenate(rounds)[:needed]
 
 
 def patch_size(data: TrainingData, recipe: Recipe) -> tuple[int, int]:

@@ -159,6 +159,13 @@ class Run(Spec):
     validation_slices: int = knob(
         12, title="Validation slices", help="At most this many, spread evenly", ge=1, le=10_000, advanced=True
     )
+    evenly: Literal["slice", "patient", "modality"] = knob(
+        "slice",
+        title="Draw evenly over",
+        help="Over patients or modalities, so that long series or a modality of many scans do not outweigh the rest",
+        titles={"slice": "Slices", "patient": "Patients", "modality": "Modalities"},
+        advanced=True,
+    )
     seed: int = knob(0, title="Seed", help="The same seed repeats the run", ge=0, le=2**31 - 1)
     precision: Literal["fp32", "bf16"] = knob(
         "fp32",

@@ -37,6 +37,13 @@ class SyntheticTargets(Target):
     corruptions: tuple[AnyCorruption, ...] = knob(
         (Gaussian(),), title="Corruptions", help="Put on the scans, in this order", min_length=1, ordered=True
     )
+    each: Literal["all", "one"] = knob(
+        "all",
+        title="A patch gets",
+        help="One: for scans of several kinds of noise; shares of patches are then weights between them",
+        titles={"all": "All of them", "one": "One of them"},
+        advanced=True,
+    )
     average: int = knob(
         1,
         title="Average first",

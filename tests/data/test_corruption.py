@@ -156,6 +156,19 @@ def test_a_share_of_the_patches_stays_clean(tmp_path: Path) -> None:
     assert 0.2 < np.mean(changed) < 0.3
 
 
+def test_a_patch_gets_one_corruption_of_several_by_their_shares(tmp_path: Path) -> None:
+    of = item()
+    several = [parts.Gaussian(low=1, high=1, share=0.3), parts.Gaussian(low=100, high=100, share=0.9)]
+    corruptor = Corruptor(several, tmp_path, "one")
+    image = flat(of, 300)[:, :16, :16]
+    found = [
+        (corruptor.apply(image, of, 0, (0, 0), np.random.default_rng(seed))[0] - image).std() * 255 / 0.8
+        for seed in range(800)
+    ]
+    assert all(sd < 2 or sd > 80 for sd in found)  # never none, never both in the one that is weak
+    assert np.mean(np.array(found) < 2) == pytest.approx(0.25, abs=0.04)
+
+
 def test_the_level_of_white_noise_is_known_and_of_other_kinds_estimated(tmp_path: Path) -> None:
     of = replace(item(), level=0.03)
     image = flat(of, 300)

@@ -101,6 +101,23 @@ def one_batch(data: TrainingData, recipe: Recipe, step: int = 1):  # type: ignor
     return draw_batch(data, recipe, training_order(data, recipe, 1, 1)[0], patch_size(data, recipe), 1, step)
 
 
+# ---------------------------------------------------------------- which slices are drawn
+
+
+def test_slices_are_drawn_evenly_over_patients_or_modalities(repeats: tuple[Series, ...], tmp_path: Path) -> None:
+    few = replace(repeats[1], patient="B", slices=3, modality="MR")
+    for evenly in ("slice", "patient", "modality"):
+        recipe = recipe_for("{kind: synthetic}", f"run.evenly={evenly}", "run.validation_fraction=0.2")
+        data = read(recipe, [repeats[0], few], tmp_path / evenly)
+        drawn = training_order(data, recipe, 1, 60).ravel().tolist()
+        assert set(drawn) == set(data.split.train)
+        assert drawn == training_order(data, recipe, 1, 60).ravel().tolist()
+        share = np.mean([data.items[member].series.patient == "B" for member in drawn])
+        train = [data.items[member].series.patient == "B" for member in data.split.train]
+        assert share == pytest.approx(np.mean(train) if evenly == "slice" else 0.5, abs=0.02)
+        data.close()
+
+
 # ---------------------------------------------------------------- blind spots
 
 

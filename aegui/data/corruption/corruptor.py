@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -14,10 +15,13 @@ from aegui.recipes.corruptions import Corruption
 
 
 class Corruptor:
-    """Puts corruptions on clean patches. Drawn from `rng` alone: the same state gives the same patch."""
+    """Puts corruptions on clean patches, all of them in their order or one of them.
 
-    def __init__(self, corruptions: Sequence[Corruption], cache: Path) -> None:
-        self.corruptions = corruptions
+    Drawn from `rng` alone: the same state gives the same patch.
+    """
+
+    def __init__(self, corruptions: Sequence[Corruption], cache: Path, each: Literal["all", "one"] = "all") -> None:
+        self.corruptions, self.each = corruptions, each
         self._learners = [learner(part, cache / f"corruption{number}.bin") for number, part in enumerate(corruptions)]
 
     def learn(self, image: Pixels, item: Item) -> None:
@@ -34,9 +38,11 @@ class Corruptor:
         image: (channels, H, W), normalised, cut from slice number `member` at `place` (row, column).
         """
         level: float | None = item.level
-        for part, learned in zip(self.corruptions, self._learners, strict=True):
-            # `share` stands in every kind, last: in the base it would come first in forms and files.
-            has, drawn = rng.random() < part.share, draw(part, rng)  # type: ignore[attr-defined]
+        # `share` stands in every kind, last: in the base it would come first in forms and files.
+        shares = np.array([part.share for part in self.corruptions])  # type: ignore[attr-defined]
+        one = rng.choice(len(shares), p=shares / shares.sum()) if self.each == "one" else None
+        for number, (part, learned) in enumerate(zip(self.corruptions, self._learners, strict=True)):
+            has, drawn = rng.random() < shares[number] if one is None else number == one, draw(part, rng)
             if has:
                 image, sd = corrupt(part, image, Patch(item, member, place, learned), drawn)
                 level = None if level is None or sd is None else float(np.hypot(level, sd))

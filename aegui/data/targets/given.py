@@ -34,7 +34,7 @@ class Synthetic(Kind):
     def __init__(self, part: SyntheticTargets, cache: Path) -> None:
         super().__init__()
         self.average, self.limit = part.average, part.own_noise_limit
-        self.corruptor = Corruptor(part.corruptions, cache)
+        self.corruptor = Corruptor(part.corruptions, cache, part.each)
 
     def learn(self, image: Pixels, item: Item) -> None:
         """What the corruptions must know of a slice."""
