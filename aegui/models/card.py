@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any, Literal
 
 from aegui.spec import Spec, knob
 
+INPUT = "input"  # in scores: the slices as they were
 Architecture = Literal["conv_autoencoder", "residual_autoencoder", "monai_autoencoder", "monai_autoencoder_kl"]
 
 
@@ -52,6 +54,16 @@ class Seen(Spec):
     bright: tuple[float, float] = knob(title="Bright", help="Median of the other pixels, of the range")
 
 
+class Score(Spec):
+    """How well a model denoises one kind of scan with one kind of noise, on slices that it was not trained on."""
+
+    scans: str = knob(title="Scans", help="Such as “CT”, or what the slices are")
+    noise: str = knob(title="Noise", help="What was to be removed")
+    slices: int = knob(title="Slices", help="That were scored", ge=1)
+    psnr: float = knob(title="PSNR", help="Mean over the slices", unit="dB")
+    others: dict[str, float] = knob({}, title="Others", help="Mean PSNR of “input” and of filters on the same slices")
+
+
 Intensity = FixedRange | RobustRange
 
 
@@ -74,7 +86,9 @@ class Card(Spec):
     licence: str = knob("Apache-2.0", title="Licence", help="Of the weights")
     training: Training = knob(Training(), title="Training", help="What it was trained on")
     seen: dict[str, Seen] = knob({}, title="Seen", help="What its training inputs looked like, by modality")
-    metrics: dict[str, Any] = knob({}, title="Scores", help="Measured, with their conditions")
+    scores: tuple[Score, ...] = knob((), title="Scores", help="Measured on scans that were not trained on")
+    scored_by: str = knob("", title="Scored by", help="How the scores were measured")
+    metrics: dict[str, Any] = knob({}, title="Training run", help="What the run measured on its validation slices")
     classes: tuple[str, ...] = knob((), title="Classes", help="Names of the head's classes, in order")
     parameters: int = knob(0, title="Parameters", help="Number of weights", ge=0)
     weights: str | None = knob(None, title="Weights", help="File beside the card; empty: starts from random weights")
@@ -83,6 +97,17 @@ class Card(Spec):
     def intensity_for(self, modality: str) -> Intensity:
         """The input range used for a modality."""
         return self.intensity.get(modality) or self.intensity.get("*") or RobustRange()
+
+    def gains(self) -> tuple[str, dict[str, float]]:
+        """(name of the strongest other, mean gain over it in dB by kind of scan); ("", {}) where nothing was scored."""
+        names = set.intersection(*(set(score.others) for score in self.scores)) - {INPUT} if self.scores else set()
+        if not names:
+            return "", {}
+        strongest = max(sorted(names), key=lambda name: fmean(score.others[name] for score in self.scores))
+        found: dict[str, list[float]] = {}
+        for score in self.scores:
+            found.setdefault(score.scans, []).append(score.psnr - score.others[strongest])
+        return strongest, {scans: fmean(values) for scans, values in found.items()}
 
     @property
     def variational(self) -> bool:

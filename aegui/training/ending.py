@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aegui.data.draw import validation_members
 from aegui.models import bundle
-from aegui.models.card import Card, Seen
+from aegui.models.card import Card, Score, Seen
 from aegui.training.trainer import Trainer
 
 
@@ -112,13 +114,23 @@ def _card(trainer: Trainer, scores: Mapping[str, float], seen: Mapping[str, Seen
             "classes": data.classes if trainer.new_head else card.classes,
             "seen": dict(seen),
             "training": card.training.model_copy(update=training),
+            "scores": _scores(trainer),
+            "scored_by": f"by its run on whole slices; {trainer.selection.words} chose the weights",
             "metrics": {
-                "validation": dict(scores),
-                "baselines": at.baselines,
-                "classical": at.classical,
+                "ssim": at.best.ssim,
                 "best_epoch": at.best.epoch,
                 "slices": len(data.split.train),
                 "split": data.split.by,
             },
         }
     )
+
+
+def _scores(trainer: Trainer) -> tuple[Score, ...]:
+    at, names = trainer.at, {"classical": trainer.at.classical, "pretrained": "the starting model"}
+    others = {names.get(name, name): found["psnr"] for name, found in at.baselines.items()}
+    if not all(math.isfinite(value) for value in (at.best.psnr, *others.values())):
+        return ()
+    slices = len(validation_members(trainer.data, trainer.recipe))
+    score = Score(scans="validation", noise="as in training", slices=slices, psnr=at.best.psnr, others=others)
+    return (score,)

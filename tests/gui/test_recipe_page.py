@@ -17,12 +17,12 @@ from aegui.events import finish
 from aegui.gui import previews
 from aegui.gui.pages.recipe import RecipePage
 from aegui.gui.session import Session
-from aegui.gui.widgets.gallery import count_words, speed_words
+from aegui.gui.widgets.gallery import count_words, gain_words, speed_words
 from aegui.gui.widgets.import_dialog import ImportDialog, read_model
 from aegui.gui.widgets.recipe_foot import duration_words, size_words
 from aegui.gui.widgets.rows import Fold
 from aegui.gui.widgets.table import TableEditor
-from aegui.models.card import Card
+from aegui.models.card import Card, Score
 from aegui.models.zoo import load_model
 from aegui.recipes.schedules import factor
 
@@ -280,6 +280,25 @@ def test_cards_show_the_users_own_slice_and_the_measured_speed(page):
     assert page.gallery.cards[0].thumb.clean is not None
     assert page.gallery.cards[0].speed.text() == "41 ms / slice here"
     assert page.gallery.cards[0].caution.isHidden()
+
+
+def test_cards_tell_the_gain_over_the_strongest_filter_and_every_score_in_the_tip(session, qtbot, monkeypatch):
+    scores = (
+        Score(scans="CT", noise="Gaussian, σ 25", slices=9, psnr=30, others={"input": 20, "TV": 28, "BM3D": 29.5}),
+        Score(scans="CT", noise="Gaussian, σ 50", slices=9, psnr=28, others={"input": 14, "TV": 26, "BM3D": 27.3}),
+        Score(scans="MR", noise="Gaussian, σ 25", slices=1, psnr=31, others={"input": 20, "TV": 28, "BM3D": 31.2}),
+    )
+    scored = Card(id="scored", title="Scored", architecture="conv_autoencoder", scores=scores, scored_by="the bench")
+    other = Card(id="other", title="Other", architecture="conv_autoencoder")
+    monkeypatch.setattr(models, "cards", lambda: [scored, other])
+    page = RecipePage(session)
+    qtbot.addWidget(page)
+    assert gain_words(scored) == "CT +0.6, MR −0.2 dB over BM3D"
+    assert gain_words(other) == ""
+    tip = page.gallery.cards[0].toolTip().splitlines()
+    assert "MR, Gaussian, σ 25: input 20.0, TV 28.0, BM3D 31.2, this model 31.0 dB (1 slice)" in tip
+    assert tip[-1] == "Scored: the bench"
+    assert "Scored" not in page.gallery.cards[1].toolTip()
 
 
 def test_a_card_warns_where_the_scan_is_not_what_the_model_has_seen(page):

@@ -88,7 +88,12 @@ def test_stop_keeps_the_best(job: workflow.TrainJob) -> None:
     seen += list(events)
     result = seen[-1].result  # type: ignore[attr-defined]
     assert result.stopped and result.best_epoch in (1, 2)
-    assert load_model(result.bundle).card.metrics["best_epoch"] == result.best_epoch
+    card = load_model(result.bundle).card
+    assert card.metrics["best_epoch"] == result.best_epoch
+    (score,) = card.scores
+    assert score.psnr == result.scores["psnr"]
+    assert score.others[result.classical_name] == result.baselines["classical"]["psnr"]
+    assert set(card.gains()[1]) == {"validation"}
 
 
 def test_an_abandoned_run_resumes_to_the_weights_of_an_uninterrupted_one(

@@ -55,6 +55,25 @@ def speed_words(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms / slice" if seconds < 1 else f"{seconds:.1f} s / slice"
 
 
+def gain_words(card: Card) -> str:
+    """“CT +0.4, MR +0.2 dB over BM3D”; nothing for models that were not scored."""
+    baseline, gains = card.gains()
+    if not gains:
+        return ""
+    found = ", ".join(f"{scans} {gain:+.1f}".replace("-", "−") for scans, gain in gains.items())
+    return f"{found[:1].upper()}{found[1:]} dB over {baseline}"
+
+
+def score_lines(card: Card) -> list[str]:
+    """One line for each score, with what it is compared with."""
+    lines = []
+    for score in card.scores:
+        arms = [f"{name} {value:.1f}" for name, value in score.others.items()]
+        slices = f"{score.slices} slice" + "s" * (score.slices != 1)
+        lines.append(f"{score.scans}, {score.noise}: {', '.join(arms)}, this model {score.psnr:.1f} dB ({slices})")
+    return [*lines, f"Scored: {card.scored_by}"] if lines and card.scored_by else lines
+
+
 class SplitThumb(QWidget):
     """Left of the line the slice as it is, right of it cleaned."""
 
@@ -124,6 +143,7 @@ class ModelCard(ClickCard):
         kinds = dict.fromkeys(WORDS.get(code, code) for code in card.modalities) or {"Any": None}
         badges = [Badge(kind, "neutral") for kind in kinds]
         size = f"{count_words(card.parameters)} parameters" if card.parameters else ""
+        gain = gain_words(card)
         random = not card.weights and not entry.own
         self.about = ElidedLabel(card.summary, "ter", Qt.TextElideMode.ElideRight)
         self.caution = ElidedLabel("", "warn", Qt.TextElideMode.ElideRight)
@@ -134,6 +154,7 @@ class ModelCard(ClickCard):
             row((ElidedLabel(card.title, "h3"), 1), self.tick, gap=4),
             row(*badges, Badge(card.licence, "outline"), STRETCH, gap=4),
             row(self.mark, (self.about, 1), (self.caution, 1), gap=6),
+            *([row(icon_label("trending-up", 12, "text3"), (ElidedLabel(gain, "ter"), 1), gap=6)] if gain else []),
             ElidedLabel(" · ".join(part for part in (size, "your file" if entry.own else "") if part), "ter"),
             row(self.gauge, (self.speed, 1), gap=6),
             gap=3,
@@ -143,7 +164,8 @@ class ModelCard(ClickCard):
             card.title,
             description=f"{card.summary} {entry.reason}".strip(),
         )
-        self.setToolTip(f"{card.summary}\nLicence: {card.licence}" + (f"\n{entry.reason}" if entry.reason else ""))
+        about = [card.summary, f"Licence: {card.licence}", *score_lines(card), entry.reason]
+        self.setToolTip("\n".join(line for line in about if line))
         if random:
             self.speed.setText("No trained weights; starts from random ones")
         if entry.reason:
