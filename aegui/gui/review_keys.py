@@ -31,6 +31,7 @@ def bind(page: ReviewPage) -> None:
         "P": lambda: page.go_to_flag(-1),
         "L": bar.link.toggle,
         "G": bar.tool.toggle,
+        "U": bar.doubt.toggle,
         "M": page.measurements.toggle,
         "R": linked.reset,
     }

@@ -68,12 +68,16 @@ class _Once:
 
 
 class ReviewSlices(QObject):
-    """One open series with one model. read, cleaned, referenced: a slice is there. failed: (what, index, error)."""
+    """One open series with one model. read, cleaned, referenced, doubted: a slice is there.
+
+    failed: (what, index, error).
+    """
 
     read = Signal(int)
     cleaned = Signal(int)
     scored = Signal(int, float)
     referenced = Signal(int)
+    doubted = Signal(int)
     failed = Signal(str, int, object)
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -82,6 +86,7 @@ class ReviewSlices(QObject):
         self._reader: slices.SliceLane | None = None
         self._cleaner: slices.SliceLane | None = None
         self._referee: slices.SliceLane | None = None
+        self._doubter: slices.SliceLane | None = None
         self._match: Mapping[int, int] = {}
 
     def open(self, series: Series) -> None:
@@ -128,6 +133,26 @@ class ReviewSlices(QObject):
 
         self._cleaner = self._start(opened, series.slices, self._on_cleaned, "model")
 
+    def open_doubt(self, model: str | Path, device: str = "auto") -> None:
+        """How sure the model is of what it shows; no model: that is not asked."""
+        self._end(self._doubter)
+        self._doubter = None
+        series = self.series
+        if series is None or not model:
+            return
+
+        @contextmanager
+        def opened() -> Iterator[slices.Fetch]:
+            from aegui import imaging, workflow
+
+            source = imaging.open_series(series)
+            try:
+                yield lambda index: workflow.uncertainty(str(model), source, index, device)
+            finally:
+                source.close()
+
+        self._doubter = self._start(opened, series.slices, self._on_doubted, "uncertainty")
+
     def open_reference(self, reference: Series | None, match: Mapping[int, int]) -> None:
         """Show a clean series beside. match: slice of the noisy series → slice of the reference."""
         self._end(self._referee)
@@ -163,14 +188,14 @@ class ReviewSlices(QObject):
 
     def close(self) -> None:
         """Leave the series; threads end after the slice in work."""
-        for lane in (self._reader, self._cleaner, self._referee):
+        for lane in (self._reader, self._cleaner, self._referee, self._doubter):
             self._end(lane)
-        self.series = self._reader = self._cleaner = self._referee = None
+        self.series = self._reader = self._cleaner = self._referee = self._doubter = None
         self._match = {}
 
     def want(self, index: int) -> None:
         """Fetch a slice in every lane, before anything else."""
-        for lane in (self._reader, self._cleaner):
+        for lane in (self._reader, self._cleaner, self._doubter):
             if lane is not None:
                 lane.want(index)
         if self._referee is not None and index in self._match:
@@ -189,6 +214,10 @@ class ReviewSlices(QObject):
         value = self._cleaner.value(index) if self._cleaner is not None else None
         return value.pixels if value is not None else None
 
+    def doubt(self, index: int) -> Pixels | None:
+        """SD over the views of the slice, at full strength."""
+        return self._doubter.value(index) if self._doubter is not None else None
+
     def reference(self, index: int) -> Pixels | None:
         """The clean slice that shows the same as slice `index`."""
         known = self._referee is not None and index in self._match
@@ -206,6 +235,10 @@ class ReviewSlices(QObject):
     def _on_cleaned(self, index: int, value: Cleaned) -> None:
         self.cleaned.emit(index)
         self.scored.emit(index, value.score)
+
+    @Slot(int, object)
+    def _on_doubted(self, index: int, _value: Any) -> None:
+        self.doubted.emit(index)
 
     @Slot(int, object)
     def _on_reference(self, index: int, _value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import secrets
@@ -10,7 +11,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from aegui.models import Card
 
 if TYPE_CHECKING:
     from aegui.inference.choose import Engines
-    from aegui.inference.denoiser import Prepared, Removed
+    from aegui.inference.denoiser import Denoiser, Prepared, Removed
     from aegui.models.zoo import Model
 
 _log = logging.getLogger(__name__)
@@ -333,13 +334,28 @@ def _numbers(indices: Sequence[int]) -> str:
     return f"slice{'s' if len(indices) > 1 else ''} {words}{' …' if len(indices) > 4 else ''}"
 
 
-_preview: dict[tuple[str, str, str], Any] = {}
+_preview: dict[tuple[str, str, str], Denoiser] = {}
 
 
 def preview(
     model: str, source: SliceSource, index: int, noise_level: float | None = None, device: str = "auto"
 ) -> Pixels:
     """One denoised slice at full strength, (rows, columns); the last model and series stay loaded."""
+    denoiser = _denoiser(model, source, device)
+    result: Pixels = denoiser.pixels(source.read(index), source.valid(index), 1.0, noise_level).pixels
+    return result
+
+
+def uncertainty(model: str, source: SliceSource, index: int, device: str = "auto") -> Pixels:
+    """How far eight views of a slice, mirrored and turned, differ after denoising: SD in the scan's unit."""
+    denoiser = copy.copy(_denoiser(model, source, device))
+    denoiser.average = 8
+    spread = denoiser.pixels(source.read(index), source.valid(index)).spread
+    assert spread is not None
+    return spread
+
+
+def _denoiser(model: str, source: SliceSource, device: str) -> Denoiser:
     from aegui.inference.denoiser import Denoiser
     from aegui.models.zoo import load_model
     from aegui.training.step import choose_device
@@ -350,5 +366,4 @@ def preview(
         denoiser = Denoiser(load_model(model), source, choose_device(device))
         _preview.clear()
         _preview[key] = denoiser
-    result: Pixels = denoiser.pixels(source.read(index), source.valid(index), 1.0, noise_level).pixels
-    return result
+    return denoiser

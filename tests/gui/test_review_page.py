@@ -119,6 +119,31 @@ def test_the_residual_range_is_printed_and_stays_while_strength_and_slice_change
     assert page.views.residual.top_right == before
 
 
+def test_the_uncertainty_stands_in_the_residuals_place_while_it_is_asked_for(review: Open, qtbot: Any) -> None:
+    from aegui import imaging
+
+    page = review()
+    residual = shown(page.views.residual.pixels)
+    page.set_mode("curtain")
+    qtbot.keyClick(page.views.shown()[0], Qt.Key.Key_U)
+    assert page.views.mode == "side" and page.views.residual.title == "Uncertainty"
+    qtbot.waitUntil(lambda: page.slices.doubt(page.index) is not None and not page.views.residual.busy, timeout=30_000)
+    source = imaging.open_series(page.slices.series)  # type: ignore[arg-type]
+    try:
+        expected = workflow.uncertainty(generated.MODEL, source, page.index)
+    finally:
+        source.close()
+    assert (expected >= 0).all() and expected.any()
+    np.testing.assert_allclose(shown(page.views.residual.pixels), expected, rtol=1e-5)
+    assert page.views.residual.top_right[0].startswith("0 … ")
+    page.bar.strength.setValue(50)
+    np.testing.assert_allclose(shown(page.views.residual.pixels), expected / 2, rtol=1e-5)
+    page.bar.strength.setValue(100)
+    qtbot.keyClick(page.views.shown()[0], Qt.Key.Key_U)
+    assert page.views.residual.title == "Residual"
+    np.testing.assert_allclose(shown(page.views.residual.pixels), residual, rtol=1e-5)
+
+
 def test_linked_views_share_window_zoom_pan_and_slice(review: Open) -> None:
     page = review()
     linked = page.views.linked

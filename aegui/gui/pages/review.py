@@ -38,7 +38,8 @@ class ReviewPage(Page):
     icon = "columns-2"
     help = (
         "Compare before and after on series that training never saw. The residual is what was taken away: "
-        "it should look like noise. Slices whose residual shows structure are flagged; N and P go through them. "
+        "it should look like noise. Uncertainty (U) shows where mirrored and turned views of the slice come out "
+        "differently: look twice there. Slices whose residual shows structure are flagged; N and P go through them. "
         "Draw regions with G to read noise, contrast and bias. Strength mixes the input back in. "
         "Accept goes to Deliver with this strength."
     )
@@ -63,6 +64,7 @@ class ReviewPage(Page):
         self.head_actions = [self.chooser, self.model, self.report, self.reject, self.accept]
         self.primary_action = self.accept
         self._limit: float | None = None
+        self._doubt_limit: float | None = None
         self._windowed = False  # whether the grey levels were set from the first slice
         self._shown_model: tuple[str, str] = ("", "")
         self._guest = ""
@@ -93,12 +95,14 @@ class ReviewPage(Page):
         bar.reset_asked.connect(linked.reset)
         bar.strength_asked.connect(self._on_strength)
         bar.reference_asked.connect(self._on_reference_asked)
+        bar.doubt_asked.connect(self._on_doubt_asked)
         linked.slice_changed.connect(self._on_slice)
         linked.window_changed.connect(self._say_window)
         linked.auto_wanted.connect(self._auto_window)
         self.slices.read.connect(self._on_read)
         self.slices.cleaned.connect(self._on_arrived)
         self.slices.referenced.connect(self._on_arrived)
+        self.slices.doubted.connect(self._on_arrived)
         self.slices.scored.connect(self.strip.set_score)
         self.slices.failed.connect(self._on_failed)
         self.strip.picked.connect(linked.first.set_slice)
@@ -172,7 +176,8 @@ class ReviewPage(Page):
         """Show a series at a slice: at first a held-out one, else the middle."""
         if index is None:
             index = reviewable.first_slice(self.session, series)
-        self._windowed, self._limit, self._shown_model = False, None, ("", "")
+        self._windowed, self._shown_model = False, ("", "")
+        self._limit = self._doubt_limit = None
         # It may come from a folder that only Deliver knows.
         self._guest = series.uid if self.session.find(series.uid) is None else ""
         self._out = None
@@ -192,11 +197,13 @@ class ReviewPage(Page):
         if series is None or not ref or (ref, device) == self._shown_model or not self.isVisible():
             self._say_state()
             return
-        self._shown_model, self._limit = (ref, device), None
+        self._shown_model = (ref, device)
+        self._limit = self._doubt_limit = None
         self._say_problem(None)
         self.strip.reset(series.slices, ALERT)
         self.strip.set_current(self.index)
         self.slices.open_model(ref, device)
+        self.slices.open_doubt(ref if self.views.with_doubt else "", device)
         self.slices.want(self.index)
         self.slices.sweep(True)
         self._show()
@@ -265,7 +272,12 @@ class ReviewPage(Page):
         self.views.name_model(short_title(self.session.model_ref), self.bar.strength.value())
         noisy = read.pixels if read is not None else None
         reference = self.slices.reference(self.index)
-        self.views.show_slice(noisy, out, reference, self._limit or 1.0, series.unit, "Reading …")
+        doubt = self.slices.doubt(self.index)
+        if self._doubt_limit is None and doubt is not None and read is not None:
+            self._doubt_limit = max(residual_limit(doubt, read.valid), 0.0005 * self.views.linked.first.width)
+        limit = self._doubt_limit if self.views.with_doubt else self._limit
+        doubt = None if doubt is None else doubt * np.float32(self.strength)
+        self.views.show_slice(noisy, out, reference, doubt, limit or 1.0, series.unit, "Reading …")
         if self.views.with_reference and not self.slices.has_reference(self.index):
             self.views.reference.set_image(None, message="This slice has no partner in the clean series.")
         self._measure()
@@ -290,7 +302,7 @@ class ReviewPage(Page):
             self.session.report(error)
             error = UserError("This slice could not be shown.", "The message says what happened.")
         if what == "scan":
-            self.views.show_slice(None, None, None, self._limit or 1.0, "", f"{error.message} {error.hint}")
+            self.views.show_slice(None, None, None, None, self._limit or 1.0, "", f"{error.message} {error.hint}")
         self._say_problem(error)
 
     @Slot()
@@ -329,6 +341,16 @@ class ReviewPage(Page):
 
     def _on_reference_asked(self, on: bool) -> None:
         self.views.set_reference(on)
+        self._show()
+
+    def _on_doubt_asked(self, on: bool) -> None:
+        """In place of the residual, which is brought into view."""
+        if on and self.views.residual not in self.views.shown():
+            self.set_mode("side")
+        self.views.set_doubt(on)
+        ref, device = self._shown_model
+        self.slices.open_doubt(ref if on else "", device)
+        self.slices.want(self.index)
         self._show()
 
     def toggle_flicker(self) -> None:

@@ -1,4 +1,4 @@
-"""Review's toolbar: mode, window/level, link, region tool, reset, strength, reference."""
+"""Review's toolbar: mode, window/level, link, region tool, uncertainty, reset, strength, reference."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class ReviewBar(QFrame):
     reset_asked = Signal()
     strength_asked = Signal(int)
     reference_asked = Signal(bool)
+    doubt_asked = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,11 +42,13 @@ class ReviewBar(QFrame):
         self.windows.activated.connect(self._window_chosen)
         self.link = button(kind="icon", icon="link-2", tip="Link window, zoom and pan (L)")
         self.tool = button(kind="icon", icon="circle-dashed", tip="Draw regions (G)")
-        for toggle in (self.link, self.tool):
+        self.doubt = button(kind="icon", icon="layers-3", tip="Uncertainty, in place of the residual (U)")
+        for toggle in (self.link, self.tool, self.doubt):
             toggle.setCheckable(True)
         self.link.setChecked(True)
         self.link.toggled.connect(self.link_asked)
         self.tool.toggled.connect(self.tool_asked)
+        self.doubt.toggled.connect(self.doubt_asked)
         reset = button(kind="icon", icon="rotate-ccw", tip="Reset zoom and pan (R)", clicked=self.reset_asked.emit)
         self.strength = QSlider(Qt.Orientation.Horizontal)
         self.strength.setRange(0, 100)
@@ -67,6 +70,7 @@ class ReviewBar(QFrame):
                 self.windows,
                 self.link,
                 self.tool,
+                self.doubt,
                 reset,
                 STRETCH,
                 words,

@@ -58,9 +58,8 @@ class ReviewViews(QFrame):
         self.reference = Viewport("Reference", links[2])
         self.residual = Viewport("Residual", links[3])
         self.curtain = CurtainViewport("Noisy", links[4])
-        self.mode, self.with_reference, self.limit = "side", False, 1.0
-        self.residual.subtitle = ("noisy − denoised",)
-        self.residual.bottom_left = MARKS
+        self.mode, self.with_reference, self.with_doubt, self.limit = "side", False, False, 1.0
+        self.set_doubt(False)
         self.residual.colours = lambda pixels, _width, _level: residual_picture(pixels, self.limit)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -101,6 +100,14 @@ class ReviewViews(QFrame):
     def set_reference(self, on: bool) -> None:
         self.with_reference = on
         self._arrange()
+
+    def set_doubt(self, on: bool) -> None:
+        """Whether the uncertainty stands in place of the residual."""
+        self.with_doubt = on
+        self.residual.title = "Uncertainty" if on else "Residual"
+        self.residual.subtitle = ("SD over eight views",) if on else ("noisy − denoised",)
+        self.residual.bottom_left = ("orange: mirrored or turned, it differs",) if on else MARKS
+        self.residual.set_image(None)
 
     def set_tool(self, tool: str) -> None:
         """What the left mouse button does: “window” or “point”."""
@@ -152,14 +159,19 @@ class ReviewViews(QFrame):
         noisy: np.ndarray | None,
         out: np.ndarray | None,
         reference: np.ndarray | None,
+        doubt: np.ndarray | None,
         limit: float,
         unit: str,
         waiting: str = "",
     ) -> None:
-        """What is known of the current slice; what is missing stays dimmed until it arrives."""
+        """What is known of the current slice; what is missing stays dimmed until it arrives.
+
+        limit: of the residual, or of the uncertainty where that is shown.
+        """
         self.limit = limit
-        self.residual.top_right = (f"± {number(limit)}{f' {unit}' if unit else ''}",)
+        self.residual.top_right = (f"{'0 …' if self.with_doubt else '±'} {number(limit)}{f' {unit}' if unit else ''}",)
         residual = noisy - out if noisy is not None and out is not None and noisy.shape == out.shape else None
+        residual = doubt if self.with_doubt else residual
         for view, pixels in (
             (self.noisy, noisy),
             (self.denoised, out),
@@ -172,7 +184,8 @@ class ReviewViews(QFrame):
             elif view.pixels is not None:
                 view.set_busy()
             else:
-                view.message = waiting
+                asking = view is self.residual and self.with_doubt
+                view.message = "Denoising eight views …" if asking else waiting
                 view.update()
         if out is not None:
             self.curtain.set_after(out)
