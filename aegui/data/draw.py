@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from aegui.data.augment import augment, cut_size
 from aegui.data.dataset import TrainingData
 from aegui.data.item import Item
 from aegui.data.targets import Drawn
-from aegui.imaging import Pixels
+from aegui.imaging import Pixels, Series
 from aegui.measure import estimate_noise
 from aegui.models.intensity import Scale
 from aegui.recipes import Recipe
@@ -53,31 +54,35 @@ class Case(NamedTuple):
 
 
 def training_order(data: TrainingData, recipe: Recipe, epoch: int, steps: int) -> npt.NDArray[np.int64]:
-    """Positions of the training slices of an epoch, (steps, batch): shuffled rounds over all of them.
+    """Positions of the training slices of an epoch, (steps, batch).
 
-    Drawn evenly over patients or modalities: rounds over those, with the next slice of rounds over each one's own.
+    Shuffled rounds over all of them, or, where patients or modalities are to be even, each drawn by its share.
     """
     train = np.asarray(data.split.train)
     needed = steps * recipe.run.batch
-    groups: dict[str, list[int]] = {}
-    for member in train.tolist():
-        series = data.items[member].series
-        named = {"slice": "", "patient": series.patient, "modality": series.modality}
-        groups.setdefault(named[recipe.run.evenly], []).append(member)
-    turns = _rounds(len(groups), needed, [recipe.run.seed, 6, epoch]) if len(groups) > 1 else np.zeros(needed, int)
-    order = np.empty(needed, dtype=np.int64)
-    for number, members in enumerate(groups.values()):
-        mine = turns == number
-        # As it always was where there is one group, so that runs repeat.
-        seed = [recipe.run.seed, 2, epoch] if len(groups) == 1 else [recipe.run.seed, 2, epoch, number]
-        order[mine] = np.asarray(members)[_rounds(len(members), int(mine.sum()), seed)]
-    return order.reshape(steps, recipe.run.batch)
+    if recipe.run.evenly != "slice":
+        shares = _shares([data.items[member].series for member in train.tolist()], recipe.run.evenly)
+        drawn = np.random.default_rng([recipe.run.seed, 6, epoch]).choice(train, needed, p=shares)
+        return drawn.reshape(steps, recipe.run.batch)
+    rounds = [
+        train[np.random.default_rng([recipe.run.seed, 2, epoch, r]).permutation(len(train))]
+        for r in range(-(-needed // len(train)))
+    ]
+    return np.concatenate(rounds)[:needed].reshape(steps, recipe.run.batch)
 
 
-def _rounds(count: int, needed: int, seed: list[int]) -> npt.NDArray[np.int64]:
-    """0 … count − 1 shuffled, and again, until there are as many as needed."""
-    rounds = [np.random.default_rng([*seed, r]).permutation(count) for r in range(-(-needed // count))]
-    return np.concatenate(rounds)[:needed]
+def _shares(of_slices: Sequence[Series], evenly: Literal["patient", "modality"]) -> npt.NDArray[np.float64]:
+    """How often each slice is drawn; the series of each are given. See `evenly` of the recipe."""
+    patients = Counter((one.modality, one.patient) for one in of_slices)
+    if evenly == "patient":
+        weights = dict.fromkeys(patients, 1.0)
+    else:
+        roots: dict[str, float] = defaultdict(float)
+        for (modality, _), count in patients.items():
+            roots[modality] += count**0.5
+        weights = {who: count**0.5 / roots[who[0]] for who, count in patients.items()}
+    shares = np.array([weights[who] / patients[who] for who in ((one.modality, one.patient) for one in of_slices)])
+    return np.asarray(shares / shares.sum())
 
 
 def patch_size(data: TrainingData, recipe: Recipe) -> tuple[int, int]:

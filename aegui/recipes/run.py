@@ -162,7 +162,7 @@ class Run(Spec):
     evenly: Literal["slice", "patient", "modality"] = knob(
         "slice",
         title="Draw evenly over",
-        help="Over patients or modalities, so that long series or a modality of many scans do not outweigh the rest",
+        help="Patients: each as often; modalities: each as often, in it patients by the root of their slices",
         titles={"slice": "Slices", "patient": "Patients", "modality": "Modalities"},
         advanced=True,
     )

@@ -105,16 +105,23 @@ def one_batch(data: TrainingData, recipe: Recipe, step: int = 1):  # type: ignor
 
 
 def test_slices_are_drawn_evenly_over_patients_or_modalities(repeats: tuple[Series, ...], tmp_path: Path) -> None:
-    few = replace(repeats[1], patient="B", slices=3, modality="MR")
-    for evenly in ("slice", "patient", "modality"):
-        recipe = recipe_for("{kind: synthetic}", f"run.evenly={evenly}", "run.validation_fraction=0.2")
-        data = read(recipe, [repeats[0], few], tmp_path / evenly)
-        drawn = training_order(data, recipe, 1, 60).ravel().tolist()
-        assert set(drawn) == set(data.split.train)
-        assert drawn == training_order(data, recipe, 1, 60).ravel().tolist()
-        share = np.mean([data.items[member].series.patient == "B" for member in drawn])
-        train = [data.items[member].series.patient == "B" for member in data.split.train]
-        assert share == pytest.approx(np.mean(train) if evenly == "slice" else 0.5, abs=0.02)
+    few = replace(repeats[1], patient="B", slices=2)
+    other = replace(repeats[2], patient="C", modality="MR")
+    # All of them training, patients A, B and C of CT, CT and MR have 8, 2 and 8 slices.
+    expected = {
+        "slice": (8 / 18, 2 / 18, 8 / 18),
+        "patient": (1 / 3, 1 / 3, 1 / 3),
+        "modality": (2 / 3 / 2, 1 / 3 / 2, 1 / 2),  # the roots of 8 and 2 are as 2 to 1
+    }
+    for evenly, shares in expected.items():
+        recipe = recipe_for("{kind: synthetic}", f"run.evenly={evenly}", "run.batch_size=8")
+        data = read(recipe, [repeats[0], few, other], tmp_path / evenly)
+        data.split = replace(data.split, train=tuple(range(18)))
+        drawn = training_order(data, recipe, 1, 900).ravel().tolist()
+        assert drawn == training_order(data, recipe, 1, 900).ravel().tolist()
+        for patient, share in zip((repeats[0].patient, "B", "C"), shares, strict=True):
+            found = np.mean([data.items[member].series.patient == patient for member in drawn])
+            assert found == pytest.approx(share, abs=0.02), (evenly, patient)
         data.close()
 
 
