@@ -3,6 +3,7 @@
 from aegui.imaging import quiet as _quiet  # noqa: F401 - sets filters before anything is read
 from aegui.imaging.ahead import Read, ahead, ahead_with
 from aegui.imaging.behind import Behind, behind
+from aegui.imaging.beside import beside
 from aegui.imaging.open import open_series, open_sink
 from aegui.imaging.rules import OutputRules, Provenance
 from aegui.imaging.scan import scan
@@ -27,6 +28,7 @@ __all__ = [
     "ahead_with",
     "auto_window",
     "behind",
+    "beside",
     "open_series",
     "open_sink",
     "scan",

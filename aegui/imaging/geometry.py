@@ -11,8 +11,8 @@ import numpy as np
 from aegui.imaging.series import Geometry, Vector
 
 _SAME_PLACE = 0.01  # mm
-_SAME_STEP = 0.1  # of the distance of slices
-_SAME_PIXEL = 0.25  # of the size of a pixel
+SAME_STEP = 0.1  # of the distance of slices
+SAME_PIXEL = 0.25  # of the size of a pixel
 _SAME_ANGLE = 0.5  # degrees
 _SKEW = 0.1  # of direction cosines, which should be of length 1 and upright to each other
 
@@ -115,7 +115,7 @@ def _irregular(shape: Geometry) -> tuple[list[tuple[int, int]], tuple[float, flo
     """(missing slices, after which number) of each gap, and the smallest and largest distance where they vary."""
     steps = np.diff(along_normal(shape.positions, shape.orientation))
     ratio = steps / shape.spacing[0]
-    whole = np.abs(ratio - np.round(ratio)) < _SAME_STEP
+    whole = np.abs(ratio - np.round(ratio)) < SAME_STEP
     missing = np.round(ratio).astype(int) - 1
     gaps = [(int(missing[i]), int(i) + 1) for i in np.flatnonzero((missing > 0) & whole)]
     uneven = (steps > _SAME_PLACE) & ~whole
@@ -133,7 +133,7 @@ def sideways(shape: Geometry) -> float:
         return 0.0
     share = (along - along[0]) / (along[-1] - along[0])
     beside = float(np.linalg.norm(points - points[0] - share[:, None] * run, axis=1).max())
-    return beside if beside > max(_SAME_PLACE, _SAME_PIXEL * min(shape.spacing[1:])) else 0.0
+    return beside if beside > max(_SAME_PLACE, SAME_PIXEL * min(shape.spacing[1:])) else 0.0
 
 
 def warnings_for(shape: Geometry, modality: str) -> list[str]:

@@ -11,6 +11,8 @@ from aegui.imaging import Mask, Pixels
 from aegui.inference.denoiser import Denoiser, run
 from aegui.inference.engines import Engine, TorchEngine
 from aegui.models.intensity import sample
+from aegui.models.planes import middle
+from aegui.models.slicenet import SliceNet
 
 SLICES = 3
 _SIDE = 512  # the middle of larger slices tells as much
@@ -27,7 +29,7 @@ _LEAST = 0.0025
 
 @dataclass(frozen=True)
 class Sample:
-    """A slice as networks take it. x: (c, H, W), normalised. level: its noise SD, in the same units.
+    """A slice as networks take it. x: (planes, H, W), normalised. level: its noise SD, in the same units.
 
     span: the scan's units per normalised unit. hounsfield: whether that unit is HU.
     """
@@ -47,15 +49,15 @@ class Sample:
 class Reference:
     """A sample with what torch in fp32 makes of it, worked out when it is asked for."""
 
-    def __init__(self, plain: TorchEngine, channels: int, multiple: int, sample: Sample) -> None:
+    def __init__(self, plain: TorchEngine, net: SliceNet, sample: Sample) -> None:
         self.sample = sample
         self._plain = plain
-        self._fit = (channels, multiple)
+        self._net = net
 
     def run(self, engine: Engine, x: Pixels | None = None) -> Pixels:
         """What an engine removes from the sample, or from another slice like it: (c, H, W)."""
         seen = self.sample.x if x is None else x
-        found: Pixels = run(engine, *self._fit, seen[None], np.array([self.sample.level], np.float32))[0]
+        found: Pixels = run(engine, self._net, seen[None], np.array([self.sample.level], np.float32))[0]
         return found
 
     @cached_property
@@ -67,9 +69,10 @@ class Reference:
     @cached_property
     def again(self) -> tuple[Pixels, Pixels, float]:
         """The denoised sample with new noise, that noise, and the mean square error that torch leaves."""
-        clean = self.sample.x - self.removed
+        clean = middle(self.sample.x, len(self.removed)) - self.removed
         noise = np.random.default_rng(0).normal(0, self.sample.noise, clean.shape).astype(np.float32)
-        noisy = (clean + noise).astype(np.float32)
+        noisy = self.sample.x.copy()
+        middle(noisy, len(clean))[:] = clean + noise
         return noisy, noise, self._left(self.run(self._plain, noisy), noise)
 
     def _left(self, taken: Pixels, noise: Pixels) -> float:
@@ -105,11 +108,11 @@ def references(denoiser: Denoiser, plain: TorchEngine, noise_level: float | None
     indices = sorted(sample(source, SLICES), key=lambda index: abs(index - len(source) // 2))
     found = []
     for index in indices:
-        one = denoiser.prepared(source.read(index), source.valid(index), noise_level)
+        one = denoiser.at(index, noise_level)
         top, left = (max(0, side - _SIDE) // 2 for side in one.inside.shape)
-        middle = np.s_[..., top : top + _SIDE, left : left + _SIDE]
+        part = np.s_[..., top : top + _SIDE, left : left + _SIDE]
         span = denoiser.scale.span
         hounsfield = source.series.unit == "HU"
-        part = Sample(one.x[middle], one.inside[middle], one.level / span, span, hounsfield)
-        found.append(Reference(plain, denoiser.net.channels, denoiser.net.multiple, part))
+        cut = Sample(denoiser.planes(one)[part], one.inside[part], one.level / span, span, hounsfield)
+        found.append(Reference(plain, denoiser.net, cut))
     return found

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from aegui.errors import UserError
-from aegui.imaging import Mask, Pixels, SliceSource
+from aegui.imaging import Mask, Pixels, SliceSource, beside
 from aegui.inference.engines import Engine, TorchEngine
 from aegui.inference.tiles import Tiler
 from aegui.inference.views import averaged, require_count
 from aegui.measure import estimate_noise
 from aegui.models.intensity import Scale, scale_for
+from aegui.models.slicenet import SliceNet
 from aegui.models.zoo import Model
 
 # Pixels that go through at once. Processors gain little from more, and a job answers between two runs only.
@@ -38,7 +39,8 @@ class Denoised(NamedTuple):
 class Prepared(NamedTuple):
     """A slice as networks take it. pixels, valid: as read. x: (c, H, W), normalised. inside: (H, W), may be changed.
 
-    level: noise SD that the network is given, in the scan's unit.
+    level: noise SD that the network is given, in the scan's unit. beside: x of all slices that the network sees, in
+    order; (): the slice stands for them all.
     """
 
     pixels: Pixels
@@ -46,6 +48,7 @@ class Prepared(NamedTuple):
     x: Pixels
     inside: Mask
     level: float
+    beside: tuple[Pixels, ...] = ()
 
 
 class Removed(NamedTuple):
@@ -87,23 +90,61 @@ class Denoiser:
         size = series.rows * series.columns * series.channels
         return max(1, min(_MOST_AT_ONCE, _AT_ONCE.get(self.device.type, 0) // size))
 
-    def slice(self, index: int, strength: float = 1.0, noise_level: float | None = None) -> Denoised:
-        """Denoise slice `index`. strength s: in + s·(net − in). noise_level: SD in the scan's unit; None: estimated."""
-        return self.pixels(self.source.read(index), self.source.valid(index), strength, noise_level)
+    def slice(
+        self, index: int, strength: float = 1.0, noise_level: float | None = None, source: SliceSource | None = None
+    ) -> Denoised:
+        """Denoise slice `index`. strength s: in + s·(net − in). noise_level: SD in the scan's unit; None: estimated.
+
+        source: to read the series from, where that is not the one it was made with.
+        """
+        one = self.at(index, noise_level, source)
+        return finished(one, self.removed([one])[0], strength)
 
     def pixels(self, pixels: Pixels, valid: Mask, strength: float = 1.0, noise_level: float | None = None) -> Denoised:
-        """Denoise (rows, columns) or (rows, columns, 3) in real units; padding comes back as it was."""
+        """Denoise (rows, columns) or (rows, columns, 3) in real units; padding comes back as it was.
+
+        It is taken for a slice without neighbours.
+        """
         return self.slices([(pixels, valid)], strength, noise_level)[0]
 
     def slices(
         self, slices: Sequence[tuple[Pixels, Mask]], strength: float = 1.0, noise_level: float | None = None
     ) -> list[Denoised]:
-        """Denoise several slices of one shape together."""
+        """Denoise several slices of one shape together, each as one without neighbours."""
         prepared = [self.prepared(pixels, valid, noise_level) for pixels, valid in slices]
         return [finished(one, noise, strength) for one, noise in zip(prepared, self.removed(prepared), strict=True)]
 
+    def at(self, index: int, noise_level: float | None = None, source: SliceSource | None = None) -> Prepared:
+        """Slice `index` of the series as the network takes it, with those beside it."""
+        read = self.source if source is None else source
+        found = {index: self.prepared(read.read(index), read.valid(index), noise_level)}
+        for other in beside(self.source.series, index, self.net.neighbours):
+            if other not in found:
+                found[other] = self.prepared(read.read(other), read.valid(other), 0.0)  # its noise is not asked for
+        return self._joined(found, index)
+
+    def with_neighbours(self, slices: Iterator[tuple[int, Prepared]]) -> Iterator[tuple[int, Prepared]]:
+        """All slices of the series, prepared one by one and in order, with those beside them; few wait for others."""
+        reach = self.net.neighbours
+        held: dict[int, Prepared] = {}
+        for index, one in slices:
+            held[index] = one
+            if index >= reach:
+                yield index - reach, self._joined(held, index - reach)
+            held.pop(index - 2 * reach, None)
+        for index in sorted(held)[len(held) - min(reach, len(held)) :]:
+            yield index, self._joined(held, index)
+
+    def _joined(self, slices: Mapping[int, Prepared], index: int) -> Prepared:
+        seen = beside(self.source.series, index, self.net.neighbours)
+        return slices[index]._replace(beside=tuple(slices[other].x for other in seen))
+
+    def planes(self, slice: Prepared) -> Pixels:
+        """All that the network sees of a slice, (planes, H, W)."""
+        return np.concatenate(slice.beside or (slice.x,) * self.net.slices)
+
     def prepared(self, pixels: Pixels, valid: Mask, noise_level: float | None = None) -> Prepared:
-        """The first step, which any thread may take: a slice as the network takes it."""
+        """The first step, which any thread may take: a slice by itself as the network takes it."""
         planes = planes_of(pixels)
         low, high = self.scale.limits
         inside = valid & ((planes >= low) & (planes <= high)).all(axis=0)
@@ -119,7 +160,7 @@ class Denoiser:
         """The second step: slices of one shape through the network."""
         levels = np.array([one.level / self.scale.span for one in slices], dtype=np.float32)
         noise, spread = averaged(
-            lambda view: self._run(view, levels), np.stack([one.x for one in slices]), self.average
+            lambda view: self._run(view, levels), np.stack([self.planes(one) for one in slices]), self.average
         )
         if not np.isfinite(noise).all():
             raise UserError(
@@ -131,8 +172,7 @@ class Denoiser:
         return [Removed(one, seen) for one, seen in zip(span * noise, spreads, strict=True)]
 
     def _run(self, x: Pixels, levels: Pixels) -> Pixels:
-        channels, multiple = self.net.channels, self.net.multiple
-        return self._tiler.run(lambda part: run(self.engine, channels, multiple, part, levels), x)
+        return self._tiler.run(lambda part: run(self.engine, self.net, part, levels), x)
 
 
 def planes_of(pixels: Pixels) -> Pixels:
@@ -157,15 +197,18 @@ def finished(slice: Prepared, removed: Removed, strength: float = 1.0) -> Denois
     )
 
 
-def run(engine: Engine, channels: int, multiple: int, x: Pixels, levels: Pixels) -> Pixels:
-    """engine.run for slices of any size and colour. x: (N, c, H, W) normalised. levels: (N,), in the same units.
+def run(engine: Engine, net: SliceNet, x: Pixels, levels: Pixels) -> Pixels:
+    """engine.run for slices of any size and colour. x: (N, slices·c, H, W) normalised. levels: (N,), in the same units.
 
     Sides are padded to the multiple; colours go through grey networks one by one, and a grey slice through colour
-    networks as three equal ones.
+    networks as three equal ones. The result is that of the middle slice, (N, c, H, W).
     """
-    count, colours, height, width = x.shape
+    channels, multiple, slices = net.channels, net.multiple, net.slices
+    count, planes, height, width = x.shape
+    colours = planes // slices
     if colours > channels == 1:
-        x, levels = x.reshape(-1, 1, height, width), np.repeat(levels, colours)
+        x = x.reshape(count, slices, colours, height, width).swapaxes(1, 2).reshape(-1, slices, height, width)
+        levels = np.repeat(levels, colours)
     elif colours == 1 < channels:
         x = np.repeat(x, channels, axis=1)
     if height % multiple or width % multiple:

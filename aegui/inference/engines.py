@@ -33,9 +33,10 @@ class Engine(Protocol):
     kind: Kind
 
     def run(self, x: Array, level: Array) -> Array:
-        """What the network takes away from x: (N, channels, H, W) normalised, sides multiples of the network's.
+        """What the network takes away from x: (N, planes, H, W) normalised, sides multiples of the network's.
 
-        level: noise SD in the same units, (N,). The result has the shape of x.
+        level: noise SD in the same units, (N,). The result has the shape of x; of x with its neighbours that of one
+        slice.
         """
         ...
 

@@ -58,7 +58,10 @@ class ExportResult:
 
 
 class _Plain(nn.Module):
-    """The exported signature: image (N, 1, H, W) and level (N,) → image, in normalised units."""
+    """The exported signature: image (N, 1, H, W) and level (N,) → image, in normalised units.
+
+    Models that see neighbours get (N, 2·neighbours + 1, H, W), along the series, and give the middle slice.
+    """
 
     def __init__(self, net: SliceNet) -> None:
         super().__init__()
@@ -68,17 +71,43 @@ class _Plain(nn.Module):
         return self.net.both(image, level)[0]
 
 
-def _example(size: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
+def _example(model: Model, size: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand((1, 1, *size), generator=generator), torch.tensor([0.05])
+    return torch.rand((1, model.net.slices, *size), generator=generator), torch.tensor([0.05])
 
 
 def _card_json(model: Model) -> str:
     return json.dumps(model.card.model_dump(mode="json"))
 
 
+def _planes(model: Model) -> list[str]:
+    """What each plane of the input is."""
+    beside = model.net.neighbours
+    return ["image" if step == 0 else f"slice {step:+d}" for step in range(-beside, beside + 1)]
+
+
+def _input(model: Model) -> str:
+    """What the input is, in words."""
+    if not model.net.neighbours:
+        return "image: (N, 1, rows, columns), normalised as the card says."
+    return (
+        f"image: (N, {model.net.slices}, rows, columns), normalised as the card says: slices of a series in order "
+        f"({', '.join(_planes(model))}). The middle one is denoised; where a series has no slice beside it, put it in "
+        "that place itself."
+    )
+
+
+def _about(model: Model) -> dict[str, str]:
+    """What a file says of itself, by name."""
+    return {"aegui.card": _card_json(model), "aegui.input": _input(model)}
+
+
+def _extra_files(model: Model) -> dict[str, str]:
+    return {"card.json": _card_json(model), "input.txt": _input(model)}
+
+
 def _onnx(model: Model, path: Path) -> None:
-    image, level = _example(SIZES[0], 0)
+    image, level = _example(model, SIZES[0], 0)
     plain = _Plain(model.net).eval()
     shapes = {"image": {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}, "level": None}
     with quiet():
@@ -92,7 +121,7 @@ def _onnx(model: Model, path: Path) -> None:
             verbose=False,
         )
         assert program is not None
-        program.model.metadata_props["aegui.card"] = _card_json(model)
+        program.model.metadata_props.update(_about(model))
         program.save(path, external_data=False)
 
 
@@ -112,8 +141,8 @@ def _run_onnx(path: Path, model: Model) -> Run:
 def _pt2(model: Model, path: Path) -> None:
     shapes = {"image": {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}, "level": None}
     with quiet():
-        program = torch.export.export(_Plain(model.net).eval(), _example(SIZES[0], 0), dynamic_shapes=shapes)
-        torch.export.save(program, path, extra_files={"card.json": _card_json(model)})
+        program = torch.export.export(_Plain(model.net).eval(), _example(model, SIZES[0], 0), dynamic_shapes=shapes)
+        torch.export.save(program, path, extra_files=_extra_files(model))
 
 
 def _run_pt2(path: Path, model: Model) -> Run:
@@ -125,9 +154,9 @@ def _run_pt2(path: Path, model: Model) -> Run:
 def _torchscript(model: Model, path: Path) -> None:
     with quiet():
         script = torch.jit.trace(  # type: ignore[no-untyped-call]
-            _Plain(model.net).eval(), _example(SIZES[0], 0), check_trace=False
+            _Plain(model.net).eval(), _example(model, SIZES[0], 0), check_trace=False
         )
-        torch.jit.save(script, path, _extra_files={"card.json": _card_json(model)})
+        torch.jit.save(script, path, _extra_files=_extra_files(model))
 
 
 def _run_torchscript(path: Path, model: Model) -> Run:
@@ -140,7 +169,7 @@ def _safetensors(model: Model, path: Path) -> None:
     from safetensors.torch import save_file
 
     weights = {k: v.detach().cpu().contiguous() for k, v in model.net.net.state_dict().items()}
-    save_file(weights, path, metadata={"aegui.card": _card_json(model)})
+    save_file(weights, path, metadata=_about(model))
 
 
 def _run_safetensors(path: Path, model: Model) -> Run:
@@ -154,7 +183,9 @@ def _run_safetensors(path: Path, model: Model) -> Run:
 
 def _monai(model: Model, path: Path) -> None:
     card = model.card
-    plane = {"type": "image", "format": "magnitude", "num_channels": 1, "dtype": "float32", "is_patch_data": False}
+    plane = {"type": "image", "format": "magnitude", "dtype": "float32", "is_patch_data": False}
+    plane |= {"spatial_shape": ["*", "*"], "value_range": []}
+    planes = _planes(model)
     metadata = {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
         "meta_schema_20240725.json",
@@ -165,18 +196,17 @@ def _monai(model: Model, path: Path) -> None:
         "numpy_version": np.__version__,
         "required_packages_version": {},
         "task": "Denoising",
-        "description": card.summary or card.title,
+        "description": f"{card.summary or card.title}\n{_input(model)}",
         "authors": "",
         "copyright": card.licence,
         "intended_use": "Research use only; not for primary diagnosis.",
         "network_data_format": {
             "inputs": {
-                "image": plane | {"spatial_shape": ["*", "*"], "value_range": [], "channel_def": {"0": "image"}},
+                "image": plane
+                | {"num_channels": len(planes), "channel_def": {str(k): name for k, name in enumerate(planes)}},
                 "level": {"type": "tuple", "format": "raw", "num_channels": 1, "dtype": "float32"},
             },
-            "outputs": {
-                "pred": plane | {"spatial_shape": ["*", "*"], "value_range": [], "channel_def": {"0": "image"}}
-            },
+            "outputs": {"pred": plane | {"num_channels": 1, "channel_def": {"0": "image"}}},
         },
         "aegui_card": card.model_dump(mode="json"),
     }
@@ -279,7 +309,7 @@ def _compare(model: Model, run: Run) -> Generator[Event, None, float]:
     plain = _Plain(model.net).eval()
     for number, size in enumerate(SIZES):
         yield Progress(1 + number, 1 + len(SIZES), f"Checking at {size[0]} × {size[1]}")
-        image, level = _example(size, number + 1)
+        image, level = _example(model, size, number + 1)
         with torch.inference_mode():
             expected = plain(image, level).numpy()
             worst = max(worst, float(np.abs(run(image, level) - expected).max()))

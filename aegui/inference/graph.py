@@ -24,7 +24,7 @@ _SIDE = 64  # of the example, before it is made a multiple of the network's own
 
 
 class _Removed(nn.Module):
-    """image (N, c, H, W), level (N,) → what the network takes away; of halved networks their second half alone."""
+    """image (N, planes, H, W), level (N,) → what the network takes away; of halved networks their second half alone."""
 
     def __init__(self, net: SliceNet) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def write(net: SliceNet, path: Path) -> None:
     """Write the graph, for slices of any number and size. Inputs "image" (halved networks: features) and "level"."""
     side = math.lcm(_SIDE, net.multiple)
     plain = copy.deepcopy(net).cpu().eval()
-    image, level = torch.rand((2, net.channels, side, side)), torch.full((2,), 0.05)
+    image, level = torch.rand((2, net.planes, side, side)), torch.full((2,), 0.05)
     dynamic = torch.export.Dim.DYNAMIC
     inputs: dict[str, Tensor] = {"image": image, "level": level}
     if isinstance(plain.net, Halved):

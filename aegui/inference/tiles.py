@@ -39,7 +39,7 @@ def reach(net: SliceNet) -> int | None:
     step = net.multiple
     plain = copy.deepcopy(net).cpu().eval()
     look = -(-_LOOK // step) * step
-    x = torch.rand((1, net.channels, 16 * step, 2 * look + step), generator=torch.Generator().manual_seed(0))
+    x = torch.rand((1, net.planes, 16 * step, 2 * look + step), generator=torch.Generator().manual_seed(0))
     changed = x.clone()
     changed[..., look : look + step] += 1
     level = torch.tensor([0.1])
@@ -65,10 +65,10 @@ def bytes_per_pixel(net: SliceNet) -> float:
         if not list(module.children()):
             module.register_forward_hook(note)
     side = 8 * net.multiple
-    plain(torch.zeros((1, net.channels, side, side)), torch.tensor([0.1]))
+    plain(torch.zeros((1, net.planes, side, side)), torch.tensor([0.1]))
     # Of 1536² slices the shipped networks held 2 to 8 times their largest layer's output: what goes in and comes out,
     # copies in the layout that the runtime likes, feature maps that wait to be joined again.
-    return (8 * max(sizes, default=0) + 4 * 4 * net.channels * side * side) / side**2
+    return (8 * max(sizes, default=0) + 4 * 4 * net.planes * side * side) / side**2
 
 
 def plan(height: int, width: int, most: int, margin: int, step: int) -> Iterator[tuple[slice, slice, slice, slice]]:
@@ -112,7 +112,7 @@ class Tiler:
         return max(1, int(_SHARE * memory / self._need))
 
     def run(self, whole: Callable[[Array], Array], x: Array) -> Array:
-        """whole(x), by tiles if x, (N, c, H, W), is too large for the memory."""
+        """whole(x), by tiles if x, (N, planes, H, W), is too large for the memory. whole keeps rows and columns."""
         count, _, height, width = x.shape
         if self._memory is None and x.size <= _ALWAYS:
             return whole(x)
@@ -120,10 +120,13 @@ class Tiler:
         # Where the output depends on the whole slice, tiles would be other slices, and their seams would show.
         if height * width <= most or self._reach is None:
             return whole(x)
-        result = np.empty_like(x)
+        result: Array | None = None
         for rows, columns, inner_rows, inner_columns in plan(height, width, most, self._reach, self._net.multiple):
             tile = whole(x[..., rows, columns])
+            if result is None:
+                result = np.empty((*tile.shape[:2], height, width), tile.dtype)
             top, left = inner_rows.start - rows.start, inner_columns.start - columns.start
             size = (inner_rows.stop - inner_rows.start, inner_columns.stop - inner_columns.start)
             result[..., inner_rows, inner_columns] = tile[..., top : top + size[0], left : left + size[1]]
+        assert result is not None
         return result

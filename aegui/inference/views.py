@@ -24,7 +24,7 @@ COUNTS = tuple(_VIEWS)
 
 
 class Averaged(NamedTuple):
-    """mean and spread (SD over the views, None of a single one), both in the shape of the input."""
+    """mean and spread (SD over the views, None of a single one), both in the shape that run gives."""
 
     mean: Array
     spread: Array | None
@@ -38,16 +38,16 @@ def require_count(count: int) -> None:
 
 
 def averaged(run: Callable[[Array], Array], x: Array, count: int) -> Averaged:
-    """run(x) over `count` of the square's eight symmetries. x: (N, c, H, W); run keeps the shape of what it gets."""
+    """run(x) over `count` of the square's eight symmetries. x: (N, planes, H, W); run keeps rows and columns."""
     views = _VIEWS[count]
     if len(views) == 1:
         return Averaged(run(x), None)
-    mean = np.zeros(x.shape, np.float32)
-    squares = np.zeros(x.shape, np.float32)
     for number, (turns, mirrored) in enumerate(views, 1):
         view = np.rot90(x, turns, axes=(-2, -1))
         result = run(np.ascontiguousarray(view[..., ::-1] if mirrored else view))
         result = np.rot90(result[..., ::-1] if mirrored else result, -turns, axes=(-2, -1))
+        if number == 1:
+            mean, squares = (np.zeros(result.shape, np.float32) for _ in range(2))
         # Welford's sum: a difference of large squares would leave nothing of a small spread.
         before = result - mean
         mean += before / np.float32(number)

@@ -47,12 +47,16 @@ def versions() -> dict[str, str]:
 
 
 def test_input(card: Card) -> tuple[np.ndarray[Any, np.dtype[np.float32]], float]:
-    """A generated slice in normalised units (1, 1, 64, 64) and its noise level; nothing of the user's."""
+    """A generated slice in normalised units (1, 1, 64, 64) and its noise level; nothing of the user's.
+
+    Models that see neighbours get those too, (1, 2·neighbours + 1, 64, 64): the same with other noise.
+    """
     rng = np.random.default_rng(7)
     y, x = np.mgrid[:TEST_SIDE, :TEST_SIDE] / TEST_SIDE
     image = 0.5 + 0.25 * np.sin(9 * x) * np.cos(7 * y) + 0.2 * ((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.08)
     level = 0.05
-    return (image + rng.normal(0, level, image.shape)).astype(np.float32)[None, None], level
+    slices = 2 * card.neighbours + 1
+    return (image + rng.normal(0, level, (slices, *image.shape))).astype(np.float32)[None], level
 
 
 def run_test(net: SliceNet, card: Card) -> np.ndarray[Any, np.dtype[np.float32]]:

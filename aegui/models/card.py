@@ -115,6 +115,20 @@ class Card(Spec):
         return self.architecture == "monai_autoencoder_kl"
 
     @property
+    def neighbours(self) -> int:
+        """Slices on either side that the model sees besides the one it denoises."""
+        found = self.options.get("neighbours", 0)
+        return found if isinstance(found, int) else 0
+
+    @property
+    def sees(self) -> str:
+        """That it looks at the slices beside, in words; "" where it looks at single slices."""
+        if not self.neighbours:
+            return ""
+        beside = "the slice" if self.neighbours == 1 else f"{self.neighbours} slices"
+        return f"Looks at {beside} before and after, too."
+
+    @property
     def bounded(self) -> bool:
         """Whether its output is 0 … 1."""
         return self.architecture == "conv_autoencoder"

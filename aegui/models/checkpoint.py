@@ -111,7 +111,12 @@ def guess_card_options(weights: dict[str, Tensor]) -> tuple[str, dict[str, Any]]
             if f"encoder.stages.{s}.0.conv1.weight" in weights
         ]
         blocks = [len({k.split(".")[3] for k in weights if k.startswith(f"encoder.stages.{s}.")}) for s in stages]
-        options = {"channels": (stem.shape[1] - 1) // 4, "widths": widths, "blocks": blocks}
+        planes = (stem.shape[1] - 1) // 4
+        out = weights.get("decoder.out.weight")
+        channels = planes if out is None else out.shape[0] // 4
+        options = {"channels": channels, "widths": widths, "blocks": blocks}
+        if channels == 1 < planes:
+            options["neighbours"] = planes // 2
         if "head.2.weight" in weights:
             options["classes"] = weights["head.2.weight"].shape[0]
         return "residual_autoencoder", options

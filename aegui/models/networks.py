@@ -1,6 +1,7 @@
 """The networks. Plain torch modules with plain arguments; all show `encoder`, `decoder` and a `head` or None.
 
-Inputs and outputs are (N, channels, H, W) in normalised units, sides a multiple of the network's `multiple`.
+Inputs and outputs are (N, channels, H, W) in normalised units, sides a multiple of the network's `multiple`. Networks
+with `neighbours` get (N, channels·(2·neighbours + 1), H, W): the slices on both sides too, in order.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from aegui.models.planes import middle
 
 HEAD_SIDE = 16  # the classic head was trained on 64² inputs, whose features are 16²
 
@@ -37,11 +40,12 @@ class Halved(Protocol):
     """A network that tells what it removes, in two halves, so that the second may run in low precision.
 
     The first half sees the full range of values: bf16, whose steps are 1/128 of a value, would round away noise that
-    is small beside it. The image is x − removed(first(x, level)), taken in full precision.
+    is small beside it. The image is x − removed(first(x, level)), taken in full precision; of x with its neighbours
+    the middle slice.
     """
 
     def first(self, x: Tensor, level: Tensor | None) -> Tensor:
-        """x: (N, c, H, W). level: (N,). Features (N, features, h, w)."""
+        """x: (N, planes, H, W). level: (N,). Features (N, features, h, w)."""
         ...
 
     def removed(self, first: Tensor) -> Tensor:
@@ -184,7 +188,8 @@ class ResidualAutoencoder(nn.Module):
     """A denoising autoencoder with skip connections that predicts the noise and takes its level as a map.
 
     Pixel-unshuffle ×2, then one scale per width. Without biases a network generalises over noise levels and
-    does not care about the intensity scale (Mohan et al. 2020).
+    does not care about the intensity scale (Mohan et al. 2020). neighbours: slices on either side that it sees
+    besides the one it denoises (2.5D).
     """
 
     def __init__(
@@ -193,12 +198,16 @@ class ResidualAutoencoder(nn.Module):
         widths: Sequence[int] = (32, 64, 128),
         blocks: Sequence[int] = (2, 2, 2),
         classes: int = 0,
+        neighbours: int = 0,
     ) -> None:
         super().__init__()
+        if neighbours < 0 or (neighbours and channels != 1):
+            raise ValueError("neighbours are slices on either side, 0 or more, of a grey image")
         self.channels = channels
+        self.neighbours = neighbours
         self.features = widths[-1]
         self.multiple = 2 ** len(widths)
-        self.encoder = _Encoder(4 * channels + 1, widths, blocks)
+        self.encoder = _Encoder(4 * channels * (2 * neighbours + 1) + 1, widths, blocks)
         self.decoder = _Decoder(4 * channels, widths, blocks)
         self.head: nn.Module | None = PooledHead(self.features, classes) if classes else None
         # The last layer starts at zero: an untrained network returns its input.
@@ -230,11 +239,11 @@ class ResidualAutoencoder(nn.Module):
         return features
 
     def outputs(self, x: Tensor, level: Tensor | None = None) -> Outputs:
-        """x: (N, c, H, W). level: noise SD in the same units, (N,)."""
+        """x: (N, planes, H, W). level: noise SD in the same units, (N,). The image is that of the middle slice."""
         features = self.pyramid(x, level)
         noise = nn.functional.pixel_shuffle(self.decoder(features).to(x.dtype), 2)
         logits = None if self.head is None else self.head(features[-1])
-        return Outputs(x - noise, logits, features[-1])
+        return Outputs(middle(x, self.channels) - noise, logits, features[-1])
 
     def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """The image, with logits where there is a head."""

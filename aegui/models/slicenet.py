@@ -22,7 +22,8 @@ def _crop(image: Tensor, height: int, width: int) -> Tensor:
 class SliceNet(nn.Module):
     """Pads to the network's multiple and crops back; repeats a grey slice for colour networks.
 
-    x: (N, 1, H, W) normalised; colour slices go through grey networks channel by channel.
+    x: (N, 1, H, W) normalised; colour slices go through grey networks channel by channel. Networks that see
+    neighbours get the slices in order, (N, 2·neighbours + 1, H, W); a slice alone stands in for its neighbours.
     """
 
     def __init__(self, net: nn.Module, channels: int, multiple: int) -> None:
@@ -30,18 +31,29 @@ class SliceNet(nn.Module):
         self.net = net
         self.channels = channels
         self.multiple = multiple
+        self.neighbours = int(getattr(net, "neighbours", 0))
         self._grouped = any(isinstance(module, nn.GroupNorm) for module in net.modules())
+
+    @property
+    def slices(self) -> int:
+        """How many slices it sees at a time."""
+        return 2 * self.neighbours + 1
+
+    @property
+    def planes(self) -> int:
+        """How many planes the network itself takes."""
+        return self.channels * self.slices
 
     def _fitted(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2], x.shape[-1]
-        if x.shape[1] == 1 and self.channels > 1:
-            x = x.expand(-1, self.channels, -1, -1)
+        if x.shape[1] == 1 and self.planes > 1:
+            x = x.expand(-1, self.planes, -1, -1)
         if self.multiple > 1:
             x = nn.functional.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
         return x
 
     def outputs(self, x: Tensor, level: Tensor | None = None) -> Outputs:
-        """All that the network computes; the image in the shape of x."""
+        """All that the network computes; the image in the shape of x, of x with its neighbours that of a slice."""
         height, width = x.shape[-2], x.shape[-1]
         grey = x.shape[1] == 1 and self.channels > 1
         x = self._fitted(x)
@@ -70,8 +82,8 @@ class SliceNet(nn.Module):
         return found.image, found.logits
 
     def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor:
-        """The image alone, in the shape of x."""
-        if x.shape[1] > self.channels == 1:
+        """The image alone, in the shape of x (of one slice of it)."""
+        if x.shape[1] > self.planes == 1:
             count, colours, height, width = x.shape
             levels = None if level is None else level.repeat_interleave(colours)
             return self.both(x.reshape(-1, 1, height, width), levels)[0].reshape(count, colours, height, width)
@@ -92,7 +104,7 @@ def build(card: Card) -> SliceNet:
     """The card's network with random weights."""
     try:
         net = ARCHITECTURES[card.architecture](**card.options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"The options of model “{card.id}” do not fit its architecture.", f"({error})") from None
     return SliceNet(net, net.channels, net.multiple)
 

@@ -272,7 +272,8 @@ def _denoise_series(
                 None if result.spread is None or not valid.any() else float(result.spread[valid].mean()),
             )
 
-        with imaging.ahead_with(source, prepare) as slices, imaging.behind(finish) as writer:
+        with imaging.ahead_with(source, prepare) as prepared, imaging.behind(finish) as writer:
+            slices = denoiser.with_neighbours(prepared)
             while batch := list(islice(slices, denoiser.at_once)):
                 removed = denoiser.removed([slice for _, slice in batch])
                 for (index, slice), noise in zip(batch, removed, strict=True):
@@ -342,7 +343,7 @@ def preview(
 ) -> Pixels:
     """One denoised slice at full strength, (rows, columns); the last model and series stay loaded."""
     denoiser = _denoiser(model, source, device)
-    result: Pixels = denoiser.pixels(source.read(index), source.valid(index), 1.0, noise_level).pixels
+    result: Pixels = denoiser.slice(index, 1.0, noise_level, source).pixels
     return result
 
 
@@ -350,7 +351,7 @@ def uncertainty(model: str, source: SliceSource, index: int, device: str = "auto
     """How far eight views of a slice, mirrored and turned, differ after denoising: SD in the scan's unit."""
     denoiser = copy.copy(_denoiser(model, source, device))
     denoiser.average = 8
-    spread = denoiser.pixels(source.read(index), source.valid(index)).spread
+    spread = denoiser.slice(index, source=source).spread
     assert spread is not None
     return spread
 

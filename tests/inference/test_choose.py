@@ -207,7 +207,7 @@ def reference(net: SliceNet, level: float = 0.04, hounsfield: bool = True) -> ch
     rng = np.random.default_rng(0)
     picture = (0.5 + 0.2 * np.sin(4 * x) * np.cos(3 * y) + rng.normal(0, level, x.shape))[None].astype(np.float32)
     sample = check.Sample(picture, np.ones((64, 64), bool), level, 400.0, hounsfield)
-    return check.Reference(TorchEngine(net, CPU), net.channels, net.multiple, sample)
+    return check.Reference(TorchEngine(net, CPU), net, sample)
 
 
 def test_what_torch_itself_gives_has_no_problem() -> None:

@@ -33,7 +33,7 @@ def run(net: SliceNet, x: np.ndarray, memory: int | None) -> tuple[np.ndarray, i
     def whole(part: np.ndarray) -> np.ndarray:
         nonlocal parts
         parts += 1
-        return through(engine, net.channels, net.multiple, part, np.full(len(part), 0.1, np.float32))
+        return through(engine, net, part, np.full(len(part), 0.1, np.float32))
 
     return Tiler(net, CPU, memory).run(whole, x), parts
 

@@ -24,7 +24,7 @@ from aegui.imaging.recent import Recent
 from aegui.imaging.series import Mask, Pixels, Series, Stored
 from aegui.imaging.values import OUTSIDE_CT, finite
 
-_CACHED = 12  # more than are read ahead, denoised and written at once
+_CACHED = 16  # more than are read ahead, kept as neighbours, denoised and written at once
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ _ENDINGS = re.compile(r"(\.(dcm|dicom|ima|nii|gz|png|jpe?g|tiff?|bmp|npy))+$", r
 _MARK = r"(?:im|img|image|slice|sl|frame|fr|z)"
 _LAST_NUMBER = re.compile(rf"[-_ .]*(?:{_MARK}[-_ .]*)?\d+$", re.IGNORECASE)
 _MARKED_NUMBER = re.compile(rf"[-_ .]+{_MARK}[-_ .]*\d+$", re.IGNORECASE)
-_CACHED = 12  # more than are read ahead, denoised and written at once
+_CACHED = 16  # more than are read ahead, kept as neighbours, denoised and written at once
 
 
 @dataclass(frozen=True, slots=True)
