@@ -8,6 +8,7 @@ from aegui.data.corruption.patch import nothing
 from aegui.data.item import Item
 from aegui.imaging import Pixels
 from aegui.measure import estimate_noise
+from aegui.models.planes import middle
 from aegui.recipes.run import Augmentation
 
 
@@ -35,8 +36,9 @@ def augment(
 ) -> tuple[Pixels, Pixels, float | None]:
     """(noisy, clean, level) changed at random; before pixels are hidden.
 
-    noisy, clean: (channels, H, W), normalised, without NaN. level: SD of the input's noise; None: to be estimated, and
-    so it is after changes that colour the noise. size: of the result, where it is not that of the input (zoom).
+    noisy: (planes, H, W), clean: (channels, H, W), normalised, without NaN; all planes that a model sees change alike.
+    level: SD of the input's noise; None: to be estimated, and so it is after changes that colour the noise. size: of
+    the result, where it is not that of the input (zoom).
     """
     size = size or (noisy.shape[1], noisy.shape[2])
     alike = noisy is clean
@@ -91,8 +93,22 @@ def truncated(image: Pixels, kept: np.ndarray[tuple[int], np.dtype[np.float64]])
 def noisier(noisy: Pixels, clean: Pixels, more: float, rng: np.random.Generator) -> Pixels:
     """The noise's SD multiplied by `more`, with the spectrum of the noise there is.
 
-    That is the spectrum of input − target, phases drawn anew; white, where the target has the same noise.
+    That is the spectrum of input − target, phases drawn anew; white, where the target has the same noise. Of slices
+    seen together each gets noise of its own, but for the slice itself where it stands for one that is not there.
     """
+    one = middle(noisy, len(clean))
+    added = _more_noise(one, clean, more, rng)
+    if len(noisy) == len(clean):
+        return one + added
+    return np.concatenate(
+        [
+            other + (added if np.array_equal(other, one) else _more_noise(one, clean, more, rng))
+            for other in np.split(noisy, len(noisy) // len(clean))
+        ]
+    )
+
+
+def _more_noise(noisy: Pixels, clean: Pixels, more: float, rng: np.random.Generator) -> Pixels:
     white = rng.normal(0, 1, noisy.shape[1:]).astype(np.float32)
     own, difference = estimate_noise(noisy[0]), noisy - clean
     seen = estimate_noise(difference[0])
@@ -104,4 +120,4 @@ def noisier(noisy: Pixels, clean: Pixels, more: float, rng: np.random.Generator)
         noise = np.fft.irfft2(turned, noisy.shape[1:]).astype(np.float32) * np.float32(own / seen)
     else:
         noise = np.repeat(white[None], len(noisy), axis=0) * np.float32(own)
-    return np.asarray(noisy + noise * np.float32(np.sqrt(more**2 - 1)), dtype=np.float32)
+    return np.asarray(noise * np.float32(np.sqrt(more**2 - 1)), dtype=np.float32)

@@ -16,10 +16,10 @@ from aegui.data.labels import label_of
 from aegui.data.pairs import Pair
 from aegui.data.slices import Slices, Stock
 from aegui.data.split import Split
-from aegui.data.targets import Kind, Work, build_kind
+from aegui.data.targets import Kind, Work, build_kind, not_beside
 from aegui.errors import UserError
 from aegui.events import Event, Progress
-from aegui.imaging import Pixels, Read, Series, SliceSource, ahead, open_series
+from aegui.imaging import Pixels, Read, Series, SliceSource, ahead, beside, open_series
 from aegui.measure import estimate_noise, signal_range
 from aegui.models.card import Card
 from aegui.models.intensity import Scale, sample, scale_for
@@ -52,6 +52,8 @@ def prepare(
 
     at_most: reads only so many neighbouring slices of every series, from its middle.
     """
+    if words := not_beside(card, recipe.targets):
+        raise UserError(*words)
     cache.mkdir(parents=True, exist_ok=True)
     targets = build_kind(recipe.targets, cache)
     marked = frozenset(holdout)
@@ -121,6 +123,7 @@ def prepare(
             classes,
             (*told, *targets.warnings, *warnings, *parts.warnings),
             _fingerprint(items, work),
+            beside=_beside(items, [number for _, number in blocks], parts, card.neighbours),
         )
 
 
@@ -165,6 +168,23 @@ def _classes(
         warnings.append(f"{missing} of {len(names)} slices have no label; they train the image only.")
     number = {name: k for k, name in enumerate(classes)}
     return classes, [replace(item, label=number[name] if name else -1) for item, name in zip(items, names, strict=True)]
+
+
+def _beside(items: Sequence[Item], blocks: Sequence[int], parts: Split, neighbours: int) -> tuple[tuple[int, ...], ...]:
+    """For each slice the numbers of all that the model sees with it; () where it sees single slices.
+
+    Only slices of the same part of the split: none that is held out, or validates, has a part in what is learnt. Where
+    there is none, the slice itself takes the place, as when the model is used.
+    """
+    if not neighbours:
+        return ()
+    part = {m: number for number, of in enumerate((parts.train, parts.validation, parts.holdout)) for m in of}
+    keys = [(part.get(m), block) for m, block in enumerate(blocks)]
+    places = {(*key, item.index): m for m, (key, item) in enumerate(zip(keys, items, strict=True))}
+    return tuple(
+        tuple(places.get((*keys[m], index), m) for index in beside(item.series, item.index, neighbours))
+        for m, item in enumerate(items)
+    )
 
 
 def _fingerprint(items: Sequence[Item], work: Sequence[Work]) -> str:

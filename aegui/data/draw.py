@@ -17,6 +17,7 @@ from aegui.data.targets import Drawn
 from aegui.imaging import Pixels, Series
 from aegui.measure import estimate_noise
 from aegui.models.intensity import Scale
+from aegui.models.planes import middle
 from aegui.recipes import Recipe
 
 
@@ -24,10 +25,10 @@ from aegui.recipes import Recipe
 class Batch:
     """Patches of a step, normalised.
 
-    noisy, clean: (N, channels, H, W). level: (N,). label: (N,), −1 where unknown. scale: (N, 2), low and span of the
-    real units. mask: (N, 1, H, W), pixels at which the target counts; None: all. whole, picks: of
-    Neighbor2Neighbor, the patches (N, channels, 2H, 2W) and, for input and target, which of each 2×2 block was taken
-    (N, 2, H, W).
+    noisy: (N, planes, H, W): the channels of all slices that the model sees, in order, of most models one. clean:
+    (N, channels, H, W). level: (N,). label: (N,), −1 where unknown. scale: (N, 2), low and span of the real units.
+    mask: (N, 1, H, W), pixels at which the target counts; None: all. whole, picks: of Neighbor2Neighbor, the patches
+    (N, channels, 2H, 2W) and, for input and target, which of each 2×2 block was taken (N, 2, H, W).
     """
 
     noisy: Pixels
@@ -41,7 +42,7 @@ class Batch:
 
 
 class Case(NamedTuple):
-    """A whole slice for validation, normalised: noisy, clean (channels, H, W); padding is NaN in clean.
+    """A whole slice for validation, normalised: noisy (planes, H, W), clean (channels, H, W); padding is NaN in both.
 
     mask: (H, W), pixels that are hidden in noisy and scored; None: all are scored.
     """
@@ -51,6 +52,11 @@ class Case(NamedTuple):
     clean: Pixels
     level: float
     mask: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def slice(self) -> Pixels:
+        """The noisy slice itself, without those that the model sees beside it: (channels, H, W)."""
+        return middle(self.noisy, len(self.clean))
 
 
 def training_order(data: TrainingData, recipe: Recipe, epoch: int, steps: int) -> npt.NDArray[np.int64]:
@@ -122,24 +128,32 @@ def _patch(data: TrainingData, recipe: Recipe, member: int, size: tuple[int, int
     source, target, level = targets.cut(data, member, place, (rows, columns), rng)
     if level is None:
         # What the estimate will say of such noise: too little. The network must see the rest itself.
-        level = _estimate(source)
-    one = _hold(source, item.scale)
+        level = _estimate(source, target)
+    held = _hold(source, item.scale, len(target))
     # Padding is the same in both: a floor each, of which noise made one lower, would be an error to learn from.
-    source, target = one, one if source is target else _hold(np.where(np.isnan(target), one, target), item.scale)
+    if source is target:
+        source = target = held
+    else:
+        one = middle(held, len(target))
+        source, target = held, _hold(np.where(np.isnan(target), one, target), item.scale, len(target))
     source, target, known = augment(wanted, source, target, level, item, rng, size)
-    return targets.finish(source, target, _estimate(source) if known is None else known, rng)
+    return targets.finish(source, target, _estimate(source, target) if known is None else known, rng)
 
 
-def _hold(x: Pixels, scale: Scale) -> Pixels:
-    """Inside the model's limits; padding becomes the lower end of the slice's values."""
+def _hold(x: Pixels, scale: Scale, channels: int) -> Pixels:
+    """Inside the model's limits; padding becomes the lower end of the slice's values, of each slice its own."""
+    if len(x) > channels:
+        return np.concatenate([_hold(one, scale, channels) for one in np.split(x, len(x) // channels)])
     if np.isnan(x).any():
         floor = max(float(np.nanmin(x)), scale.bounds[0]) if np.isfinite(x).any() else 0.0
         x = np.nan_to_num(x, nan=floor)
     return np.clip(x, *scale.bounds).astype(np.float32)
 
 
-def _estimate(x: Pixels) -> float:
-    return estimate_noise(np.nan_to_num(x[0]), np.isfinite(x[0]))
+def _estimate(x: Pixels, target: Pixels) -> float:
+    """Noise SD of the slice among its planes that has this target."""
+    image = middle(x, len(target))[0]
+    return estimate_noise(np.nan_to_num(image), np.isfinite(image))
 
 
 # ---------------------------------------------------------------- validation
@@ -171,7 +185,7 @@ def cases(data: TrainingData, recipe: Recipe, member: int) -> Iterator[Case]:
 def _whole(data: TrainingData, recipe: Recipe, member: int) -> Case:
     rng = np.random.default_rng([recipe.run.seed, 4, member])
     noisy, clean, _ = data.targets.cut(data, member, (0, 0), data.noisy[member].shape[1:], rng)
-    return Case(data.items[member], noisy, clean, _estimate(noisy))
+    return Case(data.items[member], noisy, clean, _estimate(noisy, clean))
 
 
 def case(data: TrainingData, recipe: Recipe, member: int) -> Case:

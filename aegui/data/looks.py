@@ -87,7 +87,7 @@ def seen(data: TrainingData, recipe: Recipe) -> Generator[Event, None, dict[str,
         yield Progress(done, len(chosen), "Looking at what was learnt from")
         item = data.items[member]
         case = shown(data, recipe, member)
-        image = item.scale.restore(case.noisy).mean(axis=0)
+        image = item.scale.restore(case.slice).mean(axis=0)
         valid = np.asarray(np.isfinite(image))
         series = item.series
         spacing = series.geometry.spacing[1] * (series.rows / image.shape[0]) if _measured(series) else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +38,29 @@ class Slices:
 
 @dataclass
 class Stock:
-    """All slices of a run. clean: the targets by slice number; `noisy` itself where targets are made of the scans."""
+    """All slices of a run. clean: the targets by slice number; `noisy` itself where targets are made of the scans.
+
+    beside: for each slice the numbers of all that the model sees with it, in order; (): it sees single slices.
+    """
 
     items: tuple[Item, ...]
     noisy: Slices
     clean: Slices
+    beside: tuple[tuple[int, ...], ...] = field(default=(), kw_only=True)
 
     def close(self) -> None:
         """Release the files."""
         self.noisy.close()
         self.clean.close()
+
+    def seen(self, member: int) -> tuple[int, ...]:
+        """The slices that the model sees of one, in order."""
+        return self.beside[member] if self.beside else (member,)
+
+    def planes(self, member: int, window: tuple[slice, ...]) -> Pixels:
+        """A patch of a slice as the model sees it: (planes, H, W)."""
+        found = [np.asarray(self.noisy[other][window]) for other in self.seen(member)]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     @property
     def channels(self) -> int:

@@ -25,7 +25,7 @@ from aegui.recipes.optimisers import (
 )
 from aegui.recipes.run import Augmentation, Regularisation, Run, Stopping
 from aegui.recipes.schedules import ConstantSchedule, Schedule
-from aegui.recipes.targets import Neighbor2Neighbor, SyntheticTargets, Targets
+from aegui.recipes.targets import Neighbor2Neighbor, SyntheticTargets, Target, Targets
 from aegui.spec import Spec, knob, refuse
 
 ORDER = (
@@ -94,9 +94,9 @@ class Recipe(Spec):
         return any(isinstance(term, CrossEntropy) for term in self.losses)
 
 
-def title(term: LossTerm) -> str:
-    """A loss term's name for people."""
-    return (type(term).__doc__ or "").partition(":")[0]
+def title(part: LossTerm | Target) -> str:
+    """The name for people of a loss term, or of a kind of target."""
+    return (type(part).__doc__ or "").partition(":")[0]
 
 
 Found = Iterator[tuple[str, tuple[str | int, ...]]]  # words, and the address of the field to change

@@ -13,9 +13,10 @@ from aegui.spec import Spec, knob
 class Target(Spec):
     """blind: learns from single pixels that the network does not see. noisy: the target has noise of its own.
 
-    pairs: uses series that the user confirmed as pairs.
+    pairs: uses series that the user confirmed as pairs. beside: also for models that see the slices beside it.
     """
 
+    beside: ClassVar[bool] = False
     blind: ClassVar[bool] = False
     noisy: ClassVar[bool] = False
     pairs: ClassVar[bool] = False
@@ -24,6 +25,7 @@ class Target(Spec):
 class PairedTargets(Target):
     """Clean scans: a clean series for every noisy one."""
 
+    beside: ClassVar[bool] = True
     family: ClassVar[str] = "With clean scans"
     pairs: ClassVar[bool] = True
     kind: Literal["paired"] = "paired"
@@ -32,6 +34,7 @@ class PairedTargets(Target):
 class SyntheticTargets(Target):
     """Added noise: the scans are the clean target, and noise or other corruption is put on them."""
 
+    beside: ClassVar[bool] = True
     family: ClassVar[str] = "With clean scans"
     kind: Literal["synthetic"] = "synthetic"
     corruptions: tuple[AnyCorruption, ...] = knob(
@@ -67,6 +70,7 @@ class SyntheticTargets(Target):
 class Noise2Noise(Target):
     """Repeats: several noisy scans of the same thing are each other's target (Noise2Noise)."""
 
+    beside: ClassVar[bool] = True
     family: ClassVar[str] = "From noisy scans only"
     noisy: ClassVar[bool] = True
     pairs: ClassVar[bool] = True

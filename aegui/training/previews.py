@@ -42,7 +42,7 @@ def _preview(trainer: Trainer, epoch: int, member: int, slot: int, slots: int) -
     output = run_case(trainer.net, c, trainer.device)[0]
     hidden = not np.array_equal(c.noisy, scored.noisy, equal_nan=True)
     guess = run_case(trainer.net, scored, trainer.device)[0] if hidden else output
-    noisy, result, reference = (_real(c.item.scale.restore(x)) for x in (c.noisy, output, c.clean))
+    noisy, result, reference = (_real(c.item.scale.restore(x)) for x in (c.slice, output, c.clean))
     series = c.item.series
     return Preview(
         f"{series.label} · {series.description or series.modality}, slice {c.item.index + 1}",
@@ -51,7 +51,7 @@ def _preview(trainer: Trainer, epoch: int, member: int, slot: int, slots: int) -
         result,
         reference,
         auto_window(reference, np.isfinite(c.clean[0]), series.modality),
-        score(scored, scored.noisy)[0],
+        score(scored, scored.slice)[0],
         score(scored, guess)[0],
         series.inverted,
         slot,

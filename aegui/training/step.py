@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aegui.data.draw import Batch
 from aegui.errors import UserError
+from aegui.models.planes import middle
 from aegui.models.slicenet import SliceNet
 from aegui.recipes import Recipe
 from aegui.training.consistency import extra_term
@@ -94,7 +95,8 @@ class Forward:
         on = self.on
         with autocast(on.noisy.device, self._recipe.run.precision):
             found = self._net.outputs(on.noisy, on.level)
-        self.seen = Seen(found.image.float(), on.clean, on.noisy, found, on.label, on.scale, on.mask)
+        noisy = middle(on.noisy, on.clean.shape[1])
+        self.seen = Seen(found.image.float(), on.clean, noisy, found, on.label, on.scale, on.mask)
         loss, terms = self._objective(self.seen, self._epoch)
         if self._blend is not None and self._recipe.needs_labels:
             # Of two images in one, both labels are right, each as much as its image is there.

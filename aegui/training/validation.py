@@ -46,13 +46,14 @@ def held(x: Pixels, c: Case) -> tuple[Pixels, Mask]:
 
 def run_case(net: SliceNet, c: Case, device: torch.device) -> tuple[Pixels, Outputs]:
     """The denoised slice (channels, H, W), normalised, voxels outside the limits as they were; and all outputs."""
-    x, inside = held(c.noisy, c)
+    slices = [held(x, c) for x in np.split(c.noisy, len(c.noisy) // len(c.clean))]
+    x, inside = np.concatenate([x for x, _ in slices]), slices[len(slices) // 2][1]
     with torch.inference_mode():
         found = net.outputs(
             torch.from_numpy(x[None]).to(device), torch.tensor([c.level], dtype=torch.float32, device=device)
         )
         result = found.image[0].float().cpu().numpy()
-    return np.where(inside, result, c.noisy).astype(np.float32), found
+    return np.where(inside, result, c.slice).astype(np.float32), found
 
 
 def score(c: Case, output: Pixels) -> tuple[float, float]:
@@ -74,7 +75,7 @@ def score(c: Case, output: Pixels) -> tuple[float, float]:
 
 def spared(c: Case) -> bool:
     """Whether no corruption was drawn for it: its input has no error, which would make every mean infinite."""
-    return np.array_equal(c.noisy, c.clean, equal_nan=True)
+    return np.array_equal(c.slice, c.clean, equal_nan=True)
 
 
 def _mean(pairs: list[tuple[float, float]]) -> tuple[float, float]:
@@ -146,7 +147,7 @@ def softmax(logits: Pixels) -> Pixels:
 def _loss(
     objective: Objective, c: Case, output: Pixels, found: Outputs, device: torch.device, epoch: float
 ) -> tuple[float, dict[str, float]]:
-    result, target, noisy = (torch.from_numpy(held(x, c)[0][None]).to(device) for x in (output, c.clean, c.noisy))
+    result, target, noisy = (torch.from_numpy(held(x, c)[0][None]).to(device) for x in (output, c.clean, c.slice))
     with torch.inference_mode():
         loss, values = objective(
             Seen(
@@ -191,9 +192,9 @@ def score_filter(
         for c in cases(data, recipe, member):
             if spared(c):
                 continue
-            output = c.noisy
+            output = c.slice
             if apply is not None:
-                output = np.stack([apply(np.nan_to_num(channel)) for channel in c.noisy])
+                output = np.stack([apply(np.nan_to_num(channel)) for channel in c.slice])
             results.append(score(c, output))
     return _mean(results)
 
@@ -207,10 +208,10 @@ def tune_classical(
     pairs = []
     for member in members:
         c = case(data, recipe, member)
-        height, width = c.noisy.shape[1:]
+        height, width = c.clean.shape[1:]
         top, left = max(0, (height - TUNING_SIDE) // 2), max(0, (width - TUNING_SIDE) // 2)
         window = np.s_[0, top : top + TUNING_SIDE, left : left + TUNING_SIDE]
-        noisy, clean = c.noisy[window], c.clean[window]
+        noisy, clean = c.slice[window], c.clean[window]
         mask = np.isfinite(clean) if c.mask is None else np.isfinite(clean) & c.mask[window[1:]]
         pairs.append((np.nan_to_num(noisy), np.nan_to_num(clean), c.item.range.value / c.item.scale.span, mask))
     return (yield from tune(pairs, filters))

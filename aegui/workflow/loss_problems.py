@@ -72,7 +72,8 @@ def _window(term: LossTerm, usable: Sequence[Series]) -> _Found:
         )
 
 
-def _card(ref: str) -> Card | None:
+def card_of(ref: str) -> Card | None:
+    """The card of a model; None where it cannot be told."""
     if not is_file(ref):
         return next((card for card in cards() if card.id == ref), None)
     from aegui.models.zoo import load_card
@@ -90,7 +91,7 @@ def _model(term: LossTerm, job: TrainJob) -> _Found:
         if words := available(term):
             yield f"cannot be computed: {words}", f"Missing: {', '.join(missing(term))}.", "features", True
         return
-    card = _card(job.model)
+    card = card_of(job.model)
     if card is None:
         return
     if isinstance(term, KullbackLeibler) and not card.variational:

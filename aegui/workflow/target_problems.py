@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aegui.data.pairs import groups
+from aegui.data.targets import not_beside
+from aegui.data.targets.distillation import sees_beside
 from aegui.data.targets.neighbours import UNKNOWN, apart, distances_known, neighbours
 from aegui.data.targets.repeats import clean_unused
-from aegui.imaging import Series
+from aegui.imaging import Series, beside
 from aegui.models import cards
 from aegui.models.library import is_file
 from aegui.recipes.targets import Distillation, NeighbouringSlices, Noise2Noise
 from aegui.workflow.finding import Findings
+from aegui.workflow.loss_problems import card_of
 
 if TYPE_CHECKING:
     from aegui.workflow.adapt import TrainJob
@@ -25,7 +28,7 @@ OVERLAP = 0.95  # slices nearer than this share of their thickness share anatomy
 def target_problems(job: TrainJob) -> Findings:
     """Everything about what is learnt from. Reads no pixels, loads no network."""
     usable = [series for series in job.noisy if series.uid not in job.holdout]
-    for look in (_repeats, _slices, _teacher, _selection):
+    for look in (_repeats, _slices, _teacher, _selection, _beside):
         yield from look(job, usable)
 
 
@@ -97,6 +100,10 @@ def _teacher(job: TrainJob, usable: Sequence[Series]) -> Findings:
     if not isinstance(targets, Distillation):
         return
     where = ("targets", targets.kind, "teacher")
+    teacher = card_of(targets.teacher)
+    if teacher is not None and teacher.neighbours:
+        yield *sees_beside(targets.teacher), where, True
+        return
     if targets.teacher == job.model:
         yield "The teacher is the model itself: there is nothing to learn.", "Choose a larger model.", where, False
         return
@@ -114,6 +121,24 @@ def _teacher(job: TrainJob, usable: Sequence[Series]) -> Findings:
     for modality in sorted({series.modality for series in usable}):
         if not card.fits(modality):
             yield f"{modality} scans; the teacher is for {', '.join(card.modalities)}.", "", where, False
+
+
+def _beside(job: TrainJob, usable: Sequence[Series]) -> Findings:
+    card = card_of(job.model)
+    if card is None or not card.neighbours:
+        return
+    if words := not_beside(card, job.recipe.targets):
+        yield *words, ("targets",), True
+        return
+    alone = sum(all(set(beside(series, i, 1)) == {i} for i in range(series.slices)) for series in usable)
+    if alone:
+        yield (
+            f"{card.title} looks at the slices beside the one it denoises, but in {alone} of {len(usable)} series none "
+            "lie beside each other as far as their positions tell.",
+            "Of these it sees each slice alone.",
+            (),
+            False,
+        )
 
 
 def _selection(job: TrainJob, usable: Sequence[Series]) -> Findings:

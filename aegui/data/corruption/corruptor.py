@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from aegui.data.corruption.patch import Patch, corrupt, draw, learner
+from aegui.data.corruption.patch import Drawn, Patch, corrupt, draw, learner
 from aegui.data.item import Item
 from aegui.imaging import Pixels
 from aegui.recipes.corruptions import Corruption
@@ -37,13 +38,33 @@ class Corruptor:
 
         image: (channels, H, W), normalised, cut from slice number `member` at `place` (row, column).
         """
-        level: float | None = item.level
+        return self.put(image, item, member, place, self.draw(rng))
+
+    def draw(self, rng: np.random.Generator) -> list[tuple[int, Drawn]]:
+        """Which of the corruptions a patch gets, and what was drawn for each."""
         # `share` stands in every kind, last: in the base it would come first in forms and files.
         shares = np.array([part.share for part in self.corruptions])  # type: ignore[attr-defined]
         one = rng.choice(len(shares), p=shares / shares.sum()) if self.each == "one" else None
-        for number, (part, learned) in enumerate(zip(self.corruptions, self._learners, strict=True)):
+        found = []
+        for number, part in enumerate(self.corruptions):
             has, drawn = rng.random() < shares[number] if one is None else number == one, draw(part, rng)
             if has:
-                image, sd = corrupt(part, image, Patch(item, member, place, learned), drawn)
-                level = None if level is None or sd is None else float(np.hypot(level, sd))
+                found.append((number, drawn))
+        return found
+
+    def put(
+        self,
+        image: Pixels,
+        item: Item,
+        member: int,
+        place: tuple[int, int],
+        drawn: Sequence[tuple[int, Drawn]],
+        plane: int = 0,
+    ) -> tuple[Pixels, float | None]:
+        """As `apply`, of what was drawn once for slices that are seen together. plane: as in `Drawn`."""
+        level: float | None = item.level
+        for number, one in drawn:
+            patch = Patch(item, member, place, self._learners[number])
+            image, sd = corrupt(self.corruptions[number], image, patch, replace(one, plane=plane))
+            level = None if level is None or sd is None else float(np.hypot(level, sd))
         return image, level

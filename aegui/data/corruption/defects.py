@@ -27,15 +27,16 @@ def _(part: Blur, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels, fl
 
 @corrupt.register
 def _(part: Stripes, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels, float | None]:
-    rng = np.random.default_rng(drawn.seed)
-    rows = part.along == "rows" or (part.along == "either" and rng.random() < 0.5)
+    kind = drawn.kind()
+    rows = part.along == "rows" or (part.along == "either" and kind.random() < 0.5)
     shape = (1, image.shape[1], 1) if rows else (1, 1, image.shape[2])
-    return (image + rng.normal(0, of_255(drawn.strength, patch.item), shape)).astype(np.float32), None
+    steps = drawn.field(kind).normal(0, of_255(drawn.strength, patch.item), shape)
+    return (image + steps).astype(np.float32), None
 
 
 @corrupt.register
 def _(part: Impulse, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels, float | None]:
-    rng = np.random.default_rng(drawn.seed)
+    rng = drawn.field()
     low, high = window(patch.item)
     hit = rng.random((1, *image.shape[1:])) < drawn.strength
     ends = np.where(rng.random(hit.shape) < 0.5, low, high)
@@ -44,7 +45,7 @@ def _(part: Impulse, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels,
 
 @corrupt.register
 def _(part: Missing, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels, float | None]:
-    rng = np.random.default_rng(drawn.seed)
+    rng = drawn.field()
     lost = rng.random((1, *image.shape[1:])) < drawn.strength
     for shape in ((1, image.shape[1], 1), (1, 1, image.shape[2])):
         lost = lost | (rng.random(shape) < rng.uniform(0, part.rows))

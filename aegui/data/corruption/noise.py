@@ -20,21 +20,21 @@ MARGIN = 16  # px, made besides and cut off, as fields made by FFT repeat themse
 @corrupt.register
 def _(part: Gaussian, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels, float | None]:
     sd = of_255(drawn.strength, patch.item)
-    rng = np.random.default_rng(drawn.seed)
-    if not part.grain or rng.random() < 0.5:
-        return (image + _white(image.shape, rng) * np.float32(sd)).astype(np.float32), sd
-    width, power = rng.uniform(0.3, 1) * part.grain, rng.uniform(0, 1)
+    kind = drawn.kind()
+    if not part.grain or kind.random() < 0.5:
+        return (image + _white(image.shape, drawn.field(kind)) * np.float32(sd)).astype(np.float32), sd
+    width, power = kind.uniform(0.3, 1) * part.grain, kind.uniform(0, 1)
 
     def transfer(f: Array) -> Array:
         """From smoothed (power 0) to filtered back projection (1), which has none of the lowest frequencies."""
         return np.asarray(f**power * np.exp(-2 * (np.pi * width * f) ** 2))
 
-    return (image + coloured(image.shape, transfer, rng) * np.float32(sd)).astype(np.float32), None
+    return (image + coloured(image.shape, transfer, drawn.field(kind)) * np.float32(sd)).astype(np.float32), None
 
 
 @corrupt.register
 def _(part: PoissonGaussian, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels, float | None]:
-    rng = np.random.default_rng(drawn.seed)
+    rng = drawn.field()
     zero = nothing(patch.item)
     count = (window(patch.item)[1] - zero) / drawn.strength  # one photon, normalised
     signal = image - np.float32(zero)
@@ -46,7 +46,7 @@ def _(part: PoissonGaussian, image: Pixels, patch: Patch, drawn: Drawn) -> tuple
 
 @corrupt.register
 def _(part: Rician, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels, float | None]:
-    rng = np.random.default_rng(drawn.seed)
+    rng = drawn.field()
     sd, zero = of_255(drawn.strength, patch.item), nothing(patch.item)
     along = image - zero + rng.normal(0, sd, image.shape)
     # All other channels hold noise alone: 2·coils − 1 of them, the squares of which are added.
@@ -56,7 +56,7 @@ def _(part: Rician, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels, 
 
 @corrupt.register
 def _(part: Speckle, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels, float | None]:
-    rng = np.random.default_rng(drawn.seed)
+    rng = drawn.field()
     width = part.grain / 2.3548  # full width of the autocorrelation at half its height → SD
     field = coloured((1, *image.shape[1:]), lambda f: np.exp(-((np.pi * width * f) ** 2)), rng)
     # Log-normal: mean 1, the SD that was asked for, and never below 0.
@@ -67,7 +67,7 @@ def _(part: Speckle, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels,
 
 @corrupt.register
 def _(part: Measured, image: Pixels, patch: Patch, drawn: Drawn) -> tuple[Pixels, float | None]:
-    rng = np.random.default_rng(drawn.seed)
+    rng = drawn.field()
     sd, powers = of_255(drawn.strength, patch.item), part.powers
     white = len(set(powers)) == 1
     if white:

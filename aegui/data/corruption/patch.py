@@ -43,10 +43,25 @@ class Patch:
 
 @dataclass(frozen=True)
 class Drawn:
-    """strength: in the unit of the part's range. seed: of the random field, so that it can be made again."""
+    """strength: in the unit of the part's range. seed: of the random field, so that it can be made again.
+
+    plane: which of the slices seen together; 0, the slice itself, and others have fields of the same kind that are
+    independent.
+    """
 
     strength: float
     seed: int
+    plane: int = 0
+
+    def kind(self) -> np.random.Generator:
+        """Random numbers for what all the slices share, before those of their fields."""
+        return np.random.default_rng(self.seed)
+
+    def field(self, kind: np.random.Generator | None = None) -> np.random.Generator:
+        """Random numbers of this slice's own. kind: those that were used before."""
+        if self.plane:
+            return np.random.default_rng([self.seed, self.plane])
+        return kind or self.kind()
 
 
 @singledispatch

@@ -39,6 +39,8 @@ class Taught(Kind):
                 self._teacher = load_model(self._name)
             except UserError as error:
                 raise UserError(f"The teacher “{self._name}” cannot be loaded: {error}", error.hint) from error
+            if self._teacher.card.neighbours:
+                raise UserError(*sees_beside(self._name))
         self._scale = scale_for(self._teacher.card, series, source)
 
     def target(self, read: Read, scale: Scale) -> Pixels | None:
@@ -56,6 +58,11 @@ class Taught(Kind):
             y = self._teacher.net(torch.from_numpy(x[None]), torch.tensor([level], dtype=torch.float32))[0].numpy()
         result = np.where(inside, self._scale.restore(y), planes).astype(np.float32)
         return result[0] if read.pixels.ndim == 2 else np.moveaxis(result, 0, -1)
+
+
+def sees_beside(teacher: str) -> tuple[str, str]:
+    """(message, hint) of a teacher that would need the slices beside the one it is shown."""
+    return f"The teacher “{teacher}” looks at the slices beside.", "Choose one that looks at single slices."
 
 
 @build_kind.register

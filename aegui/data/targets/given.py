@@ -43,9 +43,17 @@ class Synthetic(Kind):
     def cut(
         self, stock: Stock, member: int, place: Place, size: tuple[int, int], rng: np.random.Generator
     ) -> tuple[Pixels, Pixels, float | None]:
-        """The patch corrupted, and as it was."""
-        target = np.asarray(stock.clean[member][cutting(place, size)])
-        source, known = self.corruptor.apply(target, stock.items[member], member, place, rng)
+        """The patch corrupted, and as it was. Slices beside it get the same corruption, with noise of their own."""
+        window, drawn, seen = cutting(place, size), self.corruptor.draw(rng), stock.seen(member)
+        target = np.asarray(stock.clean[member][window])
+        source, known = self.corruptor.put(target, stock.items[member], member, place, drawn)
+        if len(seen) > 1:
+            planes = {member: source}
+            for plane, other in enumerate(dict.fromkeys(seen), 1):
+                if other != member:
+                    image = np.asarray(stock.clean[other][window])
+                    planes[other] = self.corruptor.put(image, stock.items[other], other, place, drawn, plane)[0]
+            source = np.concatenate([planes[other] for other in seen])
         level = None if known is None else known * float(np.exp(rng.normal(0, LEVEL_JITTER)))
         return source, target, level
 

@@ -15,7 +15,9 @@ from aegui.data.pairs import Pair
 from aegui.data.slices import Stock
 from aegui.data.split import Split, split
 from aegui.imaging import Pixels, Read, Series, SliceSource
+from aegui.models.card import Card
 from aegui.models.intensity import Scale
+from aegui.recipes.recipe import title
 from aegui.recipes.run import Augmentation, Run
 from aegui.recipes.targets import Target
 
@@ -34,7 +36,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A patch (or whole slice) and its target, normalised; the other fields as in `Batch`, without N."""
+    """A patch (or whole slice) and its target, normalised; all fields as in `Batch`, without N."""
 
     noisy: Pixels
     clean: Pixels
@@ -92,11 +94,14 @@ class Kind:
     ) -> tuple[Pixels, Pixels, float | None]:
         """(input, target, noise SD of the input or None: to be estimated) of a patch; padding is NaN.
 
+        The input has all planes that the model sees, the slice's own in the middle.
+
         The SD is what its estimate will say of the whole slice when the model is used.
         """
         window = cutting(place, size)
-        source = np.asarray(stock.noisy[member][window])
-        target = source if stock.clean is stock.noisy else np.asarray(stock.clean[member][window])
+        source = stock.planes(member, window)
+        alone = stock.clean is stock.noisy and not stock.beside
+        target = source if alone else np.asarray(stock.clean[member][window])
         return source, target, stock.items[member].level
 
     def finish(self, noisy: Pixels, clean: Pixels, level: float, rng: np.random.Generator) -> Drawn:
@@ -120,6 +125,17 @@ class Kind:
 def build_kind(part: Target, cache: Path) -> Kind:
     """The targets of a recipe part at work. cache: folder of the run for what is worth keeping."""
     raise TypeError(f"no builder for {type(part).__name__}")
+
+
+def not_beside(card: Card, part: Target) -> tuple[str, str] | None:
+    """(message, hint) where these targets are not for a model that sees the slices beside the one it denoises."""
+    if not card.neighbours or part.beside:
+        return None
+    return (
+        f"{card.title} looks at the slices beside the one it denoises; “{title(part)}” teaches models that look at "
+        "single slices.",
+        "Learn with clean scans, added noise or repeats, or choose a model that looks at single slices.",
+    )
 
 
 def held_out(blocks: Sequence[Block]) -> frozenset[str]:

@@ -109,7 +109,7 @@ class Repeats(Kind):
         found = [(stock.items[other].scale, np.asarray(stock.noisy[other][window])) for other in others]
         targets = [image if theirs == ours else ours.normalise(theirs.restore(image)) for theirs, image in found]
         target = targets[0] if len(targets) == 1 else np.asarray(np.mean(targets, axis=0, dtype=np.float32))
-        return np.asarray(stock.noisy[member][window]), target, stock.items[member].level
+        return stock.planes(member, window), target, stock.items[member].level
 
 
 def clean_unused(count: int) -> str:

@@ -18,7 +18,8 @@ from aegui.recipes.losses import ImageLoss, LossTerm
 
 @dataclass(frozen=True)
 class Seen:
-    """One step's results. output, target, noisy: (N, c, H, W) float32, normalised.
+    """One step's results. output, target, noisy: (N, c, H, W) float32, normalised; of slices seen together noisy is the
+    middle one.
 
     found: everything the network computed. labels: (N,), −1 unknown. scale: (N, 2), low and span of the real units.
     mask: (N, 1, H, W) bool, pixels at which the target counts; None: all.
