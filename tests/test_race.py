@@ -253,7 +253,7 @@ def test_judged_slices_are_none_of_those_that_are_learnt_from(job: workflow.Trai
 
 
 def test_the_same_seed_gives_the_same_crops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aegui.workflow.course.SIDE", 32)
+    monkeypatch.setattr("aegui.workflow.crops.SIDE", 32)
     series = scanned(write_scans(tmp_path / "scans", 5, side=160, patients=3))
     job = workflow.TrainJob("classic-small", recipe(), series, tmp_path / "run", device="cpu")
 
@@ -267,8 +267,8 @@ def test_the_same_seed_gives_the_same_crops(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_race_is_kept_small_however_many_scans_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aegui.workflow.course.MOST_SERIES", 3)
-    monkeypatch.setattr("aegui.workflow.course.TRAINING", 6)
+    monkeypatch.setattr("aegui.workflow.crops.MOST_SERIES", 3)
+    monkeypatch.setattr("aegui.workflow.crops.TRAINING", 6)
     series = scanned(write_scans(tmp_path / "scans", 5, patients=10))
     job = workflow.TrainJob("classic-small", recipe(), series, tmp_path / "run", device="cpu")
     course = lay(job, [recipe()], tmp_path / "course")

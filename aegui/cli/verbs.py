@@ -100,7 +100,7 @@ def models(
         return 0
     for card in cards:
         fits = ", ".join(card.modalities) or "any modality"
-        print_text(f"{card.id:<24} {card.title}: {card.summary} ({fits}; {card.parameters:,} weights)")
+        print_text(f"{card.id:<24} {card.title}: {card.about} ({fits}; {card.parameters:,} weights)")
     return 0
 
 

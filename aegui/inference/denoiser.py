@@ -100,12 +100,22 @@ class Denoiser:
         one = self.at(index, noise_level, source)
         return finished(one, self.removed([one])[0], strength)
 
-    def pixels(self, pixels: Pixels, valid: Mask, strength: float = 1.0, noise_level: float | None = None) -> Denoised:
+    def pixels(
+        self,
+        pixels: Pixels,
+        valid: Mask,
+        strength: float = 1.0,
+        noise_level: float | None = None,
+        seen: Sequence[tuple[Pixels, Mask]] = (),
+    ) -> Denoised:
         """Denoise (rows, columns) or (rows, columns, 3) in real units; padding comes back as it was.
 
-        It is taken for a slice without neighbours.
+        seen: all slices that the network sees with it, in order; (): it is taken for a slice without neighbours.
         """
-        return self.slices([(pixels, valid)], strength, noise_level)[0]
+        one = self.prepared(pixels, valid, noise_level)
+        # The noise of the others is not asked for.
+        one = one._replace(beside=tuple(self.prepared(*other, 0.0).x for other in seen))
+        return finished(one, self.removed([one])[0], strength)
 
     def slices(
         self, slices: Sequence[tuple[Pixels, Mask]], strength: float = 1.0, noise_level: float | None = None

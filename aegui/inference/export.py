@@ -196,7 +196,7 @@ def _monai(model: Model, path: Path) -> None:
         "numpy_version": np.__version__,
         "required_packages_version": {},
         "task": "Denoising",
-        "description": f"{card.summary or card.title}\n{_input(model)}",
+        "description": f"{card.about or card.title}\n{_input(model)}",
         "authors": "",
         "copyright": card.licence,
         "intended_use": "Research use only; not for primary diagnosis.",

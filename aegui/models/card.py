@@ -126,7 +126,15 @@ class Card(Spec):
         if not self.neighbours:
             return ""
         beside = "the slice" if self.neighbours == 1 else f"{self.neighbours} slices"
-        return f"Looks at {beside} before and after, too."
+        return f"looks at {beside} before and after, too"
+
+    @property
+    def about(self) -> str:
+        """What it is for and what it looks at, in sentences."""
+        if not self.sees:
+            return self.summary
+        end = "" if not self.summary or self.summary.endswith((".", "!", "?")) else "."
+        return f"{self.summary}{end} {self.sees.capitalize()}.".lstrip()
 
     @property
     def bounded(self) -> bool:

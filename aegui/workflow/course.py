@@ -7,7 +7,7 @@ noise is added to them, or pixels are hidden and guessed.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,10 +25,9 @@ from aegui.recipes import Recipe
 from aegui.recipes.corruptions import AnyCorruption
 from aegui.recipes.losses import MSE
 from aegui.recipes.targets import SyntheticTargets
+from aegui.workflow.crops import Cut, Part, corner, crop, cuts, spread
 
-SIDE = 192  # px of a crop
-TRAINING, JUDGING, TUNING = 48, 4, 4  # slices at most
-MOST_SERIES = 12
+JUDGING, TUNING = 4, 4  # slices at most
 OWN_NOISE = 0.5  # of a judging slice, of the added noise: with more it judges little
 HIDDEN_EVERY = 4  # px between hidden pixels
 Way = Literal["clean", "repeat", "noise", "pixels"]
@@ -38,6 +37,7 @@ Way = Literal["clean", "repeat", "noise", "pixels"]
 class Judged:
     """A slice that judges: (rows, columns) in real units. counted: pixels that are scored. level: noise SD of the
     slice as it is, None where it is to be estimated. series: where its values come from, for the model's scale.
+    seen: (noisy, valid) of all slices that the model sees with it, in order; (): the slice alone.
     """
 
     series: Series
@@ -46,6 +46,7 @@ class Judged:
     valid: Mask
     counted: Mask
     level: float | None = None
+    seen: tuple[tuple[Pixels, Mask], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,19 +72,6 @@ class Course:
     def whole(self) -> bool:
         """Whether whole pictures are compared, so that SSIM means something."""
         return self.way != "pixels"
-
-
-@dataclass
-class _Cut:
-    """A crop through neighbouring slices of a series: their numbers there and the values, padding NaN."""
-
-    source: Series
-    partner: Series | None
-    kind: str
-    slices: list[tuple[int, int]]
-    corner: tuple[int, int]
-    noisy: list[Pixels] = field(default_factory=list)
-    other: list[Pixels] = field(default_factory=list)
 
 
 def way_for(recipes: Sequence[Recipe], pairs: Sequence[Pair]) -> Way:
@@ -114,15 +102,17 @@ def lay_out(
     labels: Mapping[str, str],
     holdout: Sequence[str],
     folder: Path,
+    neighbours: int = 0,
 ) -> Generator[Event, None, Course]:
-    """Choose the crops and write them. recipe: whose seed and split are used. Hold-out series take no part."""
+    """Choose the crops and write them. recipe: whose seed and split are used. Hold-out series take no part.
+
+    neighbours: slices on either side that the models see.
+    """
     free = [s for s in noisy if s.uid not in holdout]
     usable = [p for p in known_pairs(free, clean, pairs) if p.noisy.uid not in holdout and p.clean.uid not in holdout]
     way = way_for(recipes, usable)
     if way in ("clean", "repeat"):
-        parts: list[tuple[Series, Series | None, str, Sequence[tuple[int, int]]]] = [
-            (p.noisy, p.clean, p.kind, p.slices) for p in usable
-        ]
+        parts: list[Part] = [(p.noisy, p.clean, p.kind, p.slices) for p in usable]
     else:
         parts = [(s, None, "", [(i, i) for i in range(s.slices)]) for s in free]
     blocks = [(part[0].patient, number) for number, part in enumerate(parts) for _ in part[3]]
@@ -131,13 +121,13 @@ def lay_out(
     parted = split(blocks, recipe.run.validation_fraction, 0.0, recipe.run.seed)
     places = [(number, k) for number, part in enumerate(parts) for k in range(len(part[3]))]
     train = [places[i] for i in parted.train]
-    judge = _spread([places[i] for i in parted.validation], JUDGING)
+    judge = spread([places[i] for i in parted.validation], JUDGING)
     rng = np.random.default_rng([recipe.run.seed, 11])
-    corners = [_corner(part[0], rng) for part in parts]
-    cuts = {True: _cuts(parts, train, corners), False: _cuts(parts, judge, corners, together=False)}
-    total = sum(len(cut.slices) * (1 + (cut.partner is not None)) for cut in (*cuts[True], *cuts[False]))
+    corners = [corner(part[0], rng) for part in parts]
+    learn, ask = cuts(parts, train, corners), cuts(parts, judge, corners, neighbours, together=False)
+    total = sum(len(cut.slices) * (1 + (cut.partner is not None)) for cut in (*learn, *ask))
     done = 0
-    for cut in (*cuts[True], *cuts[False]):
+    for cut in (*learn, *ask):
         for one, numbers, into in (
             (cut.source, [i for i, _ in cut.slices], cut.noisy),
             (cut.partner, [j for _, j in cut.slices], cut.other),
@@ -148,53 +138,15 @@ def lay_out(
             try:
                 for number in numbers:
                     yield Progress(done, total, "Cutting crops")
-                    into.append(_crop(source.read(number), source.valid(number), cut.corner))
+                    into.append(crop(source.read(number), source.valid(number), cut.corner))
                     done += 1
             finally:
                 source.close()
-    return (yield from _Layout(way, recipe, recipes, labels, folder, cuts[True], cuts[False]).course(parted.by))
+    layout = _Layout(way, recipe, recipes, labels, folder, neighbours, learn, ask)
+    return (yield from layout.course(parted.by))
 
 
-def _spread(items: list[tuple[int, int]], count: int) -> list[tuple[int, int]]:
-    """At most so many, evenly."""
-    return [items[round(i)] for i in np.linspace(0, len(items) - 1, min(count, len(items)))]
-
-
-def _corner(series: Series, rng: np.random.Generator) -> tuple[int, int]:
-    """Of the crop: near the middle, by up to an eighth of the room."""
-    rooms = [max(0, side - SIDE) for side in (series.rows, series.columns)]
-    return tuple(round(room * (0.5 + rng.uniform(-0.125, 0.125))) for room in rooms)  # type: ignore[return-value]
-
-
-def _crop(pixels: Pixels, valid: Mask, corner: tuple[int, int]) -> Pixels:
-    window = np.s_[corner[0] : corner[0] + SIDE, corner[1] : corner[1] + SIDE]
-    grey = pixels.mean(axis=-1) if pixels.ndim == 3 else pixels
-    return np.where(valid[window], grey[window], np.nan).astype(np.float32)
-
-
-def _cuts(
-    parts: Sequence[tuple[Series, Series | None, str, Sequence[tuple[int, int]]]],
-    places: Sequence[tuple[int, int]],
-    corners: Sequence[tuple[int, int]],
-    together: bool = True,
-) -> list[_Cut]:
-    """Crops at these places. together: runs of neighbouring slices, of as many series as there is room for."""
-    found = []
-    numbers = list(dict.fromkeys(number for number, _ in places))
-    if together and len(numbers) > MOST_SERIES:
-        numbers = [numbers[round(i)] for i in np.linspace(0, len(numbers) - 1, MOST_SERIES)]
-    for number in numbers:
-        series, partner, kind, slices = parts[number]
-        mine = [k for at, k in places if at == number]
-        if together:
-            length = max(2, TRAINING // len(numbers))
-            start = max(0, (len(mine) - length) // 2)
-            mine = mine[start : start + length]
-        found.append(_Cut(series, partner, kind, [slices[k] for k in mine], corners[number]))
-    return found
-
-
-def _caution(cuts: Sequence[_Cut], noised: Sequence[Sequence[Pixels]]) -> str:
+def _caution(cuts: Sequence[Cut], noised: Sequence[Sequence[Pixels]]) -> str:
     """What is to be said where slices that others are judged against are noisy themselves."""
     shares = [
         estimate_noise(np.nan_to_num(clean), np.isfinite(clean)) / max(float(np.nanstd(noisy - clean)), 1e-12)
@@ -218,9 +170,11 @@ class _Layout:
         recipes: Sequence[Recipe],
         labels: Mapping[str, str],
         folder: Path,
-        train: list[_Cut],
-        judge: list[_Cut],
+        neighbours: int,
+        train: list[Cut],
+        judge: list[Cut],
     ) -> None:
+        self.neighbours = neighbours
         self.way, self.recipe, self.recipes, self.labels, self.folder = way, recipe, recipes, labels, folder
         self.train, self.judge = train, judge
         self.named: dict[str, str] = {}
@@ -252,9 +206,9 @@ class _Layout:
             )
             judged, learned = (
                 [
-                    _whole(series, image, clean)
+                    one
                     for cut, series, images in zip(cuts, group, values, strict=True)
-                    for image, clean in zip(images, cut.noisy, strict=True)
+                    for one in self._judged(cut, series, images, cut.noisy)
                 ]
                 for cuts, group, values in ((self.judge, asked, tested), (self.train, noisy, made))
             )
@@ -265,12 +219,12 @@ class _Layout:
         learned = [one for one in learned if one.counted.any()]
         if not judged or not learned:
             raise UserError("The crops hold nothing but padding.", "Choose scans whose middle shows something.")
-        count = sum(len(cut.slices) for cut in self.judge)
+        count = sum(len(cut.judges) for cut in self.judge)
         middle = judged[len(judged) // 2]
         shown = middle
         if self.way == "pixels":
             cut = self.judge[len(self.judge) // 2]
-            image = cut.noisy[len(cut.noisy) // 2]
+            image = cut.noisy[cut.judges[len(cut.judges) // 2]]
             shown = _whole(asked[len(self.judge) // 2], image, image)
         taken = [learned[round(i)] for i in np.linspace(0, len(learned) - 1, min(TUNING, len(learned)))]
         return Course(
@@ -312,7 +266,9 @@ class _Layout:
         np.save(file, np.stack(images))
         found = describe(file, self.folder)
         assert isinstance(found, Series)
-        gap = source.geometry.spacing[0]
+        shape = source.geometry
+        gap = shape.spacing[0]
+        places = shape.positions if len(shape.positions) == source.slices else ()
         series = replace(
             found,
             patient=source.patient,
@@ -324,8 +280,11 @@ class _Layout:
             treat="denoise",
             reason="",
             acquisition=source.acquisition,
+            # Where they lie in their series: slices that were not taken leave gaps.
             geometry=Geometry(
-                source.geometry.spacing, positions=tuple((0.0, 0.0, gap * k) for k in range(len(images)))
+                shape.spacing,
+                shape.orientation if places else Geometry.orientation,
+                tuple(places[k] if places else (0.0, 0.0, gap * k) for k in numbers),
             ),
         )
         name = label_of(source, numbers[0], self.labels)
@@ -334,7 +293,7 @@ class _Layout:
         self._written[key] = series
         return series
 
-    def _pair(self, cut: _Cut, series: Series) -> Pair:
+    def _pair(self, cut: Cut, series: Series) -> Pair:
         assert cut.partner is not None
         # A repeat is an input in one pair and a target in another: it is written once where the slices are the same.
         part = "scan" if cut.kind == "repeat" else "clean"
@@ -342,8 +301,19 @@ class _Layout:
         slices = tuple((k, k) for k in range(len(cut.slices)))
         return Pair(series, other, slices, "geometry", True, "crops at the same place", cut.kind)  # type: ignore[arg-type]
 
-    def _against(self, cut: _Cut, series: Series) -> list[Judged]:
-        return [_whole(series, image, other) for image, other in zip(cut.noisy, cut.other, strict=True)]
+    def _against(self, cut: Cut, series: Series) -> list[Judged]:
+        return self._judged(cut, series, cut.noisy, cut.other)
+
+    def _judged(self, cut: Cut, series: Series, images: Sequence[Pixels], references: Sequence[Pixels]) -> list[Judged]:
+        """The slices of a crop that judge. series: as it was written."""
+        found = []
+        for k in cut.judges:
+            one = _whole(series, images[k], references[k])
+            if self.neighbours:
+                others = [images[other] for other in imaging.beside(series, k, self.neighbours)]
+                one = replace(one, seen=tuple((_filled(image), np.isfinite(image)) for image in others))
+            found.append(one)
+        return found
 
     def _noise(self) -> tuple[Recipe, str]:
         """A recipe that adds what the first of the recipes adds, and that in words."""
@@ -391,12 +361,12 @@ def _filled(image: Pixels) -> Pixels:
     return np.nan_to_num(image, nan=lowest).astype(np.float32)
 
 
-def _guessed(cut: _Cut, series: Series) -> list[Judged]:
+def _guessed(cut: Cut, series: Series) -> list[Judged]:
     """Each slice four times over, with other pixels hidden each time."""
     from aegui.data.targets.hiding import from_around
 
     found = []
-    for image in cut.noisy:
+    for image in (cut.noisy[k] for k in cut.judges):
         valid, filled = np.isfinite(image), _filled(image)
         level = estimate_noise(filled, valid)
         for top, left in ((0, 0), (0, 2), (2, 0), (2, 2)):

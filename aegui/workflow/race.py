@@ -20,6 +20,7 @@ from aegui.recipes import Recipe
 from aegui.recipes.targets import SyntheticTargets
 from aegui.workflow.adapt import TrainJob, train
 from aegui.workflow.course import Course, Judged, lay_out
+from aegui.workflow.loss_problems import card_of
 from aegui.workflow.problems import check
 
 if TYPE_CHECKING:
@@ -88,9 +89,18 @@ def race(job: TrainJob, recipes: Sequence[Recipe], seconds: float = 60.0, includ
     Nothing is written into the run's folder. include_scratch: the job's own recipe runs once more from random
     weights. A recipe that cannot run is listed with the reason. Stop keeps what is there. Done(RaceResult).
     """
+    card = card_of(job.model)
     with tempfile.TemporaryDirectory(prefix="aegui-race-", ignore_cleanup_errors=True) as folder:
         course = yield from lay_out(
-            job.recipe, recipes, job.noisy, job.clean, job.pairs, job.labels, job.holdout, Path(folder)
+            job.recipe,
+            recipes,
+            job.noisy,
+            job.clean,
+            job.pairs,
+            job.labels,
+            job.holdout,
+            Path(folder),
+            0 if card is None else card.neighbours,
         )
         yield from _Race(job, course, tuple(recipes), seconds, include_scratch, Path(folder)).run()
 
@@ -273,7 +283,7 @@ class _Race:
                     known[uid] = Denoiser(model, source, device)
                 finally:
                     source.close()
-            result: Pixels = known[uid].pixels(one.noisy, one.valid, 1.0, one.level).pixels
+            result: Pixels = known[uid].pixels(one.noisy, one.valid, 1.0, one.level, one.seen).pixels
             return result
 
         return apply

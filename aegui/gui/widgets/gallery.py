@@ -144,6 +144,7 @@ class ModelCard(ClickCard):
         badges = [Badge(kind, "neutral") for kind in kinds]
         size = f"{count_words(card.parameters)} parameters" if card.parameters else ""
         gain = gain_words(card)
+        facts = " · ".join(part for part in (size, card.sees, "your file" if entry.own else "") if part)
         random = not card.weights and not entry.own
         self.about = ElidedLabel(card.summary, "ter", Qt.TextElideMode.ElideRight)
         self.caution = ElidedLabel("", "warn", Qt.TextElideMode.ElideRight)
@@ -155,16 +156,16 @@ class ModelCard(ClickCard):
             row(*badges, Badge(card.licence, "outline"), STRETCH, gap=4),
             row(self.mark, (self.about, 1), (self.caution, 1), gap=6),
             *([row(icon_label("trending-up", 12, "text3"), (ElidedLabel(gain, "ter"), 1), gap=6)] if gain else []),
-            ElidedLabel(" · ".join(part for part in (size, "your file" if entry.own else "") if part), "ter"),
+            ElidedLabel(facts, "ter"),
             row(self.gauge, (self.speed, 1), gap=6),
             gap=3,
         )
         super().__init__(
             row(column(self.thumb, STRETCH), (words, 1), margins=(12, 12, 12, 12), gap=12),
             card.title,
-            description=f"{card.summary} {entry.reason}".strip(),
+            description=f"{card.about} {entry.reason}".strip(),
         )
-        about = [card.summary, f"Licence: {card.licence}", *score_lines(card), entry.reason]
+        about = [card.about, f"Licence: {card.licence}", *score_lines(card), entry.reason]
         self.setToolTip("\n".join(line for line in about if line))
         if random:
             self.speed.setText("No trained weights; starts from random ones")

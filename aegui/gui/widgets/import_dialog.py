@@ -53,7 +53,8 @@ class ImportDialog(QDialog):
         self.setWindowTitle("Load a model file")
         self.setFixedWidth(608)
         card = read.card
-        facts = f"{card.architecture.replace('_', ' ')}, {count_words(card.parameters)} parameters"
+        size = f"{count_words(card.parameters)} parameters"
+        facts = ", ".join(part for part in (card.architecture.replace("_", " "), size, card.sees) if part)
         self.note = Note()
         if read.complete:
             words = f"All {len(read.loaded)} layers fit." if read.loaded else "The bundle was checked and is complete."

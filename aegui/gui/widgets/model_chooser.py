@@ -114,7 +114,7 @@ class ModelChooser(QComboBox):
 
     def _about(self, ref: str | Path) -> str:
         card = card_of(ref)
-        return f"{card.summary}\nFor {unit_words(card.modalities)}. Licence: {card.licence}" if card else str(ref)
+        return f"{card.about}\nFor {unit_words(card.modalities)}. Licence: {card.licence}" if card else str(ref)
 
     @Slot(int)
     def _chosen(self, row: int) -> None:
