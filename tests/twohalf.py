@@ -58,8 +58,8 @@ def saved(folder: Path, neighbours: int = 1) -> Path:
 
 def anatomy(slices: int = SLICES, side: int = SIDE, phase: float = 0.0) -> np.ndarray:
     """Structures that change slowly from slice to slice, 100 … 380."""
-    z, y, x = np.mgrid[:slices, :side, :side] / side
-    waves = 200 + 100 * np.sin(9 * x + phase + z) * np.cos(7 * y)
+    z, (y, x) = np.arange(slices)[:, None, None], np.mgrid[:side, :side] / side
+    waves = 200 + 100 * np.sin(9 * x + phase + 0.1 * z) * np.cos(7 * y)
     return np.asarray(waves + 80 * ((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.1), dtype=np.float32)
 
 
