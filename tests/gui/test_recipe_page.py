@@ -10,7 +10,7 @@ import pytest
 import torch
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QPushButton, QStyleOptionButton
+from PySide6.QtWidgets import QLabel, QPushButton, QStyleOptionButton
 
 from aegui import models, recipes
 from aegui.events import finish
@@ -252,6 +252,16 @@ def test_unfit_models_come_last_with_their_reason_and_cannot_be_chosen(session, 
     assert session.model_ref == before
     page.gallery.cards[0].clicked.emit()
     assert session.model_ref == page.gallery.cards[0].entry.ref
+
+
+def test_a_model_that_looks_at_the_slices_beside_says_so(session, qtbot, monkeypatch):
+    beside = Card(id="b", title="B", summary="For CT", architecture="residual_autoencoder", options={"neighbours": 1})
+    monkeypatch.setattr(models, "cards", lambda: [beside])
+    page = RecipePage(session)
+    qtbot.addWidget(page)
+    (shown,) = page.gallery.cards
+    assert "For CT. Looks at the slice before and after, too." in shown.toolTip()
+    assert any(label.text() == beside.sees for label in shown.findChildren(QLabel))
 
 
 def test_filters_show_what_suits_a_modality(session, qtbot, monkeypatch):
