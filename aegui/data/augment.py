@@ -1,10 +1,16 @@
-"""Random changes of training patches. Input and target change alike, but for the dose, which is the input's alone."""
+"""Random changes of training patches. Input and target change alike, but for the dose, which is the input's alone.
+
+Where noise is put on clean slices, zoom and k-space come first (`regridding`), so that the noise is as it was asked
+for; where the noise is in the scans, all of `augment` changes it, too.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from aegui.data.corruption.patch import nothing
+from aegui.data.corruption.patch import nothing, whole
 from aegui.data.item import Item
 from aegui.imaging import Pixels
 from aegui.measure import estimate_noise
@@ -66,6 +72,32 @@ def augment(
         noisy, clean = np.rot90(noisy, turns, (1, 2)), np.rot90(clean, turns, (1, 2))
     low, high = item.scale.bounds
     return np.clip(noisy, low, high), np.clip(clean, low, high), level
+
+
+def regridding(
+    part: Augmentation, size: tuple[int, int], rng: np.random.Generator
+) -> Callable[[Pixels], Pixels] | None:
+    """Zoom and k-space alone, for clean patches: what makes (channels, H, W) of them `size` large; NaN stays NaN.
+
+    None where neither is asked for.
+    """
+    if not part.scale and not part.kspace:
+        return None
+    kept = 1 - rng.uniform(0, part.kspace / 100, 2) if part.kspace else None
+
+    def regrid(image: Pixels) -> Pixels:
+        missing = np.asarray(np.isnan(image).any(axis=0))
+        image = whole(image)
+        if image.shape[1:] != size:
+            image = resized(image, size)
+        if kept is not None:
+            image = truncated(image, kept)
+        if missing.any():
+            gone = resized(missing[None].astype(np.float32), size)[0] > 0.5
+            image = np.where(gone, np.float32(np.nan), image)
+        return image
+
+    return regrid
 
 
 def resized(image: Pixels, size: tuple[int, int]) -> Pixels:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from aegui.data.augment import augment, cut_size
+from aegui.data.augment import augment, cut_size, regridding
 from aegui.data.dataset import TrainingData
 from aegui.data.item import Item
 from aegui.data.targets import Drawn
@@ -125,7 +125,14 @@ def _patch(data: TrainingData, recipe: Recipe, member: int, size: tuple[int, int
     height, width = data.noisy[member].shape[1:]
     rows, columns = cut_size(wanted, size, (height, width), rng)
     place = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
-    source, target, level = targets.cut(data, member, place, (rows, columns), rng)
+    regrid, found = regridding(wanted, size, rng), None
+    if regrid is not None:
+        found = targets.cut_regridded(data, member, place, (rows, columns), rng, regrid)
+    if found is None:
+        found = targets.cut(data, member, place, (rows, columns), rng)
+    else:
+        wanted = wanted.model_copy(update={"kspace": 0.0})
+    source, target, level = found
     if level is None:
         # What the estimate will say of such noise: too little. The network must see the rest itself.
         level = _estimate(source, target)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aegui.data.augment import augment, cut_size, noisier, resized, truncated
+from aegui.data.augment import augment, cut_size, noisier, regridding, resized, truncated
 from aegui.data.item import Item
 from aegui.imaging import Geometry, Pixels, Series
 from aegui.measure import Range, estimate_noise
@@ -72,6 +72,21 @@ def test_zoom_cuts_larger_and_smaller_and_gives_the_size_asked_for() -> None:
     expected = 0.4 + 0.2 * np.sin(6 * x / 80 + 2 * y / 80) + 0.1 * y / 80
     assert np.abs(b[0] - expected)[4:-4, 4:-4].max() < 0.003
     assert estimate_noise(a[0]) < estimate_noise(noisy[0])
+
+
+def test_clean_slices_are_brought_to_another_grid_with_their_padding() -> None:
+    assert regridding(OFF, (64, 64), np.random.default_rng(0)) is None
+    regrid = regridding(Augmentation(scale=50), (64, 64), np.random.default_rng(0))
+    assert regrid is not None
+    _, clean = patches(side=96)
+    np.testing.assert_allclose(regrid(clean), resized(clean, (64, 64)))
+    padded = clean.copy()
+    padded[:, :48] = np.nan
+    found = regrid(padded)
+    assert np.isnan(found[:, :32]).all() and np.isfinite(found[:, 32:]).all()
+    np.testing.assert_allclose(found[:, 36:], regrid(clean)[:, 36:], atol=1e-4)
+    regrid = regridding(Augmentation(kspace=60), (96, 96), np.random.default_rng(0))
+    assert regrid is not None and 0 < np.abs(regrid(clean) - clean).mean() < 0.03
 
 
 def test_zoom_agrees_with_scikit_image() -> None:

@@ -125,6 +125,18 @@ def test_slices_are_drawn_evenly_over_patients_or_modalities(repeats: tuple[Seri
         data.close()
 
 
+def test_zoom_and_k_space_leave_added_noise_as_it_was_asked_for(repeats: tuple[Series, ...], tmp_path: Path) -> None:
+    more = ("augmentation.scale=50", "augmentation.kspace=50", "run.patch_size=24", "run.batch_size=64")
+    recipe = recipe_for("{kind: synthetic, corruptions: [{kind: gaussian, low: 25, high: 25}]}", *more)
+    data = read(recipe, repeats, tmp_path)
+    batch = one_batch(data, recipe)
+    noise = (batch.noisy - batch.clean)[:, 0] * batch.scale[:, 1, None, None]
+    assert noise.std() == pytest.approx(25 / 255 * 400, rel=0.03)
+    beside_it = (noise[:, :, 1:] * noise[:, :, :-1]).mean() / noise.var()
+    assert abs(beside_it) < 0.02
+    data.close()
+
+
 # ---------------------------------------------------------------- blind spots
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from aegui.data.pairs import TARGETS, Pair
 from aegui.data.slices import Stock
 from aegui.data.targets.kind import Kind, Place, Work, build_kind, cutting
 from aegui.imaging import Pixels, Series
+from aegui.measure import estimate_noise
 from aegui.recipes.targets import PairedTargets, SyntheticTargets
 
 # How far the level given in training strays from the truth, as an estimate does (SD of its logarithm).
@@ -44,15 +46,35 @@ class Synthetic(Kind):
         self, stock: Stock, member: int, place: Place, size: tuple[int, int], rng: np.random.Generator
     ) -> tuple[Pixels, Pixels, float | None]:
         """The patch corrupted, and as it was. Slices beside it get the same corruption, with noise of their own."""
+        return self.cut_regridded(stock, member, place, size, rng, None)
+
+    def cut_regridded(
+        self,
+        stock: Stock,
+        member: int,
+        place: Place,
+        size: tuple[int, int],
+        rng: np.random.Generator,
+        regrid: Callable[[Pixels], Pixels] | None,
+    ) -> tuple[Pixels, Pixels, float | None]:
+        """The same, of slices that are first brought to another grid: the noise is then as it was asked for."""
         window, drawn, seen = cutting(place, size), self.corruptor.draw(rng), stock.seen(member)
-        target = np.asarray(stock.clean[member][window])
-        source, known = self.corruptor.put(target, stock.items[member], member, place, drawn)
+
+        def clean(which: int) -> tuple[Pixels, Item]:
+            image, item = np.asarray(stock.clean[which][window]), stock.items[which]
+            if regrid is None:
+                return image, item
+            image = regrid(image)
+            return image, replace(item, level=estimate_noise(np.nan_to_num(image[0]), np.isfinite(image[0])))
+
+        target, item = clean(member)
+        source, known = self.corruptor.put(target, item, member, place, drawn)
         if len(seen) > 1:
             planes = {member: source}
             for plane, other in enumerate(dict.fromkeys(seen), 1):
                 if other != member:
-                    image = np.asarray(stock.clean[other][window])
-                    planes[other] = self.corruptor.put(image, stock.items[other], other, place, drawn, plane)[0]
+                    image, item = clean(other)
+                    planes[other] = self.corruptor.put(image, item, other, place, drawn, plane)[0]
             source = np.concatenate([planes[other] for other in seen])
         level = None if known is None else known * float(np.exp(rng.normal(0, LEVEL_JITTER)))
         return source, target, level

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from pathlib import Path
@@ -103,6 +103,18 @@ class Kind:
         alone = stock.clean is stock.noisy and not stock.beside
         target = source if alone else np.asarray(stock.clean[member][window])
         return source, target, stock.items[member].level
+
+    def cut_regridded(
+        self,
+        stock: Stock,
+        member: int,
+        place: Place,
+        size: tuple[int, int],
+        rng: np.random.Generator,
+        regrid: Callable[[Pixels], Pixels],
+    ) -> tuple[Pixels, Pixels, float | None] | None:
+        """As `cut`, of clean slices that are regridded before noise is put on them; None: the noise is in the scans."""
+        return None
 
     def finish(self, noisy: Pixels, clean: Pixels, level: float, rng: np.random.Generator) -> Drawn:
         """The last step, after augmentation: hide pixels, or take some of them."""
