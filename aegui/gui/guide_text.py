@@ -11,6 +11,8 @@ from typing import cast
 from aegui import paths
 from aegui.imaging import OutputRules
 from aegui.imaging.dicom.kinds import KINDS
+from aegui.models.library import shipped
+from aegui.models.told import card_gain, count_words
 from aegui.recipes.describe import FieldWords, sections
 
 DONE = {"denoise": "Denoised", "view": "View only", "list": "Listed"}
@@ -66,7 +68,43 @@ def _values(fields: Sequence[FieldWords]) -> list[str]:
     return [_table(("Value", "What it does", "Range", "At first"), rows)] if rows else []
 
 
-_MADE = {"kinds": kinds_table, "output": output_table, "recipe": recipe_tables}
+def models_table() -> str:
+    """The models that come with the program."""
+    rows = []
+    for card in shipped():
+        gain = card_gain(card) or ("not measured" if card.weights else "no weights: starts from random ones")
+        rows.append((f"{card.title} (`{card.id}`)", card.about, count_words(card.parameters), gain))
+    return _table(("Model", "For", "Parameters", "Gain"), rows)
+
+
+def scores_table() -> str:
+    """What was measured of them."""
+    rows = []
+    for card in shipped():
+        for score in card.scores:
+            others = ", ".join(f"{name} {value:.2f}" for name, value in score.others.items())
+            rows.append((card.title, score.scans, score.noise, str(score.slices), others, f"{score.psnr:.2f}"))
+    return _table(("Model", "Scans", "Noise", "Slices", "Others, dB", "Model, dB"), rows)
+
+
+def learnt_table() -> str:
+    """What they have learnt from."""
+    used: dict[tuple[str, str, str], list[str]] = {}
+    for card in shipped():
+        for data in card.training.datasets:
+            key = (str(data["name"]), str(data["licence"]), str(data.get("doi", "")))
+            used.setdefault(key, []).append(card.title)
+    return _table(("Data", "Licence", "doi", "Models"), ((*key, "; ".join(titles)) for key, titles in used.items()))
+
+
+_MADE = {
+    "models": models_table,
+    "scores": scores_table,
+    "learnt": learnt_table,
+    "kinds": kinds_table,
+    "output": output_table,
+    "recipe": recipe_tables,
+}
 
 
 def current(text: str) -> str:

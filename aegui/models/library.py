@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from aegui import paths
@@ -12,9 +13,17 @@ DEFAULT = "general-small"
 
 
 def card_files() -> list[Path]:
-    """Shipped cards, then the user's own, the default first."""
-    files = [*paths.resource("models").glob("*.yaml"), *(paths.data_home() / "models").glob("*.yaml")]
+    """Shipped cards and the user's own, the default first."""
+    return _ordered([*paths.resource("models").glob("*.yaml"), *(paths.data_home() / "models").glob("*.yaml")])
+
+
+def _ordered(files: Iterable[Path]) -> list[Path]:
     return sorted(files, key=lambda f: (f.stem != DEFAULT, f.stem))
+
+
+def shipped() -> list[Card]:
+    """The cards that come with the program, the default first."""
+    return [Card.load_known(file) for file in _ordered(paths.resource("models").glob("*.yaml"))]
 
 
 def cards() -> list[Card]:

@@ -17,12 +17,13 @@ from aegui.events import finish
 from aegui.gui import previews
 from aegui.gui.pages.recipe import RecipePage
 from aegui.gui.session import Session
-from aegui.gui.widgets.gallery import count_words, gain_words, speed_words
+from aegui.gui.widgets.gallery import speed_words
 from aegui.gui.widgets.import_dialog import ImportDialog, read_model
 from aegui.gui.widgets.recipe_foot import duration_words, size_words
 from aegui.gui.widgets.rows import Fold
 from aegui.gui.widgets.table import TableEditor
 from aegui.models.card import Card, Score
+from aegui.models.told import card_gain, count_words
 from aegui.models.zoo import load_model
 from aegui.recipes.schedules import factor
 
@@ -303,8 +304,8 @@ def test_cards_tell_the_gain_over_the_strongest_filter_and_every_score_in_the_ti
     monkeypatch.setattr(models, "cards", lambda: [scored, other])
     page = RecipePage(session)
     qtbot.addWidget(page)
-    assert gain_words(scored) == "CT +0.6, MR −0.2 dB over BM3D"
-    assert gain_words(other) == ""
+    assert card_gain(scored) == "CT +0.6, MR −0.2 dB over BM3D"
+    assert card_gain(other) == ""
     tip = page.gallery.cards[0].toolTip().splitlines()
     assert "MR, Gaussian, σ 25: input 20.0, TV 28.0, BM3D 31.2, this model 31.0 dB (1 slice)" in tip
     assert tip[-1] == "Scored: the bench"

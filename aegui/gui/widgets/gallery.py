@@ -28,6 +28,7 @@ from aegui.gui.widgets.basic import (
 )
 from aegui.gui.widgets.painted import Badge
 from aegui.models import Card
+from aegui.models.told import card_gain, count_words, score_lines
 
 XRAY = ("CR", "DX", "XR", "XA", "RF", "MG")
 FILTERS: tuple[tuple[str, tuple[str, ...]], ...] = (("CT", ("CT",)), ("MR", ("MR",)), ("X-ray", XRAY))
@@ -42,36 +43,9 @@ def grey_image(pixels: Image, window: tuple[float, float], inverted: bool = Fals
     return QImage(data.data, data.shape[1], data.shape[0], data.strides[0], QImage.Format.Format_Grayscale8).copy()
 
 
-def count_words(count: int) -> str:
-    """1.0 M, 9.6 k, 512."""
-    for unit, size in (("M", 1e6), ("k", 1e3)):
-        if count >= size:
-            return f"{count / size:.{0 if count >= 100 * size else 1}f} {unit}"
-    return str(count)
-
-
 def speed_words(seconds: float) -> str:
     """41 ms / slice, 1.4 s / slice."""
     return f"{seconds * 1000:.0f} ms / slice" if seconds < 1 else f"{seconds:.1f} s / slice"
-
-
-def gain_words(card: Card) -> str:
-    """“CT +0.4, MR +0.2 dB over BM3D”; nothing for models that were not scored."""
-    baseline, gains = card.gains()
-    if not gains:
-        return ""
-    found = ", ".join(f"{scans} {gain:+.1f}".replace("-", "−") for scans, gain in gains.items())
-    return f"{found[:1].upper()}{found[1:]} dB over {baseline}"
-
-
-def score_lines(card: Card) -> list[str]:
-    """One line for each score, with what it is compared with."""
-    lines = []
-    for score in card.scores:
-        arms = [f"{name} {value:.1f}" for name, value in score.others.items()]
-        slices = f"{score.slices} slice" + "s" * (score.slices != 1)
-        lines.append(f"{score.scans}, {score.noise}: {', '.join(arms)}, this model {score.psnr:.1f} dB ({slices})")
-    return [*lines, f"Scored: {card.scored_by}"] if lines and card.scored_by else lines
 
 
 class SplitThumb(QWidget):
@@ -143,7 +117,7 @@ class ModelCard(ClickCard):
         kinds = dict.fromkeys(WORDS.get(code, code) for code in card.modalities) or {"Any": None}
         badges = [Badge(kind, "neutral") for kind in kinds]
         size = f"{count_words(card.parameters)} parameters" if card.parameters else ""
-        gain = gain_words(card)
+        gain = card_gain(card)
         facts = " · ".join(part for part in (size, card.sees, "your file" if entry.own else "") if part)
         random = not card.weights and not entry.own
         self.about = ElidedLabel(card.summary, "ter", Qt.TextElideMode.ElideRight)

@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QDialog, QPlainTextEdit, QWidget
 
 from aegui.events import Done, Events, Progress
 from aegui.gui.widgets.basic import STRETCH, Note, button, column, icon_label, label, row
-from aegui.gui.widgets.gallery import count_words
 from aegui.models import Card
+from aegui.models.told import count_words
 
 
 @dataclass(frozen=True)

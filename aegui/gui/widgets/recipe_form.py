@@ -15,12 +15,12 @@ from aegui.gui.parameters import Parameters
 from aegui.gui.reading_order import stops
 from aegui.gui.widgets.basic import STRETCH, Note, button, card, column, holder, label, row, scroll
 from aegui.gui.widgets.forms import Form
-from aegui.gui.widgets.gallery import count_words
 from aegui.gui.widgets.knobs import choice_title, format_number
 from aegui.gui.widgets.painted import Badge
 from aegui.gui.widgets.rates_plot import LearningRates, note
 from aegui.gui.widgets.rows import Fold
 from aegui.gui.widgets.table import TableEditor
+from aegui.models.told import count_words
 from aegui.recipes import Recipe
 from aegui.recipes.optimisers import LoRA
 from aegui.recipes.targets import SyntheticTargets
