@@ -14,6 +14,7 @@ from aegui.events import Done, Event, Noted, Progress, Started, Stop, Warned
 from aegui.models.slicenet import parameters_by_part
 from aegui.models.zoo import Model
 from aegui.recipes import Recipe
+from aegui.training import memory
 from aegui.training.ending import TrainResult, conclude, started
 from aegui.training.loop import baselines, loop
 from aegui.training.runfolder import RunFolder
@@ -41,6 +42,7 @@ def fit(
     epoch 0: the result is never worse on validation than the start.
     """
     trainer: Trainer | None = None
+    memory.keep()
     try:
         if resume:
             state, settled = checkpoint(run, recipe, data)
@@ -86,6 +88,7 @@ def fit(
             trainer.release()
         data.close()
         run.clear_cache()
+        memory.give_back()
     yield Done(result)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
@@ -22,6 +24,30 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
+
+
+_TRIM, _MAP = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+
+
+def _malloc() -> Any:
+    """The C library, if it is glibc."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+
+
+def keep() -> None:
+    """Let a step find the memory of the last one: giving it back and asking anew took up to 12 % of a run's time."""
+    if library := _malloc():
+        library.mallopt(_MAP, 1 << 30)
+        library.mallopt(_TRIM, 1 << 30)
+
+
+def give_back() -> None:
+    """As it is without `keep`."""
+    if library := _malloc():
+        library.mallopt(_MAP, 1 << 25)  # where glibc's own rule ends up after arrays of this size
+        library.mallopt(_TRIM, 1 << 26)
+        library.malloc_trim(0)
 
 
 def _is_shortage(error: BaseException) -> bool:
