@@ -33,12 +33,14 @@ def pull_to_start(optimiser: torch.optim.Optimizer) -> float:
 
 def clip_gradients(parameters: Sequence[nn.Parameter], part: Regularisation) -> float:
     """Limit the gradients as the recipe says; returns their norm before."""
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if part.gradient_clip is not None:
+    # None has one where a loss does not reach what moves, such as a head before the weight of its term rises from 0.
+    reached = [parameter for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in reached if parameter.grad is not None])
+    if part.gradient_clip is not None and reached:
         if part.clip_by == "value":
-            nn.utils.clip_grad_value_(parameters, part.gradient_clip)
+            nn.utils.clip_grad_value_(reached, part.gradient_clip)
         else:
-            nn.utils.clip_grads_with_norm_(parameters, part.gradient_clip, norm)
+            nn.utils.clip_grads_with_norm_(reached, part.gradient_clip, norm)
     return float(norm)
 
 

@@ -132,3 +132,10 @@ def test_without_a_limit_gradients_stay_as_they_are() -> None:
     ours, plain = gradients(), gradients()
     clip_gradients(ours, Regularisation())
     assert all(torch.equal(a.grad, b.grad) for a, b in zip(ours, plain, strict=True))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("clip_by", ["norm", "value"])
+def test_where_no_gradient_reaches_what_moves_there_is_nothing_to_clip(clip_by: str) -> None:
+    ours = [nn.Parameter(torch.ones(3))]
+    assert clip_gradients(ours, Regularisation(gradient_clip=0.3, clip_by=clip_by)) == 0  # type: ignore[arg-type]
+    assert ours[0].grad is None
