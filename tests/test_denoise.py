@@ -86,6 +86,19 @@ def test_padding_comes_back_as_it_was(scans: Path) -> None:
     source.close()
 
 
+def test_the_edge_of_padding_leaves_no_trace(scans: Path) -> None:
+    source = imaging.open_series(found(scans)[0])
+    denoiser = Denoiser(load_model("general-small"), source, CPU)
+    noisy = np.random.default_rng(0).normal(40, 30, (192, 192)).astype(np.float32)
+    valid = np.zeros(noisy.shape, bool)
+    valid[48:144, 48:144] = True
+    error = denoiser.pixels(np.where(valid, noisy, np.float32(-1024)), valid).pixels - 40
+    edge = valid.copy()
+    edge[52:140, 52:140] = False
+    assert np.sqrt((error[edge] ** 2).mean()) < 1.5 * np.sqrt((error[valid & ~edge] ** 2).mean())
+    source.close()
+
+
 def test_the_noise_level_reaches_the_model_in_the_scans_unit(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = imaging.open_series(found(scans)[0])
     denoiser = Denoiser(load_model("general-small"), source, CPU)

@@ -15,6 +15,7 @@ from aegui.data.dataset import TrainingData
 from aegui.data.item import Item
 from aegui.data.targets import Drawn
 from aegui.imaging import Pixels, Series
+from aegui.imaging.filling import filled
 from aegui.measure import estimate_noise
 from aegui.models.intensity import Scale
 from aegui.models.planes import middle
@@ -137,7 +138,7 @@ def _patch(data: TrainingData, recipe: Recipe, member: int, size: tuple[int, int
         # What the estimate will say of such noise: too little. The network must see the rest itself.
         level = _estimate(source, target)
     held = _hold(source, item.scale, len(target))
-    # Padding is the same in both: a floor each, of which noise made one lower, would be an error to learn from.
+    # Padding is the same in both: what lies around it differs by the noise, which would be an error to learn from.
     if source is target:
         source = target = held
     else:
@@ -148,13 +149,10 @@ def _patch(data: TrainingData, recipe: Recipe, member: int, size: tuple[int, int
 
 
 def _hold(x: Pixels, scale: Scale, channels: int) -> Pixels:
-    """Inside the model's limits; padding becomes the lower end of the slice's values, of each slice its own."""
+    """Inside the model's limits; padding becomes like what surrounds it, in each slice its own."""
     if len(x) > channels:
         return np.concatenate([_hold(one, scale, channels) for one in np.split(x, len(x) // channels)])
-    if np.isnan(x).any():
-        floor = max(float(np.nanmin(x)), scale.bounds[0]) if np.isfinite(x).any() else 0.0
-        x = np.nan_to_num(x, nan=floor)
-    return np.clip(x, *scale.bounds).astype(np.float32)
+    return filled(np.clip(x, *scale.bounds).astype(np.float32), np.asarray(~np.isnan(x).any(axis=0)))
 
 
 def _estimate(x: Pixels, target: Pixels) -> float:

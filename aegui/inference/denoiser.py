@@ -10,6 +10,7 @@ import torch
 
 from aegui.errors import UserError
 from aegui.imaging import Mask, Pixels, SliceSource, beside
+from aegui.imaging.filling import filled
 from aegui.inference.engines import Engine, TorchEngine
 from aegui.inference.tiles import Tiler
 from aegui.inference.views import averaged, require_count
@@ -160,11 +161,7 @@ class Denoiser:
         inside = valid & ((planes >= low) & (planes <= high)).all(axis=0)
         grey = planes[0] if len(planes) == 1 else planes.mean(axis=0)
         level = estimate_noise(grey, inside) if noise_level is None else noise_level
-        x = self.scale.normalise(planes)
-        if not inside.all():
-            lowest = x.min(where=inside, initial=np.inf)
-            x = np.where(inside, x, lowest if np.isfinite(lowest) else np.float32(0))
-        return Prepared(pixels, valid, x, inside, level)
+        return Prepared(pixels, valid, filled(self.scale.normalise(planes), inside), inside, level)
 
     def removed(self, slices: Sequence[Prepared]) -> list[Removed]:
         """The second step: slices of one shape through the network."""

@@ -13,6 +13,7 @@ from aegui.data.dataset import TrainingData
 from aegui.data.draw import Case, case, cases, validation_members
 from aegui.events import Event, Progress
 from aegui.imaging import Mask, Pixels
+from aegui.imaging.filling import filled
 from aegui.measure import auc, psnr, ssim, ssim_window
 from aegui.models.networks import Outputs
 from aegui.models.slicenet import SliceNet
@@ -40,8 +41,7 @@ def held(x: Pixels, c: Case) -> tuple[Pixels, Mask]:
     """(normalised input inside the limits, mask of voxels the model may change)."""
     low, high = c.item.scale.bounds
     inside = np.isfinite(x) & (x >= low) & (x <= high)
-    floor = max(float(np.nanmin(x)), low) if np.isfinite(x).any() else 0.0
-    return np.clip(np.nan_to_num(x, nan=floor), low, high).astype(np.float32), inside
+    return filled(np.clip(x, low, high).astype(np.float32), np.asarray(np.isfinite(x).all(axis=0))), inside
 
 
 def run_case(net: SliceNet, c: Case, device: torch.device) -> tuple[Pixels, Outputs]:
