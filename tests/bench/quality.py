@@ -140,8 +140,8 @@ def noised(places: Iterable[Place], part: Corruption, folder: Path) -> Iterator[
         whole, valid = _grey(source.read(place.index)), source.valid(place.index)
         # One unit is one unit, so that levels are in the scan's own.
         item = Item(place.series, place.index, Scale(0.0, 1.0, (-np.inf, np.inf)), data_range, 0.0, -1)
-        corruptor = Corruptor((part,), folder / str(number))
         (folder / str(number)).mkdir()
+        corruptor = Corruptor((part,), folder / str(number))
         image = np.where(valid, whole, np.nan).astype(np.float32)[None]
         corruptor.learn(image, item)
         noisy = corruptor.apply(image, item, 0, (0, 0), np.random.default_rng([17, number]))[0][0]
@@ -200,10 +200,12 @@ def cell(name: str, kind: str, data: Path, models: dict[str, str], lines: Lines,
 
         each("input", lambda s: s.noisy)
         if counted and any(lines.find(**key, arm=f.name, slice=s.place.name) is None for f in QUICK for s in counted):
-            learnt = [s for s in noised(training, part, Path(folder) / "trained") if s.own <= OWN * s.sd]
+            learnt = list(noised(training, part, Path(folder) / "trained"))
             best: dict[tuple[str, str], Tuned] = {}
             for group in {s.place.kind for s in learnt}:
                 of_kind = [s for s in learnt if s.place.kind == group]
+                # Better tuned on slices with noise of their own than not at all.
+                of_kind = [s for s in of_kind if s.own <= OWN * s.sd] or of_kind
                 picked = [of_kind[round(i)] for i in np.linspace(0, len(of_kind) - 1, min(6, len(of_kind)))]
                 best |= {(t.name, group): t for t in tuned(picked)}
             for one in QUICK:
