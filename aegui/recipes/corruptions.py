@@ -14,8 +14,12 @@ from aegui.spec import Spec, knob, refuse
 
 
 class Corruption(Spec):
-    """One kind of corruption; those of a recipe are applied in their order."""
+    """One kind of corruption; those of a recipe are applied in their order.
 
+    made_by: PS3 codes of the modalities whose scanners make such noise; empty: any.
+    """
+
+    made_by: ClassVar[tuple[str, ...]] = ()
     inline: ClassVar[tuple[str, ...]] = ("low", "high")
 
     def model_post_init(self, context: object) -> None:
@@ -55,6 +59,7 @@ class Gaussian(Corruption):
 class PoissonGaussian(Corruption):
     """Photon noise (Poisson–Gaussian): grows with the signal, as in X-ray and nuclear medicine."""
 
+    made_by: ClassVar = ("CR", "DX", "DR", "RF", "XA", "MG", "RG", "NM", "PT", "CT", "SM", "GM")
     family: ClassVar[str] = "Noise"
     kind: Literal["poisson"] = "poisson"
     low: float = knob(50.0, title="Photons from", help="Counts per pixel at the top of the range", gt=0, le=1e7)
@@ -68,6 +73,7 @@ class PoissonGaussian(Corruption):
 class Rician(Corruption):
     """MR magnitude noise (Rician): Gaussian in both channels, so that dark areas become brighter."""
 
+    made_by: ClassVar = ("MR",)
     family: ClassVar[str] = "Noise"
     kind: Literal["rician"] = "rician"
     low: float = knob(10.0, title="From", help="SD in each channel", unit="of 255", ge=0, le=255)
@@ -79,6 +85,7 @@ class Rician(Corruption):
 class Speckle(Corruption):
     """Speckle: multiplies the signal, as in ultrasound."""
 
+    made_by: ClassVar = ("US", "IVUS", "OCT", "OPT")
     family: ClassVar[str] = "Noise"
     kind: Literal["speckle"] = "speckle"
     low: float = knob(0.1, title="From", help="SD relative to the signal", ge=0, le=2)
@@ -90,6 +97,7 @@ class Speckle(Corruption):
 class LowDoseCT(Corruption):
     """CT at lower dose: noise put into the projections, so that it streaks and varies as a scanner's does."""
 
+    made_by: ClassVar = ("CT",)
     family: ClassVar[str] = "Noise of a scanner"
     kind: Literal["ct_dose"] = "ct_dose"
     low: float = knob(0.1, title="Dose from", help="Fraction of the scan's own dose", gt=0, le=1)

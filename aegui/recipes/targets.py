@@ -43,7 +43,7 @@ class SyntheticTargets(Target):
     each: Literal["all", "one"] = knob(
         "all",
         title="A patch gets",
-        help="One: for scans of several kinds of noise; shares of patches are then weights between them",
+        help="One: drawn by their shares of patches, of those that the modality has",
         titles={"all": "All of them", "one": "One of them"},
         advanced=True,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aegui.data.corruption.dose import PIXEL
+from aegui.data.corruption.patch import UNKNOWN, fits
 from aegui.imaging import Series
 from aegui.recipes.corruptions import (
     Corruption,
@@ -27,12 +28,10 @@ from aegui.workflow.finding import Findings
 if TYPE_CHECKING:
     from aegui.workflow.adapt import TrainJob
 
-_UNKNOWN = ("OT", "")  # modality of scans that do not tell theirs
-# Kinds that only some scanners make: of these modalities, and in words.
-_MADE_BY: dict[type[Corruption], tuple[tuple[str, ...], str]] = {
-    Rician: (("MR",), "the noise of MR"),
-    Speckle: (("US", "IVUS", "OCT", "OPT"), "the noise of ultrasound"),
-    PoissonGaussian: (("CR", "DX", "DR", "RF", "XA", "MG", "RG", "NM", "PT", "CT", "SM", "GM"), "the noise of photons"),
+_WORDS: dict[type[Corruption], str] = {
+    Rician: "the noise of MR",
+    Speckle: "the noise of ultrasound",
+    PoissonGaussian: "the noise of photons",
 }
 _DROWNED = 128  # of 255: half of the data range
 
@@ -41,11 +40,17 @@ def noise_problems(job: TrainJob) -> Findings:
     """Everything about what is put on the scans. Reads no pixels."""
     usable = [series for series in job.noisy if series.uid not in job.holdout]
     if isinstance(job.recipe.targets, SyntheticTargets):
-        for index, part in enumerate(job.recipe.targets.corruptions):
+        targets = job.recipe.targets
+        # Of several that a patch gets one of, each is put on scans that it fits, if any does.
+        unfit = [series for series in usable if not any(fits(part, series) for part in targets.corruptions)]
+        for index, part in enumerate(targets.corruptions):
             place = ("targets", "synthetic", "corruptions", index, part.kind)
-            for message, hint, field, blocking in (*_kind(part, usable), *_dose(part, usable), *_strength(part)):
+            gets = usable
+            if targets.each == "one":
+                gets = [series for series in usable if series in unfit or fits(part, series)]
+            for message, hint, field, blocking in (*_kind(part, gets), *_dose(part, gets), *_strength(part)):
                 yield f"“{_title(part)}” {message}", hint, (*place, field) if field else place, blocking
-    others = sorted({series.modality for series in usable} - {"MR", *_UNKNOWN})
+    others = sorted({series.modality for series in usable} - {"MR", *UNKNOWN})
     if job.recipe.augmentation.kspace and others:
         yield (
             f"“k-space” lowers the resolution as MR does, but there are {' and '.join(others)} scans.",
@@ -66,7 +71,7 @@ _Found = Iterator[tuple[str, str, str, bool]]
 def _kind(part: Corruption, usable: Sequence[Series]) -> _Found:
     if isinstance(part, LowDoseCT):
         others = sorted({series.modality for series in usable if series.modality != "CT" and series.unit != "HU"})
-        if known := [modality for modality in others if modality not in _UNKNOWN]:
+        if known := [modality for modality in others if modality not in UNKNOWN]:
             yield (
                 f"needs the attenuation that CT values tell, but there are {' and '.join(known)} scans.",
                 "Choose another corruption, or leave these series out.",
@@ -75,12 +80,11 @@ def _kind(part: Corruption, usable: Sequence[Series]) -> _Found:
             )
         elif others:
             yield "takes the values of these scans for HU: nothing says that they are.", "", "", False
-    elif type(part) in _MADE_BY:
-        modalities, words = _MADE_BY[type(part)]
-        others = sorted({series.modality for series in usable} - {*modalities, *_UNKNOWN})
+    elif type(part) in _WORDS:
+        others = sorted({series.modality for series in usable if not fits(part, series)})
         if others:
             yield (
-                f"is {words}; there are {' and '.join(others)} scans.",
+                f"is {_WORDS[type(part)]}; there are {' and '.join(others)} scans.",
                 "“Match my scanner” measures which noise they have.",
                 "",
                 False,

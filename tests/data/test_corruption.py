@@ -169,6 +169,41 @@ def test_a_patch_gets_one_corruption_of_several_by_their_shares(tmp_path: Path) 
     assert np.mean(np.array(found) < 2) == pytest.approx(0.25, abs=0.04)
 
 
+def test_one_of_several_is_one_that_the_modality_has(tmp_path: Path) -> None:
+    several = [parts.LowDoseCT(), parts.Rician(low=25, high=25), parts.Gaussian(low=100, high=100, share=0.01)]
+    corruptor = Corruptor(several, tmp_path, "one")
+
+    def kinds(modality: str) -> set[int]:
+        series = replace(item().series, modality=modality)
+        drawn = [corruptor.draw(series, np.random.default_rng(seed)) for seed in range(600)]
+        assert all(len(one) == 1 for one in drawn)
+        return {one[0][0] for one in drawn}
+
+    assert kinds("CT") == {0, 2}
+    assert kinds("MR") == {1, 2}
+    assert kinds("DX") == {2}
+    assert kinds("OT") == {1, 2}  # may be MR; its values are not known to be HU
+    # Where none fits, each may be drawn.
+    corruptor = Corruptor(several[:1], tmp_path, "one")
+    assert corruptor.draw(replace(item().series, modality="MR"), np.random.default_rng(0))[0][0] == 0
+
+
+def test_scans_that_low_dose_does_not_fit_cost_no_projections(tmp_path: Path) -> None:
+    several = [parts.LowDoseCT(low=0.1, high=0.1), parts.Gaussian(low=25, high=25)]
+    corruptor = Corruptor(several, tmp_path, "one")
+    mr, ct = item(), item("CT")
+    image = flat(ct, 0)[:, :64, :64]
+    for of in (mr, ct):
+        corruptor.learn(image, of)
+    fields = (tmp_path / "corruption0.bin").stat().st_size
+    assert fields == 6 * 64 * 64  # of one slice
+    noises = []
+    for seed in range(40):
+        noises.append(corruptor.apply(image, ct, 1, (0, 0), np.random.default_rng(seed))[1])
+        assert corruptor.apply(image, mr, 0, (0, 0), np.random.default_rng(seed))[1] is not None
+    assert None in noises and any(level is not None for level in noises)  # both kinds on CT
+
+
 def test_the_level_of_white_noise_is_known_and_of_other_kinds_estimated(tmp_path: Path) -> None:
     of = replace(item(), level=0.03)
     image = flat(of, 300)

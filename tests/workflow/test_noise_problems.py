@@ -21,13 +21,17 @@ SERIES = Series(
 
 
 def found(
-    corruptions: Sequence[Corruption], modality: str = "CT", augmentation: Augmentation | None = None, **fields: object
+    corruptions: Sequence[Corruption],
+    modality: str = "CT",
+    augmentation: Augmentation | None = None,
+    each: str = "all",
+    **fields: object,
 ) -> list[workflow.Problem]:
     """Problems of the corruptions or the augmentation alone."""
     series = replace(SERIES, modality=modality, unit="HU" if modality == "CT" else "", **fields)  # type: ignore[arg-type]
     recipe = recipes.load("denoise").model_copy(
         update={
-            "targets": SyntheticTargets(corruptions=tuple(corruptions)),  # type: ignore[arg-type]
+            "targets": SyntheticTargets(corruptions=tuple(corruptions), each=each),  # type: ignore[arg-type]
             "augmentation": augmentation or Augmentation(),
         }
     )
@@ -52,6 +56,13 @@ def test_ct_dose_on_other_scans_blocks_and_says_where() -> None:
     assert "MR" in problem.message and problem.message.startswith("“CT at lower dose”") and problem.hint
     (problem,) = found([parts.LowDoseCT()], "OT")
     assert not problem.blocking and "HU" in problem.message
+
+
+def test_of_several_that_a_patch_gets_one_of_each_is_put_on_scans_it_fits() -> None:
+    several = [parts.Gaussian(), parts.LowDoseCT(), parts.Rician()]
+    assert found(several, "MR", each="one") == found(several, "CT", each="one") == []
+    (problem,) = found([parts.LowDoseCT()], "MR", each="one")
+    assert problem.blocking
 
 
 @pytest.mark.parametrize(

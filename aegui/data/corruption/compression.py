@@ -64,6 +64,10 @@ class Errors:
             found[number] = cells.mean(axis=(0, 2, 4))
         self._cells.append(found)
 
+    def skip(self) -> None:
+        """No errors of the next slice."""
+        self._cells.append(np.zeros((len(self._ratios), 1, 1), dtype=np.float32))
+
     def at(self, member: int, place: tuple[int, int], size: tuple[int, int], ratio: float) -> float:
         """Mean square error, of a range of 1, in a patch."""
         rows, columns = (slice(at // CELL, -(-(at + side) // CELL)) for at, side in zip(place, size, strict=True))

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from aegui.data.corruption.patch import Drawn, Patch, corrupt, draw, learner
+from aegui.data.corruption.patch import Drawn, Patch, corrupt, draw, fits, learner
 from aegui.data.item import Item
-from aegui.imaging import Pixels
+from aegui.imaging import Pixels, Series
 from aegui.recipes.corruptions import Corruption
 
 
 class Corruptor:
     """Puts corruptions on clean patches, all of them in their order or one of them.
+
+    One of several is one that the scan's modality has, as far as there are any.
 
     Drawn from `rng` alone: the same state gives the same patch.
     """
@@ -27,9 +30,12 @@ class Corruptor:
 
     def learn(self, image: Pixels, item: Item) -> None:
         """Look at a whole clean slice (channels, H, W), normalised; once for every slice, in order."""
-        for one in self._learners:
-            if one is not None:
+        shares = self._shares(item.series)
+        for one, share in zip(self._learners, shares, strict=True):
+            if one is not None and share:
                 one.learn(image, item)
+            elif one is not None:
+                one.skip()
 
     def apply(
         self, image: Pixels, item: Item, member: int, place: tuple[int, int], rng: np.random.Generator
@@ -38,12 +44,18 @@ class Corruptor:
 
         image: (channels, H, W), normalised, cut from slice number `member` at `place` (row, column).
         """
-        return self.put(image, item, member, place, self.draw(rng))
+        return self.put(image, item, member, place, self.draw(item.series, rng))
 
-    def draw(self, rng: np.random.Generator) -> list[tuple[int, Drawn]]:
-        """Which of the corruptions a patch gets, and what was drawn for each."""
+    def _shares(self, series: Series) -> npt.NDArray[np.float64]:
+        """Shares of patches by corruption."""
         # `share` stands in every kind, last: in the base it would come first in forms and files.
         shares = np.array([part.share for part in self.corruptions])  # type: ignore[attr-defined]
+        fit = np.array([fits(part, series) for part in self.corruptions])
+        return np.where(fit, shares, 0) if self.each == "one" and fit.any() else shares
+
+    def draw(self, series: Series, rng: np.random.Generator) -> list[tuple[int, Drawn]]:
+        """Which of the corruptions a patch of a series gets, and what was drawn for each."""
+        shares = self._shares(series)
         one = rng.choice(len(shares), p=shares / shares.sum()) if self.each == "one" else None
         found = []
         for number, part in enumerate(self.corruptions):

@@ -52,6 +52,11 @@ class DoseFields:
             handle.write(counts.tobytes())
         self._steps.append(steps.astype(np.float32))
 
+    def skip(self) -> None:
+        """No fields for the next slice."""
+        self._places.append((0, (0, 0)))
+        self._steps.append(np.zeros(0, dtype=np.float32))
+
     def noise(self, member: int, place: tuple[int, int], size: tuple[int, int], dose: float, seed: int) -> Pixels:
         """Noise of a patch, HU: what is missing at the share `dose`."""
         rng = np.random.default_rng(seed)

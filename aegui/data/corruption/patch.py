@@ -10,11 +10,21 @@ from typing import Protocol
 import numpy as np
 
 from aegui.data.item import Item
-from aegui.imaging import Pixels
+from aegui.imaging import Pixels, Series
 from aegui.measure import CT_WINDOW
 from aegui.recipes.corruptions import JPEG, JPEG2000, Corruption, LowDoseCT, PoissonGaussian
 
 AIR = -1000.0  # HU
+
+
+UNKNOWN = ("OT", "")  # modality of scans that do not tell theirs
+
+
+def fits(part: Corruption, series: Series) -> bool:
+    """Whether the scan may be of a modality that has such noise. Low dose of CT needs values in HU."""
+    if isinstance(part, LowDoseCT):
+        return series.modality == "CT" or series.unit == "HU"
+    return not part.made_by or series.modality in (*part.made_by, *UNKNOWN)
 
 
 class Learner(Protocol):
@@ -22,6 +32,10 @@ class Learner(Protocol):
 
     def learn(self, image: Pixels, item: Item) -> None:
         """Look at the next slice, (channels, H, W), normalised, NaN where it is padding."""
+        ...
+
+    def skip(self) -> None:
+        """Pass the next slice over: the corruption will not be put on it."""
         ...
 
 

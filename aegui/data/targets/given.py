@@ -58,7 +58,8 @@ class Synthetic(Kind):
         regrid: Callable[[Pixels], Pixels] | None,
     ) -> tuple[Pixels, Pixels, float | None]:
         """The same, of slices that are first brought to another grid: the noise is then as it was asked for."""
-        window, drawn, seen = cutting(place, size), self.corruptor.draw(rng), stock.seen(member)
+        window, seen = cutting(place, size), stock.seen(member)
+        drawn = self.corruptor.draw(stock.items[member].series, rng)
 
         def clean(which: int) -> tuple[Pixels, Item]:
             image, item = np.asarray(stock.clean[which][window]), stock.items[which]
