@@ -127,6 +127,7 @@ def test_an_output_folder_that_stops_being_one_fails_its_series_in_words(
 
     monkeypatch.setattr(deliver.options, "output", vanish)
     denoise(window, qtbot, out)
+    qtbot.waitUntil(deliver.problem.isVisible, timeout=30_000)  # told after the job has gone from its lane
     says(deliver.problem.accessibleName(), "out", "Choose another")
     assert out.read_text() == "a file now"
 
