@@ -273,7 +273,8 @@ def table(lines: Lines, models: dict[str, str]) -> str:
 
 def write_scores(lines: Lines, models: dict[str, str]) -> None:
     """Put the cells that hold all arms into the models' cards, as the window shows them."""
-    others = {"input": INPUT, "non-local means": "non-local means", "BM3D": "BM3D"}
+    filters = ("non-local means", "total variation", "BM3D")
+    others = {"input": INPUT, **{name: name for name in filters}}
     for model, weights in models.items():
         file = file_of(model)
         card = yaml.safe_load(file.read_text(encoding="utf-8"))

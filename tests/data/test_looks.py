@@ -140,3 +140,6 @@ def test_the_shipped_model_warns_of_strong_noise_of_other_kinds_and_of_mr_if_it_
     assert all("noise of" in words[0] for words in shared_words(shared / "ct_abdomen_j2k", 120, card))
     of_ct = card.model_copy(update={"seen": {"CT": card.seen["CT"]}})
     assert shared_words(shared / "mr_brain_papaya", 25, of_ct) == [["MR; the model has seen CT"]]
+    of_ct = load_model("ct-small").card
+    assert shared_words(shared / "mr_brain_papaya", 25, of_ct) == [["MR; the model has seen CT"]]
+    assert not any(shared_words(shared / "ct_abdomen_j2k", 25, of_ct))
