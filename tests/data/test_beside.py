@@ -207,7 +207,7 @@ def test_a_lower_dose_adds_as_much_noise_to_every_plane() -> None:
     assert np.abs(np.corrcoef(added) - np.eye(3)).max() < 0.1
 
 
-def test_padding_of_each_plane_is_held_at_its_own_floor(tmp_path: Path) -> None:
+def test_padding_of_each_plane_is_like_what_lies_around_it_there(tmp_path: Path) -> None:
     folder = tmp_path / "scans" / "a"
     folder.mkdir(parents=True)
     values = anatomy() + 50 * np.arange(SLICES, dtype=np.float32)[:, None, None]
@@ -219,8 +219,8 @@ def test_padding_of_each_plane_is_held_at_its_own_floor(tmp_path: Path) -> None:
     data = read(plan, [series], tmp_path / "cache")
     found = batch(data, plan, [1]).noisy[0]
     assert np.isfinite(found).all() and found.max() <= 3.0
-    floors = [float(np.nanmin(values[k])) / 400 for k in (0, 1, 2)]
-    assert found[:, 0, 0].tolist() == pytest.approx(floors, abs=1e-5) and len(set(found[:, 0, 0].tolist())) == 3
+    around = [float(np.nanmean(values[k, 6:8, :8])) / 400 for k in (0, 1, 2)]
+    assert found[:, 3, 3].tolist() == pytest.approx(around, abs=0.05) and len(set(found[:, 3, 3].tolist())) == 3
     data.close()
 
 

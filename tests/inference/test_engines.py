@@ -70,11 +70,12 @@ def test_an_engine_in_bf16_keeps_noise_that_is_small_beside_the_values(name: str
     x = picture(2, 128, 128)
     plain = TorchEngine(net, CPU).run(x, levels(2))
     found = engine(name, net).run(x, levels(2))
-    assert 0 < rms(found, plain) < 0.02
+    lost = rms(found, plain)
+    assert 0 < lost < 0.03
     # What the first layer in bf16 would cost, and why it runs in fp32.
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         whole = x - net(torch.from_numpy(x), torch.from_numpy(levels(2))).float().numpy()
-    assert rms(whole, plain) > 0.02
+    assert rms(whole, plain) > 1.5 * lost
 
 
 def test_the_halves_of_a_network_are_the_network() -> None:
