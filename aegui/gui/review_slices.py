@@ -43,6 +43,18 @@ def mix(noisy: Pixels, net: Pixels, strength: float) -> Pixels:
     return out
 
 
+@contextmanager
+def _source(series: Series) -> Iterator[Any]:
+    """A series opened in the thread that reads it."""
+    from aegui import imaging
+
+    source = imaging.open_series(series)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
 class _Once:
     """A source that remembers the slice it read last: the preview and the score both need it."""
 
@@ -96,13 +108,8 @@ class ReviewSlices(QObject):
 
         @contextmanager
         def opened() -> Iterator[slices.Fetch]:
-            from aegui import imaging
-
-            source = imaging.open_series(series)
-            try:
+            with _source(series) as source:
                 yield lambda index: Read(source.read(index), source.valid(index))
-            finally:
-                source.close()
 
         self._reader = self._start(opened, series.slices, self._on_read, "scan")
 
@@ -116,20 +123,17 @@ class ReviewSlices(QObject):
 
         @contextmanager
         def opened() -> Iterator[slices.Fetch]:
-            from aegui import imaging, workflow
+            from aegui import workflow
             from aegui.analysis import structure_score
-
-            source = _Once(imaging.open_series(series))
 
             def fetch(index: int) -> Cleaned:
                 noisy, valid = source.read(index), source.valid(index)
                 pixels = workflow.preview(str(model), source, index, noise_level, device)
                 return Cleaned(pixels, structure_score(noisy, pixels, valid))
 
-            try:
+            with _source(series) as opened_source:
+                source = _Once(opened_source)
                 yield fetch
-            finally:
-                source.close()
 
         self._cleaner = self._start(opened, series.slices, self._on_cleaned, "model")
 
@@ -143,13 +147,10 @@ class ReviewSlices(QObject):
 
         @contextmanager
         def opened() -> Iterator[slices.Fetch]:
-            from aegui import imaging, workflow
+            from aegui import workflow
 
-            source = imaging.open_series(series)
-            try:
+            with _source(series) as source:
                 yield lambda index: workflow.uncertainty(str(model), source, index, device)
-            finally:
-                source.close()
 
         self._doubter = self._start(opened, series.slices, self._on_doubted, "uncertainty")
 
@@ -162,13 +163,8 @@ class ReviewSlices(QObject):
 
         @contextmanager
         def opened() -> Iterator[slices.Fetch]:
-            from aegui import imaging
-
-            source = imaging.open_series(reference)
-            try:
+            with _source(reference) as source:
                 yield source.read
-            finally:
-                source.close()
 
         self._referee = self._start(opened, reference.slices, self._on_reference, "reference")
 
