@@ -145,9 +145,9 @@ def _checked(job: TrainJob) -> tuple[list[Any], list[Any]]:
     from aegui import workflow
 
     problems = workflow.check(job)
-    for problem in problems:
-        if not problem.blocking:
-            warn(problem.message, problem.hint)
+    # Parts of one kind have the same to say.
+    for message, hint in dict.fromkeys((found.message, found.hint) for found in problems if not found.blocking):
+        warn(message, hint)
     return problems, [problem for problem in problems if problem.blocking]
 
 
