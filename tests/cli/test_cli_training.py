@@ -43,6 +43,15 @@ def test_a_run_folder_is_not_overwritten_but_resumed(
     assert run([*words, "--resume"]) == 0
 
 
+def test_what_several_parts_of_a_recipe_have_to_say_alike_is_said_once(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = "{kind: gaussian, low: 0, high: 0}"
+    words = ["train", "--model", "classic-small", "--data", str(scans["low"]), "--out", str(tmp_path), "--set", *QUICK]
+    assert run([*words, f"targets={{kind: synthetic, corruptions: [{nothing}, {nothing}]}}"]) == 0
+    assert capsys.readouterr().err.count("has strength 0") == 1
+
+
 def test_evaluate_prints_the_scores_of_input_and_output(
     scans: dict[str, Path], trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
