@@ -263,6 +263,24 @@ def test_the_spread_over_views_is_in_the_scans_unit_and_none_in_padding(scans: P
     source.close()
 
 
+def test_slices_that_are_too_small_to_be_looked_at_are_denoised_all_the_same(scans: Path) -> None:
+    (scans.parent / "small").mkdir()
+    np.save(scans.parent / "small" / "v.npy", np.random.default_rng(0).normal(300, 9, (2, 15, 64)).astype(np.float32))
+    (row,) = finish(workflow.denoise(job(scans, series=found(scans.parent / "small")))).series
+    assert (row.status, row.slices) == ("done", 2) and Path(row.output).is_file()
+
+
+def test_a_slice_of_padding_alone_has_no_part_in_the_noise_that_is_told(tmp_path: Path) -> None:
+    rows = []
+    noise = np.random.default_rng(0).normal(40, 20, (3, 64, 64)).astype(np.float32)
+    for name, last in (("a", noise[:2]), ("b", np.concatenate([noise[:2], np.full((1, 64, 64), np.nan, np.float32)]))):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "v.npy", last)
+        every = workflow.DenoiseJob("general-small", found(tmp_path / name), tmp_path / "out" / name, device="cpu")
+        rows += finish(workflow.denoise(every)).series
+    assert rows[1].slices == 3 and rows[0].noise_before == pytest.approx(rows[1].noise_before, rel=0.02)
+
+
 def test_a_series_unlike_those_of_the_training_is_denoised_and_told(scans: Path) -> None:
     from skimage.data import camera
 

@@ -109,6 +109,16 @@ def prepare(
             warnings.append(f"{left_out} of {total} slices are too noisy to be clean targets and were left out.")
         classes, items = _classes(recipe, names, items, warnings)
         parts = targets.part(items, blocks, recipe.run)
+        seen = _beside(items, [number for _, number in blocks], parts, card.neighbours)
+        alone = sum(
+            set(others) == {member} and set(beside(item.series, item.index, card.neighbours)) != {item.index}
+            for member, (item, others) in enumerate(zip(items, seen, strict=bool(seen)))
+        )
+        if alone > len(items) / 2:
+            warnings.append(
+                f"{alone} of {len(items)} slices train without those beside them, which are not among the slices that "
+                "are learnt from. The model will see them when it is used."
+            )
         told = [targets.told] if targets.told else []
         if not len(given):
             given.close()
@@ -123,7 +133,7 @@ def prepare(
             classes,
             (*told, *targets.warnings, *warnings, *parts.warnings),
             _fingerprint(items, work),
-            beside=_beside(items, [number for _, number in blocks], parts, card.neighbours),
+            beside=seen,
         )
 
 

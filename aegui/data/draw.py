@@ -80,7 +80,9 @@ def training_order(data: TrainingData, recipe: Recipe, epoch: int, steps: int) -
 
 def _shares(of_slices: Sequence[Series], evenly: Literal["patient", "modality"]) -> npt.NDArray[np.float64]:
     """How often each slice is drawn; the series of each are given. See `evenly` of the recipe."""
-    patients = Counter((one.modality, one.patient) for one in of_slices)
+    groups = ["" if evenly == "patient" else one.modality for one in of_slices]
+    whose = list(zip(groups, (one.patient for one in of_slices), strict=True))
+    patients = Counter(whose)
     if evenly == "patient":
         weights = dict.fromkeys(patients, 1.0)
     else:
@@ -88,7 +90,7 @@ def _shares(of_slices: Sequence[Series], evenly: Literal["patient", "modality"])
         for (modality, _), count in patients.items():
             roots[modality] += count**0.5
         weights = {who: count**0.5 / roots[who[0]] for who, count in patients.items()}
-    shares = np.array([weights[who] / patients[who] for who in ((one.modality, one.patient) for one in of_slices)])
+    shares = np.array([weights[who] / patients[who] for who in whose])
     return np.asarray(shares / shares.sum())
 
 
@@ -138,21 +140,23 @@ def _patch(data: TrainingData, recipe: Recipe, member: int, size: tuple[int, int
         # What the estimate will say of such noise: too little. The network must see the rest itself.
         level = _estimate(source, target)
     held = _hold(source, item.scale, len(target))
-    # Padding is the same in both: what lies around it differs by the noise, which would be an error to learn from.
+    # What the model does not take is the same in both: what lies around it differs by the noise, which would be an
+    # error to learn from.
     if source is target:
         source = target = held
     else:
-        one = middle(held, len(target))
-        source, target = held, _hold(np.where(np.isnan(target), one, target), item.scale, len(target))
+        learnt = np.isfinite(target) & item.scale.takes(middle(source, len(target)))
+        target = np.where(learnt, target, middle(held, len(target)))
+        source, target = held, np.clip(target, *item.scale.bounds).astype(np.float32)
     source, target, known = augment(wanted, source, target, level, item, rng, size)
     return targets.finish(source, target, _estimate(source, target) if known is None else known, rng)
 
 
 def _hold(x: Pixels, scale: Scale, channels: int) -> Pixels:
-    """Inside the model's limits; padding becomes like what surrounds it, in each slice its own."""
+    """As the model gets it: padding and what is beyond its limits become like their surroundings, in each slice."""
     if len(x) > channels:
         return np.concatenate([_hold(one, scale, channels) for one in np.split(x, len(x) // channels)])
-    return filled(np.clip(x, *scale.bounds).astype(np.float32), np.asarray(~np.isnan(x).any(axis=0)))
+    return filled(x.astype(np.float32), scale.takes(x))
 
 
 def _estimate(x: Pixels, target: Pixels) -> float:

@@ -67,7 +67,7 @@ def _by_blocks(
         n = len(members)
         parts = 1 + (holdout > 0)
         n_val = max(1, round(validation * n)) if n > 1 else 0
-        n_hold = max(1, round(holdout * n)) if holdout and n > 2 else 0
+        n_hold = min(max(1, round(holdout * n)), n - n_val - 1) if holdout and n > 2 else 0
         # A short series cannot afford the whole gap; half of it may go there.
         gap = min(GAP, max(0, (n - n_val - n_hold) // (2 * parts)))
         end = n - n_hold
@@ -76,7 +76,9 @@ def _by_blocks(
         val += members[end - n_val : end] if n_val else []
         train += members[: end - n_val - gap] if n_val else members[:end]
     if not val or not train:
-        train, val = free[: len(free) - max(1, len(free) // 5)], free[len(free) - max(1, len(free) // 5) :]
+        # Series of a slice or two each: the last of them all validate, and none but the marked is held out.
+        count = max(1, len(free) // 5)
+        train, val, hold = free[:-count], free[-count:], list(held)
     return Split(
         tuple(train),
         tuple(val),

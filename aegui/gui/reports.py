@@ -13,11 +13,11 @@ from aegui.analysis import report
 from aegui.analysis.pictures import grey, residual_map
 from aegui.analysis.report import Picture, Plot, Report, Table
 from aegui.gui.session import Session
-from aegui.gui.widgets.model_chooser import card_of, title_of
+from aegui.gui.widgets.model_chooser import title_of
 from aegui.gui.widgets.queue import STATES, Entry, clock, ranges
 from aegui.gui.widgets.view_link import number, window_words
 from aegui.imaging.series import Series
-from aegui.models import Card
+from aegui.models import Card, card_of
 
 
 @dataclass(frozen=True)

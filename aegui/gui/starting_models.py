@@ -13,9 +13,9 @@ from aegui.errors import UserError
 from aegui.gui import previews
 from aegui.gui.session import Session
 from aegui.gui.widgets.gallery import Entry, Gallery, speed_words
-from aegui.gui.widgets.model_chooser import card_of, unfit
+from aegui.gui.widgets.model_chooser import unfit
 from aegui.gui.widgets.pickers import MODELS
-from aegui.models import Card
+from aegui.models import Card, card_of
 
 
 class StartingModels(QObject):
@@ -46,8 +46,8 @@ class StartingModels(QObject):
             reason = next(iter(reasons), "") if reasons and all(reasons) else ""
             entries.append(Entry(card.id, card, reason))
         ref = session.model_ref
-        if isinstance(ref, Path) and str(ref) not in self.own and (card_ := card_of(ref)) is not None:
-            self.own[str(ref)] = card_
+        if isinstance(ref, Path) and (found := card_of(ref)) is not None:
+            self.own[str(ref)] = found  # anew: a run that goes on writes another model to the same place
         entries += [Entry(Path(path), card, own=True) for path, card in self.own.items()]
         self.gallery.set_entries(entries, wanted)
         self.gallery.set_current(ref)
@@ -98,7 +98,8 @@ class StartingModels(QObject):
         refs = tuple(
             entry.ref for entry in self.gallery.entries if not entry.reason and (entry.card.weights or entry.own)
         )
-        wanted = (series.uid if series else "", refs, self.session.device)
+        written = tuple(ref.stat().st_mtime_ns for ref in refs if isinstance(ref, Path) and ref.is_file())
+        wanted = (series.uid if series else "", refs, written, self.session.device)
         if wanted == self._tried:
             return
         self._tried = wanted

@@ -16,7 +16,8 @@ def beside(series: Series, index: int, neighbours: int) -> tuple[int, ...]:
     Where there is none, its own takes the place: at the ends, beyond a gap, and where slices do not lie one upon the
     other (single pictures, a cine, repeats at one place, unknown positions).
     """
-    joined = _joined(series.geometry, series.slices)
+    # A volume file without places tells the distance of its slices, and no more; in DICOM, they are then no stack.
+    joined = _joined(series.geometry, series.slices, series.form == "volume")
 
     def at(other: int) -> int:
         inside = 0 <= other < series.slices
@@ -26,13 +27,16 @@ def beside(series: Series, index: int, neighbours: int) -> tuple[int, ...]:
 
 
 @lru_cache(32)
-def _joined(shape: Geometry, slices: int) -> tuple[bool, ...]:
-    """For every slice but the last, whether the next one lies upon it, at the stack's own distance."""
+def _joined(shape: Geometry, slices: int, stack: bool) -> tuple[bool, ...]:
+    """For every slice but the last, whether the next one lies upon it, at the stack's own distance.
+
+    stack: whether slices without positions lie so.
+    """
     places, (distance, *pixel) = shape.positions, shape.spacing
     if distance <= 0 or (places and len(places) != slices):
         return (False,) * (slices - 1)
-    if not places:  # the file tells the distance of its slices, and no more
-        return (True,) * (slices - 1)
+    if not places:
+        return (stack,) * (slices - 1)
     along = np.diff(along_normal(places, shape.orientation))
     steps = np.diff(np.asarray(places, float).reshape(-1, 3), axis=0)
     aside = np.linalg.norm(steps - along[:, None] * normal(shape.orientation), axis=1)

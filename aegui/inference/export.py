@@ -22,7 +22,7 @@ from aegui.models import adapter, bundle
 from aegui.models.card import FixedRange
 from aegui.models.checkpoint import apply, read_weights
 from aegui.models.slicenet import SliceNet, build
-from aegui.models.zoo import Model
+from aegui.models.zoo import CARD, Model
 
 FORMATS = ("onnx", "pt2", "torchscript", "safetensors", "monai", "adapter")
 SUFFIX = {
@@ -71,9 +71,10 @@ class _Plain(nn.Module):
         return self.net.both(image, level)[0]
 
 
-def _example(model: Model, size: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
+def _example(model: Model, size: tuple[int, int], seed: int, count: int = 2) -> tuple[Tensor, Tensor]:
+    """count: slices. Of one alone exporters would take that there is always one."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand((1, model.net.slices, *size), generator=generator), torch.tensor([0.05])
+    return torch.rand((count, model.net.slices, *size), generator=generator), torch.linspace(0.05, 0.1, count)
 
 
 def _card_json(model: Model) -> str:
@@ -99,23 +100,28 @@ def _input(model: Model) -> str:
 
 def _about(model: Model) -> dict[str, str]:
     """What a file says of itself, by name."""
-    return {"aegui.card": _card_json(model), "aegui.input": _input(model)}
+    return {CARD: _card_json(model), "aegui.input": _input(model)}
 
 
 def _extra_files(model: Model) -> dict[str, str]:
     return {"card.json": _card_json(model), "input.txt": _input(model)}
 
 
+def _shapes() -> dict[str, dict[int, Any]]:
+    """Which sizes of the inputs are free: slices, rows and columns."""
+    free = torch.export.Dim.DYNAMIC
+    return {"image": {0: free, 2: free, 3: free}, "level": {0: free}}
+
+
 def _onnx(model: Model, path: Path) -> None:
     image, level = _example(model, SIZES[0], 0)
     plain = _Plain(model.net).eval()
-    shapes = {"image": {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}, "level": None}
     with quiet():
         program = torch.onnx.export(
             plain,
             (image, level),
             dynamo=True,
-            dynamic_shapes=shapes,
+            dynamic_shapes=_shapes(),
             input_names=["image", "level"],
             output_names=["denoised"],
             verbose=False,
@@ -139,9 +145,8 @@ def _run_onnx(path: Path, model: Model) -> Run:
 
 
 def _pt2(model: Model, path: Path) -> None:
-    shapes = {"image": {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}, "level": None}
     with quiet():
-        program = torch.export.export(_Plain(model.net).eval(), _example(model, SIZES[0], 0), dynamic_shapes=shapes)
+        program = torch.export.export(_Plain(model.net).eval(), _example(model, SIZES[0], 0), dynamic_shapes=_shapes())
         torch.export.save(program, path, extra_files=_extra_files(model))
 
 
@@ -309,7 +314,7 @@ def _compare(model: Model, run: Run) -> Generator[Event, None, float]:
     plain = _Plain(model.net).eval()
     for number, size in enumerate(SIZES):
         yield Progress(1 + number, 1 + len(SIZES), f"Checking at {size[0]} × {size[1]}")
-        image, level = _example(model, size, number + 1)
+        image, level = _example(model, size, number + 1, count=number + 1)
         with torch.inference_mode():
             expected = plain(image, level).numpy()
             worst = max(worst, float(np.abs(run(image, level) - expected).max()))

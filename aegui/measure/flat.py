@@ -85,10 +85,14 @@ class Blocks:
 
 
 def blocks(image: Pixels, usable: Mask, side: int, number: int = 0, signal: Pixels | None = None) -> Blocks:
-    """The blocks of a slice that lie in `usable` and hold neither an edge nor clipped values.
+    """The blocks of a slice that lie in `usable` and hold neither an edge nor clipped values; none of smaller slices.
 
     signal: where the means are from, if not from the image itself (a difference of repeats has none).
     """
+    none = np.zeros(0)
+    empty = Blocks(side, none, none, none, np.zeros((0, side // 2 + 1)), np.zeros(0, dtype=np.intp))
+    if min(usable.shape) < side:
+        return empty
     view = np.lib.stride_tricks.sliding_window_view
     step = side // 2
     values = np.asarray(image, dtype=np.float64)
@@ -97,8 +101,7 @@ def blocks(image: Pixels, usable: Mask, side: int, number: int = 0, signal: Pixe
     keep = cut[1].all(axis=(1, 2)) & (cut[2].mean(axis=(1, 2)) <= CLIPPED)
     found = cut[0][keep]
     if not len(found):
-        none = np.zeros(0)
-        return Blocks(side, none, none, none, np.zeros((0, side // 2 + 1)), np.zeros(0, dtype=np.intp))
+        return empty
     levels = (
         found
         if signal is None

@@ -13,7 +13,7 @@ from torch import Tensor
 from aegui.errors import UserError
 from aegui.models import lora
 from aegui.models.card import Card
-from aegui.models.checkpoint import apply
+from aegui.models.checkpoint import apply, told
 from aegui.models.library import cards
 from aegui.models.names import part_of
 from aegui.models.slicenet import SliceNet, build
@@ -63,16 +63,8 @@ def pack(net: SliceNet, base: Card, card: Card, recipe: Recipe) -> bytes:
 
 def about(path: Path) -> dict[str, Any] | None:
     """What an adapter file says of itself; None for any other file."""
-    if path.suffix != ".safetensors" or not path.is_file():
-        return None
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
-        return None if text is None else dict(json.loads(text))
-    except (SafetensorError, OSError, ValueError):
-        return None
+    found = told(path, _KEY)
+    return found if isinstance(found, dict) else None
 
 
 def _base(path: Path, wanted: dict[str, str]) -> Model:

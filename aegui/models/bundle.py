@@ -141,11 +141,6 @@ def read_adapter(path: Path) -> bytes | None:
     return _open(path).get(ADAPTER)
 
 
-def read_card(path: Path) -> Card:
-    """The card in a bundle."""
-    return Card.parse(_spec(_open(path), "card.yaml", path), path.name)
-
-
 def read(path: Path) -> Model:
     """The model in a bundle; its weights are checked against their hash."""
     from safetensors import SafetensorError

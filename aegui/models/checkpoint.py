@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,20 @@ class Fit:
             if names
         ]
         return "; ".join(parts) or "all layers fit"
+
+
+def told(path: Path, name: str) -> Any:
+    """What a safetensors file says of itself under this name, read as JSON; None where it says nothing."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(name)
+        return None if text is None else json.loads(text)
+    except (SafetensorError, OSError, ValueError):
+        return None
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

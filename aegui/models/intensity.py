@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aegui.imaging import Pixels, Series, SliceSource
+from aegui.imaging import Mask, Pixels, Series, SliceSource
 from aegui.measure import foreground
 from aegui.models.card import Card, FixedRange
 
@@ -31,8 +31,13 @@ class Scale:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The limits in normalised units; a model's input is held inside them."""
+        """The limits in normalised units."""
         return (self.limits[0] - self.low) / self.span, (self.limits[1] - self.low) / self.span
+
+    def takes(self, x: Pixels) -> Mask:
+        """Where (channels, H, W), normalised, is inside the limits in all channels; not where it is NaN."""
+        low, high = self.bounds
+        return np.asarray(((x >= low) & (x <= high)).all(axis=0))
 
 
 def sample(source: SliceSource, count: int = SAMPLE) -> list[int]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
+
+import yaml
 
 from aegui import paths
 from aegui.errors import UserError
@@ -29,6 +33,25 @@ def shipped() -> list[Card]:
 def cards() -> list[Card]:
     """All cards, the default first."""
     return [Card.load_known(file) for file in card_files()]
+
+
+def card_of(ref: str | Path) -> Card | None:
+    """A model's card by id, or from its bundle; None for a bare checkpoint and for what cannot be read."""
+    if Path(ref).suffix != ".aegui":
+        return next((card for card in cards() if card.id == str(ref)), None)
+    try:
+        return _bundle_card(str(ref), Path(ref).stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=16)
+def _bundle_card(path: str, _changed: int) -> Card | None:
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            return Card.parse(yaml.safe_load(bundle.read("card.yaml").decode()), Path(path).name)
+    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, yaml.YAMLError, UserError):
+        return None
 
 
 def is_file(ref: str) -> bool:

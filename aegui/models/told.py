@@ -8,7 +8,7 @@ from aegui.models.card import Card
 def count_words(count: int) -> str:
     """1.0 M, 9.6 k, 512."""
     for unit, size in (("M", 1e6), ("k", 1e3)):
-        if count >= size:
+        if count >= 0.9995 * size:  # 999,600 is 1.0 M, not 1000 k
             return f"{count / size:.{0 if count >= 100 * size else 1}f} {unit}"
     return str(count)
 
@@ -18,7 +18,11 @@ def card_gain(card: Card) -> str:
     baseline, gains = card.gains()
     if not gains:
         return ""
-    found = ", ".join(f"{scans} {gain:+.1f}".replace("-", "−") for scans, gain in gains.items())
+    found = ", ".join(
+        # + 0.0: no gain is told as +0.0, not as −0.0
+        f"{scans} " + f"{round(gain, 1) + 0.0:+.1f}".replace("-", "−")
+        for scans, gain in gains.items()
+    )
     return f"{found[:1].upper()}{found[1:]} dB over {baseline}"
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from aegui.errors import UserError
 from aegui.models.card import Card
-from aegui.models.checkpoint import Fit, apply, guess_card_options, read_weights
+from aegui.models.checkpoint import Fit, apply, guess_card_options, read_weights, told
 from aegui.models.library import file_of, is_file
 from aegui.models.slicenet import SliceNet, build
 from aegui.recipes import Recipe
+
+CARD = "aegui.card"  # by this name an exported file holds its card
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,6 @@ class Model:
     net: SliceNet
     ref: str
     recipe: Recipe | None = None
-
-
-def load_card(ref: str | Path) -> Card:
-    """The card of a model, without its weights where that is possible."""
-    from aegui.models import bundle
-
-    name = str(ref)
-    if not is_file(name):
-        return Card.load(file_of(name))
-    return bundle.read_card(Path(name)) if Path(name).suffix == ".aegui" else load_model(ref).card
 
 
 def load_model(ref: str | Path, init: str = "pretrained", seed: int = 0) -> Model:
@@ -74,8 +66,15 @@ def _load_checked(net: SliceNet, file: Path, card: Card) -> None:
 
 
 def import_checkpoint(path: Path, architecture: str | None = None) -> tuple[Card, SliceNet, Fit]:
-    """A network for the user's checkpoint and how it fits. architecture: None to tell it from the layer names."""
+    """A network for the user's checkpoint and how it fits.
+
+    architecture: None to take it from the card that files exported here hold, else from the layer names.
+    """
     weights = read_weights(path)
+    if architecture is None and (said := told(path, CARD)) is not None:
+        card = Card.parse(said, path.name).model_copy(update={"weights": path.name, "sha256": ""})
+        net = build(card)
+        return card, net, apply(net, weights)
     guess = guess_card_options(weights)
     if guess is None and architecture is None:
         names = ", ".join(list(weights)[:3])
@@ -95,6 +94,7 @@ def import_checkpoint(path: Path, architecture: str | None = None) -> tuple[Card
             "options": options,
             "noise_level": kind == "residual_autoencoder",
             "licence": "your own",
+            "weights": path.name,
             **({"intensity": CLASSIC_INTENSITY} if plain else {}),
         }
     )

@@ -156,9 +156,11 @@ def checkpoint(run: RunFolder, recipe: Recipe, data: TrainingData) -> tuple[dict
         raise UserError(
             f"The run in {run.folder.name} was begun by an earlier version.", "Start again in another run folder."
         )
-    if recipe.to_yaml() not in (state["asked"], state["recipe"]) or state["fingerprint"] != data.fingerprint:
+    # Read, not compared as text: versions that know more fields write them all.
+    asked, settled = (Recipe.parse(yaml.safe_load(state[name]), run.recipe.name) for name in ("asked", "recipe"))
+    if recipe not in (asked, settled) or state["fingerprint"] != data.fingerprint:
         raise UserError(
             f"The run in {run.folder.name} was started with another recipe or other scans.",
             "Resume it with the same recipe, model and folders, or choose another run folder.",
         )
-    return state, Recipe.parse(yaml.safe_load(state["recipe"]), run.recipe.name)
+    return state, settled

@@ -12,7 +12,7 @@ from aegui.classical import QUICK, Filter, Tuned, tune
 from aegui.data.dataset import TrainingData
 from aegui.data.draw import Case, case, cases, validation_members
 from aegui.events import Event, Progress
-from aegui.imaging import Mask, Pixels
+from aegui.imaging import Pixels
 from aegui.imaging.filling import filled
 from aegui.measure import auc, psnr, ssim, ssim_window
 from aegui.models.networks import Outputs
@@ -37,23 +37,21 @@ class Scores:
     auc: float | None = None
 
 
-def held(x: Pixels, c: Case) -> tuple[Pixels, Mask]:
-    """(normalised input inside the limits, mask of voxels the model may change)."""
-    low, high = c.item.scale.bounds
-    inside = np.isfinite(x) & (x >= low) & (x <= high)
-    return filled(np.clip(x, low, high).astype(np.float32), np.asarray(np.isfinite(x).all(axis=0))), inside
+def held(x: Pixels, c: Case) -> Pixels:
+    """Normalised values inside the limits, padding like what surrounds it."""
+    return filled(np.clip(x, *c.item.scale.bounds).astype(np.float32), np.asarray(np.isfinite(x).all(axis=0)))
 
 
 def run_case(net: SliceNet, c: Case, device: torch.device) -> tuple[Pixels, Outputs]:
     """The denoised slice (channels, H, W), normalised, voxels outside the limits as they were; and all outputs."""
-    slices = [held(x, c) for x in np.split(c.noisy, len(c.noisy) // len(c.clean))]
-    x, inside = np.concatenate([x for x, _ in slices]), slices[len(slices) // 2][1]
+    slices = np.split(c.noisy, len(c.noisy) // len(c.clean))
+    x = np.concatenate([filled(one, c.item.scale.takes(one)) for one in slices])
     with torch.inference_mode():
         found = net.outputs(
             torch.from_numpy(x[None]).to(device), torch.tensor([c.level], dtype=torch.float32, device=device)
         )
         result = found.image[0].float().cpu().numpy()
-    return np.where(inside, result, c.slice).astype(np.float32), found
+    return np.where(c.item.scale.takes(c.slice), result, c.slice).astype(np.float32), found
 
 
 def score(c: Case, output: Pixels) -> tuple[float, float]:
@@ -147,7 +145,7 @@ def softmax(logits: Pixels) -> Pixels:
 def _loss(
     objective: Objective, c: Case, output: Pixels, found: Outputs, device: torch.device, epoch: float
 ) -> tuple[float, dict[str, float]]:
-    result, target, noisy = (torch.from_numpy(held(x, c)[0][None]).to(device) for x in (output, c.clean, c.slice))
+    result, target, noisy = (torch.from_numpy(held(x, c)[None]).to(device) for x in (output, c.clean, c.slice))
     with torch.inference_mode():
         loss, values = objective(
             Seen(

@@ -260,7 +260,7 @@ def _denoise_series(
             result = finished(slice, removed, job.strength)
             write(index, result.pixels)
             noise = None
-            if pixels.ndim == 2:
+            if pixels.ndim == 2 and valid.any():
                 measured = job.noise_level is None and not result.outside
                 before = slice.level if measured else estimate_noise(pixels, valid)
                 noise = (before, estimate_noise(result.pixels, valid))
@@ -283,10 +283,10 @@ def _denoise_series(
             for written in writer.rest():
                 done.append(written)
                 yield SliceDone(series.uid, written.index, len(source))
+        strange = unlike(model.card, looks(series, some))
         output = sink.finish()
         clipped, notes = sink.clipped, sink.notes
         sink = None
-        strange = unlike(model.card, looks(series, some))
     finally:
         if sink is not None:
             sink.abort()
@@ -335,7 +335,7 @@ def _numbers(indices: Sequence[int]) -> str:
     return f"slice{'s' if len(indices) > 1 else ''} {words}{' …' if len(indices) > 4 else ''}"
 
 
-_preview: dict[tuple[str, str, str], Denoiser] = {}
+_preview: dict[tuple[str, int, str, str], Denoiser] = {}
 
 
 def preview(
@@ -361,7 +361,9 @@ def _denoiser(model: str, source: SliceSource, device: str) -> Denoiser:
     from aegui.models.zoo import load_model
     from aegui.training.step import choose_device
 
-    key = (model, source.series.uid, device)
+    file = Path(model)
+    written = file.stat().st_mtime_ns if file.is_file() else 0  # a run that goes on writes another model there
+    key = (model, written, source.series.uid, device)
     denoiser = _preview.get(key)
     if denoiser is None:
         denoiser = Denoiser(load_model(model), source, choose_device(device))

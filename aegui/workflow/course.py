@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from aegui import imaging
+from aegui.data.corruption.patch import fits
 from aegui.data.labels import label_of
 from aegui.data.pairs import Pair, match_pairs
 from aegui.data.split import split
@@ -21,6 +22,7 @@ from aegui.errors import UserError
 from aegui.events import Event, Progress
 from aegui.imaging import Geometry, Mask, Pixels, Series
 from aegui.measure import Range, estimate_noise, signal_range
+from aegui.models.planes import middle
 from aegui.recipes import Recipe
 from aegui.recipes.corruptions import AnyCorruption
 from aegui.recipes.losses import MSE
@@ -199,16 +201,16 @@ class _Layout:
             noise, words = self._noise()
             both = yield from self._noised(noise, (*scans, *asked))
             made, tested = both[: len(scans)], both[len(scans) :]
-            caution = _caution(self.judge, tested)
+            caution = _caution(self.judge, [_own(planes) for planes in tested])
             noisy = tuple(
-                self._write(cut.source, images, [i for i, _ in cut.slices], "noisy")
-                for cut, images in zip(self.train, made, strict=True)
+                self._write(cut.source, _own(planes), [i for i, _ in cut.slices], "noisy")
+                for cut, planes in zip(self.train, made, strict=True)
             )
             judged, learned = (
                 [
                     one
-                    for cut, series, images in zip(cuts, group, values, strict=True)
-                    for one in self._judged(cut, series, images, cut.noisy)
+                    for cut, series, planes in zip(cuts, group, values, strict=True)
+                    for one in self._judged(cut, series, _own(planes), cut.noisy, planes)
                 ]
                 for cuts, group, values in ((self.judge, asked, tested), (self.train, noisy, made))
             )
@@ -267,8 +269,8 @@ class _Layout:
         found = describe(file, self.folder)
         assert isinstance(found, Series)
         shape = source.geometry
-        gap = shape.spacing[0]
         places = shape.positions if len(shape.positions) == source.slices else ()
+        gap = shape.spacing[0] if source.form == "volume" else 0.0
         series = replace(
             found,
             patient=source.patient,
@@ -304,13 +306,24 @@ class _Layout:
     def _against(self, cut: Cut, series: Series) -> list[Judged]:
         return self._judged(cut, series, cut.noisy, cut.other)
 
-    def _judged(self, cut: Cut, series: Series, images: Sequence[Pixels], references: Sequence[Pixels]) -> list[Judged]:
-        """The slices of a crop that judge. series: as it was written."""
+    def _judged(
+        self,
+        cut: Cut,
+        series: Series,
+        images: Sequence[Pixels],
+        references: Sequence[Pixels],
+        planes: Sequence[Pixels] | None = None,
+    ) -> list[Judged]:
+        """The slices of a crop that judge. series: as it was written.
+
+        planes: of each slice all that a model sees, (planes, rows, columns), where these are not the slices beside.
+        """
         found = []
         for k in cut.judges:
             one = _whole(series, images[k], references[k])
             if self.neighbours:
-                others = [images[other] for other in imaging.beside(series, k, self.neighbours)]
+                beside = imaging.beside(series, k, self.neighbours)
+                others = [images[other] for other in beside] if planes is None else list(planes[k])
                 one = replace(one, seen=tuple((_filled(image), np.isfinite(image)) for image in others))
             found.append(one)
         return found
@@ -318,27 +331,49 @@ class _Layout:
     def _noise(self) -> tuple[Recipe, str]:
         """A recipe that adds what the first of the recipes adds, and that in words."""
         own = next((r.targets for r in (self.recipe, *self.recipes) if isinstance(r.targets, SyntheticTargets)), None)
-        targets = SyntheticTargets(corruptions=(own or SyntheticTargets()).corruptions)
+        own = own or SyntheticTargets()
+        targets = SyntheticTargets(corruptions=own.corruptions, each=own.each)
         run = self.recipe.run.model_copy(update={"patch_size": None})
         made = Recipe(id="noise", title="Noise", losses=(MSE(),), targets=targets, run=run)
-        return made, " and ".join(_strength(part) for part in targets.corruptions)
+        if own.each == "all":
+            return made, " and ".join(_strength(part) for part in own.corruptions)
+        sources = [cut.source for cut in (*self.train, *self.judge)]
+        fitting = [part for part in own.corruptions if any(fits(part, source) for source in sources)]
+        return made, " or ".join(_strength(part) for part in fitting or own.corruptions)
 
     def _noised(self, recipe: Recipe, series: Sequence[Series]) -> Generator[Event, None, list[list[Pixels]]]:
-        """The slices of these series with the recipe's noise, real units, padding NaN."""
+        """The slices of these series with the recipe's noise, real units, padding NaN: (planes, rows, columns).
+
+        What is seen together has noise of one strength and kind, as in training.
+        """
         from aegui.data.dataset import prepare
         from aegui.data.draw import shown
         from aegui.models import cards
 
         data = yield from prepare(recipe, cards()[0], 1, series, (), {}, (), self.folder / "noise")
+        # All of these slices judge, or none does: no part of a split keeps them from each other.
+        places = {(item.series.uid, item.index): member for member, item in enumerate(data.items)}
+        seen = (imaging.beside(item.series, item.index, self.neighbours) for item in data.items)
+        data = replace(
+            data,
+            beside=tuple(
+                tuple(places[item.series.uid, other] for other in others)
+                for item, others in zip(data.items, seen, strict=True)
+            ),
+        )
         try:
             found: dict[str, list[Pixels]] = {one.uid: [] for one in series}
             for member, item in enumerate(data.items):
-                made = shown(data, recipe, member)
-                found[item.series.uid].append(item.scale.restore(made.noisy)[0])
+                found[item.series.uid].append(item.scale.restore(shown(data, recipe, member).noisy))
                 yield Progress(member, len(data.items), "Adding noise")
         finally:
             data.close()
         return [found[one.uid] for one in series]
+
+
+def _own(planes: Sequence[Pixels]) -> list[Pixels]:
+    """Of each slice itself what is seen of it with those beside."""
+    return [middle(seen, 1)[0] for seen in planes]
 
 
 def _strength(part: AnyCorruption) -> str:

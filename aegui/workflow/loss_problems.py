@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aegui import models
 from aegui.errors import UserError
 from aegui.imaging import Series
 from aegui.models import cards
@@ -73,13 +76,22 @@ def _window(term: LossTerm, usable: Sequence[Series]) -> _Found:
 
 
 def card_of(ref: str) -> Card | None:
-    """The card of a model; None where it cannot be told."""
-    if not is_file(ref):
-        return next((card for card in cards() if card.id == ref), None)
-    from aegui.models.zoo import load_card
+    """The card of a model, of a checkpoint as it is guessed; None where it cannot be told."""
+    found = models.card_of(ref)
+    if found is not None or not is_file(ref):
+        return found
+    try:
+        return _guessed(ref, Path(ref).stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=16)
+def _guessed(ref: str, _changed: int) -> Card | None:
+    from aegui.models.zoo import load_model
 
     try:
-        return load_card(ref)
+        return load_model(ref).card
     except UserError:
         return None  # whoever loads the model says what is wrong with it
 

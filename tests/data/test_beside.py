@@ -168,6 +168,21 @@ def test_neighbours_of_pairs_come_from_the_noisy_series(tmp_path: Path) -> None:
     data.close()
 
 
+def test_slices_that_train_without_those_beside_them_are_told(tmp_path: Path) -> None:
+    noisy, clean = volumes(tmp_path / "noisy", 4, slices=9), volumes(tmp_path / "clean", 4, noise=0.0, slices=5)
+    pairs = [
+        Pair(one, other, tuple((2 * k, k) for k in range(5)), "geometry", True, "")
+        for one, other in zip(noisy, clean, strict=True)
+    ]
+    plan = recipe("targets={kind: paired}", *FLAT)
+    data = read(plan, noisy, tmp_path / "cache", pairs)
+    assert [words for words in data.warnings if words.startswith("20 of 20 slices train without those beside them")]
+    data.close()
+    every = read(recipe(*FLAT), clean, tmp_path / "every")
+    assert not [words for words in every.warnings if "beside" in words]
+    every.close()
+
+
 def test_neighbours_of_repeats_come_from_the_same_repeat(tmp_path: Path) -> None:
     series = volumes(tmp_path / "scans", 2)
     plan = recipe("targets={kind: noise2noise}", *FLAT)

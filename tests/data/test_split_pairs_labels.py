@@ -76,6 +76,15 @@ def test_short_series_still_train_and_validate(count: int) -> None:
     assert parts.train and parts.validation and not set(parts.train) & set(parts.validation)
 
 
+@pytest.mark.parametrize(
+    ("blocks", "shares"), [([0] * 3, (0.2, 0.5)), ([0] * 7, (0.4, 0.5)), ([0, 1, 1, 1], (0.5, 0.4))]
+)
+def test_no_slice_is_held_out_and_learnt_from(blocks: list[int], shares: tuple[float, float]) -> None:
+    parts = split([("p", block) for block in blocks], *shares, 0)
+    every = [*parts.train, *parts.validation, *parts.holdout]
+    assert parts.train and parts.validation and len(every) == len(set(every))
+
+
 def test_series_pair_by_position_even_when_one_is_shorter() -> None:
     noisy, clean = series("a", 6), series("b", 4)
     (pair,) = match_pairs([noisy], [clean])

@@ -306,6 +306,8 @@ def test_cards_tell_the_gain_over_the_strongest_filter_and_every_score_in_the_ti
     qtbot.addWidget(page)
     assert card_gain(scored) == "CT +0.6, MR −0.2 dB over BM3D"
     assert card_gain(other) == ""
+    even = scores[2].model_copy(update={"scans": "X-ray", "psnr": 31.18})
+    assert card_gain(scored.model_copy(update={"scores": (even,)})) == "X-ray +0.0 dB over BM3D"
     tip = page.gallery.cards[0].toolTip().splitlines()
     assert "MR, Gaussian, σ 25: input 20.0, TV 28.0, BM3D 31.2, this model 31.0 dB (1 slice)" in tip
     assert tip[-1] == "Scored: the bench"
@@ -349,7 +351,7 @@ def test_parameters_are_counted_by_group(page):
 
 
 def test_words_for_counts_speeds_and_times():
-    assert [count_words(n) for n in (512, 9569, 1042976)] == ["512", "9.6 k", "1.0 M"]
+    assert [count_words(n) for n in (512, 9569, 999_600, 1042976)] == ["512", "9.6 k", "1.0 M", "1.0 M"]
     assert [speed_words(s) for s in (0.0412, 1.4)] == ["41 ms / slice", "1.4 s / slice"]
     assert [size_words(b) for b in (2 * 2**30, 480 * 2**20)] == ["2.0 GB", "480 MB"]
     assert [duration_words(s) for s in (12, 220, 1200, 7500)] == ["12 s", "3 min 40 s", "20 min", "2 h 5 min"]

@@ -75,7 +75,9 @@ def test_pictures_and_slices_of_unknown_place_have_no_neighbours() -> None:
 
 
 def test_a_volume_whose_file_tells_the_distance_of_its_slices_is_a_stack() -> None:
-    assert beside(series([], 2.0, slices=4), 1, 1) == (0, 1, 2)
+    file = series([], 2.0, slices=4)
+    assert beside(replace(file, form="volume"), 1, 1) == (0, 1, 2)
+    assert beside(file, 1, 1) == (1, 1, 1), "DICOM slices without positions may be views or points in time"
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.1, 1.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -188,6 +189,15 @@ def test_the_preview_of_the_window_looks_beside(tmp_path: Path, volume: Series) 
     source = imaging.open_series(volume)
     denoiser = Denoiser(model(), source, CPU)
     np.testing.assert_allclose(workflow.preview(str(path), source, 2), denoiser.slice(2).pixels, atol=1e-4)
+    source.close()
+
+
+def test_the_preview_is_that_of_the_model_as_the_file_is_now(tmp_path: Path, volume: Series) -> None:
+    source = imaging.open_series(volume)
+    first = workflow.preview(str(saved(tmp_path, 0)), source, 2)
+    path = saved(tmp_path, 1)
+    os.utime(path, ns=(1, 1))
+    assert not np.allclose(workflow.preview(str(path), source, 2), first, atol=0.1)
     source.close()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from aegui import workflow
 from aegui.errors import UserError
 from aegui.events import Progress, finish
 from aegui.inference import export as module
+from aegui.models.zoo import load_model
 
 MODELS = ["general-small", "classic-small", "monai-autoencoder", "monai-autoencoder-kl"]
 
@@ -21,6 +23,16 @@ def test_an_export_equals_the_model_at_every_size(model: str, format: str, tmp_p
     assert result.path.is_file() and result.path.suffix == module.SUFFIX[format]
     assert result.verified and result.normalised <= 1e-4
     assert any(h % 8 or w % 8 for h, w in result.sizes) and len(set(result.sizes)) == 3
+
+
+def test_weights_that_were_exported_come_back_with_their_card(tmp_path: Path) -> None:
+    path = finish(workflow.export("ct-small", "safetensors", tmp_path / "mine.safetensors")).path
+    ours, again = load_model("ct-small"), load_model(path)
+    assert (again.card.intensity, again.card.modalities) == (ours.card.intensity, ("CT",))
+    other = finish(workflow.export("classic-small", "safetensors", tmp_path / "other.safetensors")).path
+    save_file(load_file(path), other, {"aegui.card": "{}"})
+    with pytest.raises(UserError, match=r"other\.safetensors"):
+        load_model(other)
 
 
 def test_the_formats_of_the_window_and_the_exporter_are_the_same() -> None:

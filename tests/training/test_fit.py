@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 
 from aegui import recipes, workflow
 from aegui.errors import UserError
@@ -168,6 +170,19 @@ def test_resuming_with_another_recipe_is_refused(job: workflow.TrainJob) -> None
     other = replace(job, recipe=job.recipe.with_set(["losses.tv.weight=0.2"]), resume=True)
     with pytest.raises(UserError, match="another recipe"):
         run(other)
+
+
+def test_a_run_of_a_version_with_fewer_fields_is_resumed(job: workflow.TrainJob) -> None:
+    _, first = run(job)
+    file = job.run / "last.pt"
+    state = torch.load(file, weights_only=False)
+    for name in ("asked", "recipe"):
+        told = yaml.safe_load(state[name])
+        assert told["run"].pop("evenly") == "slice"
+        state[name] = yaml.safe_dump(told)
+    torch.save(state, file)
+    _, again = run(replace(job, resume=True))
+    assert again.best_epoch == first.best_epoch
 
 
 def test_the_untouched_model_counts_as_epoch_zero(job: workflow.TrainJob, tmp_path: Path) -> None:

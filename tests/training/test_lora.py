@@ -17,7 +17,7 @@ from aegui.events import Step, finish
 from aegui.models import adapter, bundle, lora
 from aegui.models.names import shapes_of
 from aegui.models.own import add
-from aegui.models.zoo import load_card, load_model
+from aegui.models.zoo import load_model
 from aegui.recipes.optimisers import LoRA
 from aegui.training import optimisation
 from tests.training.small import Small, classic, loss_of, recipe, residual, slices, train
@@ -143,7 +143,7 @@ def test_a_bundle_holds_merged_weights_and_loads_like_any_other(tmp_path: Path) 
     file, expected = adapted(tmp_path / "model.aegui")
     torch.testing.assert_close(computes(file), expected, rtol=0, atol=1e-6)
     assert bundle.self_test(file) < 1e-5
-    assert load_card(file).parameters == load_card("general-small").parameters
+    assert load_model(file).card.parameters == load_model("general-small").card.parameters
     assert shapes_of(file) == shapes_of("general-small")
 
 
@@ -154,7 +154,7 @@ def test_an_adapter_file_finds_its_base_among_the_known_models(tmp_path: Path) -
     model = load_model(small)
     assert (model.card.title, model.recipe.id if model.recipe else None) == ("Mine", "denoise")
     assert torch.equal(computes(small), computes(file))
-    assert load_card(small).id == "mine"
+    assert load_model(small).card.id == "mine"
 
 
 def test_an_adapter_is_exported_verified_and_works_where_it_is_taken(tmp_path: Path) -> None:

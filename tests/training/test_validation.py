@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from aegui import workflow
 from aegui.data.dataset import prepare
-from aegui.data.draw import case, validation_members
+from aegui.data.draw import case, draw_batch, shown, validation_members
 from aegui.events import finish
+from aegui.imaging import open_series
+from aegui.inference.denoiser import Denoiser
 from aegui.models.zoo import load_model
 from aegui.recipes import load
-from aegui.training.validation import score, score_filter
+from aegui.training.validation import run_case, score, score_filter
+
+CPU = torch.device("cpu")
 
 
 def drained(generator):  # type: ignore[no-untyped-def]
@@ -22,6 +28,33 @@ def drained(generator):  # type: ignore[no-untyped-def]
             next(generator)
         except StopIteration as end:
             return end.value
+
+
+def test_values_beyond_the_models_limits_are_scored_as_they_are_denoised(tmp_path: Path) -> None:
+    """A bone at 1400 HU, of which the model takes no more than 1224."""
+    y, x = np.mgrid[:96, :96]
+    bone = (abs(y - 48) < 20) & (abs(x - 48) < 5)
+    body = np.where(bone, 1400, 40) + np.random.default_rng(0).normal(0, 20, (8, 96, 96))
+    np.save(tmp_path / "volume.npy", body.astype(np.float32))
+    series = replace(finish(workflow.scan([tmp_path])).series[0], modality="CT", unit="HU")
+    model = load_model("classic-small", "random", 0)
+    source = open_series(series)
+    denoiser = Denoiser(model, source, CPU)
+    recipe = load("denoise").with_set(["targets={kind: noise2void}", "losses=[{kind: mse}]", "run.patch_size=64"])
+    data = drained(prepare(recipe, model.card, 1, [series], (), {}, (), tmp_path / "cache"))
+    try:
+        one = shown(data, recipe, member := data.split.validation[0])
+        ours = one.item.scale.restore(run_case(model.net, one, CPU)[0])[0]
+        index = data.items[member].index
+        noisy = source.read(index)
+        seen = denoiser.pixels(noisy, source.valid(index), noise_level=one.level * one.item.scale.span).pixels
+        np.testing.assert_allclose(ours, seen, atol=0.05)
+        np.testing.assert_allclose(ours[bone & (noisy > 1224)], noisy[bone & (noisy > 1224)], atol=0.05)
+        batch = draw_batch(data, recipe, np.asarray([data.split.train[0]]), (64, 64), 1, 1)
+        assert batch.noisy.max() < 0.85, "the bone is no part of what is learnt"
+    finally:
+        data.close()
+        source.close()
 
 
 def test_slices_that_were_spared_by_the_corruptions_do_not_make_the_mean_infinite(tmp_path: Path) -> None:

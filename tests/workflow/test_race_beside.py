@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,24 @@ import torch
 from aegui import imaging, recipes, workflow
 from aegui.data.pairs import Pair
 from aegui.events import finish
+from aegui.imaging import Series
 from aegui.inference.denoiser import Denoiser
+from aegui.measure import estimate_noise
+from aegui.recipes import Recipe
 from aegui.workflow.course import Course, lay_out
 from tests.twohalf import SLICES, model, recipe, saved, volumes
 
 
-def lay(folder: Path, neighbours: int, pairs: tuple[Pair, ...] = (), series: tuple = ()) -> Course:  # type: ignore[type-arg]
+def lay(
+    folder: Path,
+    neighbours: int,
+    pairs: tuple[Pair, ...] = (),
+    series: tuple[Series, ...] = (),
+    plan: Recipe | None = None,
+) -> Course:
     scans = series or volumes(folder / "scans", 4, noise=2.0)
     (folder / f"crops{neighbours}").mkdir()
-    plan = recipe()
+    plan = plan or recipe()
     making = lay_out(plan, [plan], scans, (), pairs, {}, (), folder / f"crops{neighbours}", neighbours)
     while True:
         try:
@@ -47,6 +57,21 @@ def test_slices_judge_with_those_beside_them(kind: str, tmp_path: Path) -> None:
         beside = denoiser.pixels(one.noisy, one.valid, seen=one.seen).pixels
         assert not np.array_equal(beside, denoiser.pixels(one.noisy, one.valid).pixels)
         source.close()
+
+
+def test_added_noise_is_as_strong_in_all_that_is_seen_together_and_one_of_those_that_fit(tmp_path: Path) -> None:
+    parts = "{kind: gaussian, low: 5, high: 60}, {kind: speckle, low: 0.9, high: 0.9}"
+    targets = f"targets={{kind: synthetic, each: one, corruptions: [{parts}]}}"
+    scans = tuple(replace(one, modality="MR") for one in volumes(tmp_path / "scans", 4, noise=0.0, slices=8))
+    course = lay(tmp_path, 1, (), scans, recipe(targets))
+    assert "with Gaussian noise (5 to 60 of 255) added" in course.words
+    strengths = []
+    for one in course.judged:
+        found = [estimate_noise(image, valid) for image, valid in one.seen]
+        assert max(found) < 1.3 * min(found)
+        assert len({image.tobytes() for image, _ in one.seen}) > 1
+        strengths.append(found[1])
+    assert max(strengths) > 1.3 * min(strengths)
 
 
 def test_crops_lie_where_they_were_so_that_gaps_stay_gaps(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from aegui.data.targets.kind import Kind, build_kind
 from aegui.errors import UserError
 from aegui.imaging import Pixels, Read, Series, SliceSource
+from aegui.imaging.filling import filled
 from aegui.measure import estimate_noise
 from aegui.models.intensity import Scale, scale_for
 from aegui.recipes.targets import Distillation
@@ -51,8 +52,7 @@ class Taught(Kind):
         planes = read.pixels[None] if read.pixels.ndim == 2 else np.moveaxis(read.pixels, -1, 0)
         low, high = self._scale.limits
         inside = read.valid & ((planes >= low) & (planes <= high)).all(axis=0)
-        x = self._scale.normalise(planes)
-        x = np.where(inside, x, float(x[:, inside].min()) if inside.any() else 0.0).astype(np.float32)
+        x = filled(self._scale.normalise(planes), inside)
         level = estimate_noise(planes.mean(axis=0), inside) / self._scale.span
         with torch.inference_mode():
             y = self._teacher.net(torch.from_numpy(x[None]), torch.tensor([level], dtype=torch.float32))[0].numpy()

@@ -21,13 +21,14 @@ from aegui.gui.widgets import queue
 from aegui.gui.widgets.basic import STRETCH, Note, button, card, column, holder, label, row
 from aegui.gui.widgets.export_panel import ExportPanel
 from aegui.gui.widgets.left_out import LeftOut
-from aegui.gui.widgets.model_chooser import card_of, title_of
+from aegui.gui.widgets.model_chooser import title_of
 from aegui.gui.widgets.output_options import OutputOptions
 from aegui.gui.widgets.output_outlook import OutputOutlook
 from aegui.gui.widgets.queue import Entry
 from aegui.gui.widgets.queue_bar import QueueBar, QueueProgress
 from aegui.gui.widgets.queue_view import QueueView
 from aegui.gui.widgets.states import dropped_paths
+from aegui.models import card_of
 
 if TYPE_CHECKING:
     from aegui.workflow import Report

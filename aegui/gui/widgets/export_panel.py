@@ -28,7 +28,8 @@ from aegui.gui.widgets.basic import (
     scroll,
 )
 from aegui.gui.widgets.export_card import ExportCard
-from aegui.gui.widgets.model_chooser import ModelChooser, card_of
+from aegui.gui.widgets.model_chooser import ModelChooser
+from aegui.models import card_of
 from aegui.models.names import has_adapter
 
 

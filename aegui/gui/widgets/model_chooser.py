@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
 
 from aegui import models
-from aegui.errors import UserError
 from aegui.events import Done, Event
 from aegui.gui.session import Session
-from aegui.models import Card
+from aegui.models import Card, card_of
 
 _OPEN = object()
 _FILTER = "Models (*.aegui *.safetensors *.pt *.pth)"
-
-
-def card_of(ref: str | Path) -> Card | None:
-    """A model's card as far as it can be told without torch; None for a bare checkpoint."""
-    if not ref:
-        return None
-    if Path(ref).suffix == ".aegui":
-        try:
-            return _bundle_card(str(ref), Path(ref).stat().st_mtime_ns)
-        except OSError:
-            return None
-    return next((card for card in models.cards() if card.id == str(ref)), None)
-
-
-@lru_cache(maxsize=16)
-def _bundle_card(path: str, _changed: int) -> Card | None:
-    try:
-        with zipfile.ZipFile(path) as bundle:
-            return Card.parse(yaml.safe_load(bundle.read("card.yaml").decode()), Path(path).name)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, yaml.YAMLError, UserError):
-        return None
 
 
 def short_title(ref: str | Path) -> str:

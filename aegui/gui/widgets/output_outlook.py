@@ -9,11 +9,11 @@ from aegui.gui.batch import Batch
 from aegui.gui.outlook import TextSearch, example
 from aegui.gui.session import Session
 from aegui.gui.widgets.basic import ElidedLabel, Note, column, icon_label, row
-from aegui.gui.widgets.model_chooser import card_of
 from aegui.gui.widgets.output_options import OutputOptions
 from aegui.imaging import OutputRules
 from aegui.imaging.outlook import caution
 from aegui.imaging.series import Series
+from aegui.models import card_of
 
 
 class OutputOutlook(QWidget):
