@@ -10,7 +10,8 @@ from aegui import paths
 
 
 def setup(verbose: bool = False) -> None:
-    """Write the program's log; verbose also prints it."""
+    """Write the program's log; verbose also prints it. Warnings of libraries go there too: they tell users nothing."""
+    logging.captureWarnings(True)
     handlers: list[logging.Handler] = []
     with contextlib.suppress(OSError):  # a read-only home must not keep the program from starting
         handlers.append(

@@ -187,20 +187,31 @@ def _assign(values: Any, keys: list[str], value: Any, assignment: str) -> None:
     *parents, last = keys
     node = values
     for key in parents:
+        if isinstance(node, dict) and key not in node and key == node.get("kind"):
+            continue  # as messages and the reference name it: targets.synthetic.corruptions
         step: Any = _item(node, key) if isinstance(node, list) else key
+        known = node
         try:
             node = node[step]
         except (KeyError, TypeError):
             node = None
         if not isinstance(node, dict | list):
-            raise UserError(f"There is no setting “{key}” in “{assignment}”.", "Names are those of the recipe file.")
+            raise UserError(f"There is no setting “{key}” in “{assignment}”.", _there_is(known))
     if isinstance(node, list):
         index = _item(node, last)
         if index is None:
-            raise UserError(f"There is no item “{last}” in “{assignment}”.", "Name it by number, kind or name.")
+            raise UserError(f"There is no item “{last}” in “{assignment}”.", _there_is(node))
         node[index] = value
     else:
         node[last] = value
+
+
+def _there_is(node: Any) -> str:
+    """What could be named instead."""
+    if isinstance(node, dict):
+        return f"There are {', '.join(map(str, node))}."
+    names = [str(item.get("kind") or item.get("name") or item.get("match")) for item in node if isinstance(item, dict)]
+    return f"There are {', '.join(names) or 'none'}. To add one, write a recipe file: `aegui recipes show NAME > FILE`."
 
 
 _LIMITS = {

@@ -263,6 +263,51 @@ def test_the_spread_over_views_is_in_the_scans_unit_and_none_in_padding(scans: P
     source.close()
 
 
+def test_a_model_without_weights_is_for_training_only(scans: Path) -> None:
+    for begun in (
+        lambda: finish(workflow.denoise(job(scans, model="monai-autoencoder"))),
+        lambda: finish(workflow.export("general-large", "safetensors", scans.parent / "x")),
+        lambda: workflow.planned(job(scans, model="general-large")),
+        lambda: workflow.preview("general-large", imaging.open_series(found(scans)[0]), 0),
+    ):
+        with pytest.raises(UserError, match="has no trained weights"):
+            begun()
+    assert not (scans.parent / "out").exists()
+
+
+def test_a_noise_level_that_no_such_scan_has_fails_the_series_and_writes_nothing(scans: Path) -> None:
+    report = finish(workflow.denoise(job(scans, noise_level=1e6)))
+    assert {row.status for row in report.series} == {"failed"}
+    assert "more than the values of this series span" in report.series[0].reason
+    assert not list((scans.parent / "out").rglob("*.npy"))
+
+
+def test_the_report_of_an_earlier_batch_is_kept(scans: Path) -> None:
+    for strength in (0.25, 0.5, 0.75):
+        finish(workflow.denoise(job(scans, strength=strength)))
+    written = sorted((scans.parent / "out").glob("report*.json"))
+    assert {file.name: json.loads(file.read_text())["strength"] for file in written} == {
+        "report.json": 0.75,
+        "report_1.json": 0.25,
+        "report_2.json": 0.5,
+    }
+
+
+def test_the_report_tells_the_noise_of_tissue_and_where_a_series_came_from(scans: Path) -> None:
+    """Noise of SD 30 HU, white, in a body of which air is three quarters, with an eighth of it."""
+    rng = np.random.default_rng(0)
+    body = np.zeros((128, 128), bool)
+    body[32:96, 32:96] = True
+    noise = rng.normal(0, 1, (2, 128, 128)) * np.where(body, 30, 4)
+    (scans.parent / "ct").mkdir()
+    np.save(scans.parent / "ct" / "v.npy", (np.where(body, 40, -1000) + noise).astype(np.float32))
+    series = tuple(replace(one, modality="CT", unit="HU") for one in found(scans.parent / "ct"))
+    (row,) = finish(workflow.denoise(job(scans, series=series))).series
+    assert row.noise_before == pytest.approx(30, rel=0.1) and row.noise_level == pytest.approx(30, rel=0.1)
+    assert row.noise_after < 0.4 * row.noise_before
+    assert Path(row.source) == scans.parent / "ct" / "v.npy"
+
+
 def test_slices_that_are_too_small_to_be_looked_at_are_denoised_all_the_same(scans: Path) -> None:
     (scans.parent / "small").mkdir()
     np.save(scans.parent / "small" / "v.npy", np.random.default_rng(0).normal(300, 9, (2, 15, 64)).astype(np.float32))

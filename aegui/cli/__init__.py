@@ -14,7 +14,7 @@ import typer
 
 from aegui import log, paths
 from aegui.cli.program import app
-from aegui.cli.show import say
+from aegui.cli.show import print_json, say
 from aegui.cli.training import train as _train  # noqa: F401 - the modules add their verbs to the program
 from aegui.cli.verbs import scan as _scan  # noqa: F401 - likewise
 from aegui.errors import Cancelled, UserError
@@ -65,6 +65,8 @@ def run(given: Sequence[str]) -> int:
         return int(app(arguments(given), prog_name="aegui", standalone_mode=False) or 0)
     except UserError as error:
         say(f"{error}")
+        if "--json" in given:
+            print_json({"error": error.message, "hint": error.hint})
     except Cancelled as error:
         say(str(error) or "Stopped.")
     except (KeyboardInterrupt, typer.Abort):

@@ -38,6 +38,8 @@ def require_work(result: ScanResult, paths: Sequence[Path], included: frozenset[
         return
     where = " and ".join(str(path) for path in paths)
     reasons = list(dict.fromkeys([s.reason for s in result.series if s.reason] + [s.reason for s in result.skipped]))
+    for skipped in result.skipped if len(reasons) > 1 else ():
+        say(f"Left out: {skipped.file}: {skipped.reason}")
     found = f" ({reasons[0]})" if len(reasons) == 1 else ""
     hint = "Choose a folder with DICOM, NIfTI, NRRD, MHA, PNG, JPEG, TIFF or NPY images."
     if any(series.treat == "view" for series in result.series):
@@ -95,6 +97,18 @@ def pairs(noisy: Sequence[Series], clean: Sequence[Series], accept: bool) -> Seq
             "If they are right, add --accept-pairs.",
         )
     return found
+
+
+def repeats(noisy: Sequence[Series], accept: bool) -> tuple[Any, ...]:
+    """Pairs of repeats that were found among the scans; none where there are none."""
+    from aegui import workflow
+
+    found = [proposal for proposal in workflow.propose(noisy) if proposal.kind == "repeats"]
+    for proposal in found:
+        say(proposal.words)
+    if found and not accept:
+        raise UserError("Repeats were found, which you have to confirm.", "If they are right, add --accept-pairs.")
+    return tuple(pair for proposal in found for pair in proposal.pairs)
 
 
 def class_labels(plan: Recipe, file: Path | None, noisy: Sequence[Series]) -> Mapping[str, str]:

@@ -25,6 +25,7 @@ def _series_row(series: Series) -> dict[str, Any]:
         "modality": series.modality,
         "description": series.description,
         "files": len(series.files),
+        "path": series.place,
         "rows": series.rows,
         "columns": series.columns,
         "slices": series.slices,
@@ -67,6 +68,7 @@ def print_found(result: ScanResult, proposals: Sequence[Proposal]) -> None:
             f"{series.label}  {series.modality}  {series.description or '–'}: {series.slices} slices of "
             f"{series.rows}×{series.columns}, {z:g} × {y:g} × {x:g} mm"
         )
+        print_text(f"    {series.place}")
         if series.treat != "denoise":
             print_text(f"    {_TREATED[series.treat]}: {series.reason}")
         for text in series.warnings:

@@ -39,5 +39,7 @@ RecipeOption = Annotated[str, typer.Option("--recipe", help="A recipe's id, or a
 InitOption = Annotated[Init, typer.Option("--init", help="Weights to start from.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a value of the recipe.")]
 CleanOption = Annotated[list[Path] | None, typer.Option("--clean", help="Folders of clean partners.")]
-AcceptOption = Annotated[bool, typer.Option("--accept-pairs", help="Accept pairs matched by name or order.")]
+AcceptOption = Annotated[
+    bool, typer.Option("--accept-pairs", help="Accept repeats that were found, and pairs by name or order.")
+]
 LabelsOption = Annotated[Path | None, typer.Option("--labels", help="CSV of `path or series_uid,label`.")]

@@ -109,6 +109,7 @@ def _plan(
     """The job that options describe."""
     from aegui import workflow
     from aegui.models import DEFAULT
+    from aegui.recipes.targets import Noise2Noise
 
     noisy: tuple[Series, ...] = inputs.series(data, quiet) if data else ()
     partners: tuple[Series, ...] = ()
@@ -120,6 +121,8 @@ def _plan(
         if fitted is not plan:
             say("Learning from the pairs given, instead of from added noise.")
         plan = fitted
+    elif isinstance(plan.targets, Noise2Noise):
+        pairs = inputs.repeats(noisy, accept_pairs)
     return workflow.TrainJob(
         model=model or DEFAULT,
         recipe=plan,

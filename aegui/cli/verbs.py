@@ -126,11 +126,15 @@ def denoise(
     rules: OutputRules,
     model: ModelRef = "",
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="out = in + strength · (net − in).")] = 1.0,
-    noise_level: Annotated[str, typer.Option(help="auto, or the noise SD in the scan's unit.")] = "auto",
+    noise_level: Annotated[
+        str, typer.Option(help="auto, or the SD of fine noise in the scan's unit, as a report has it.")
+    ] = "auto",
     include: Annotated[
         list[str] | None,
         typer.Option(
-            "--include", metavar="UID|all", help="Denoise series, too, that are for viewing only, or not for the model."
+            "--include",
+            metavar="UID|all",
+            help="Denoise what is for viewing only, too: a series or all. What the model is not for: a series.",
         ),
     ] = None,
     average: Annotated[
@@ -143,6 +147,7 @@ def denoise(
         ),
     ] = "auto",
     device: DeviceOption = Device.auto,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be denoised; write nothing.")] = False,
     json: Json = False,
 ) -> int:
     """Denoise every series of a folder."""
@@ -169,6 +174,18 @@ def denoise(
         engine=engine,
         average=average,
     )
+    if dry_run:
+        planned = workflow.planned(job)
+        if json:
+            print_json(
+                {"model": job.model, "series": [{"uid": s.uid, "slices": s.slices, "reason": r} for s, r in planned]}
+            )
+        else:
+            print_text(f"With {job.model}, into {output}:")
+            for one, reason in planned:
+                verb, note = ("would skip", f" ({reason})") if reason else ("would denoise", "")
+                print_text(f"{verb}: {one.description or one.label}, {one.slices} slices{note}")
+        return 0
     report = drive(workflow.denoise(job), json)
     if json:
         print_json({"series": report.series, "skipped": found.skipped, "report": report.path})
@@ -206,7 +223,7 @@ def evaluate(
 def export(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A model file, or a model's id.")],
     form: Annotated[Exported, typer.Option("--format", help="Form of the export.")],
-    output: Annotated[Path, typer.Option("--output", help="File (monai: folder) to write.")],
+    output: Annotated[Path, typer.Option("--output", help="File to write, or the folder for it.")],
     json: Json = False,
 ) -> int:
     """Export a model; the export is loaded again and compared."""

@@ -16,7 +16,7 @@ from aegui.data.item import Item
 from aegui.data.targets import Drawn
 from aegui.imaging import Pixels, Series
 from aegui.imaging.filling import filled
-from aegui.measure import estimate_noise
+from aegui.measure import TISSUE, level_of
 from aegui.models.intensity import Scale
 from aegui.models.planes import middle
 from aegui.recipes import Recipe
@@ -138,7 +138,7 @@ def _patch(data: TrainingData, recipe: Recipe, member: int, size: tuple[int, int
     source, target, level = found
     if level is None:
         # What the estimate will say of such noise: too little. The network must see the rest itself.
-        level = _estimate(source, target)
+        level = _estimate(source, target, item)
     held = _hold(source, item.scale, len(target))
     # What the model does not take is the same in both: what lies around it differs by the noise, which would be an
     # error to learn from.
@@ -149,7 +149,7 @@ def _patch(data: TrainingData, recipe: Recipe, member: int, size: tuple[int, int
         target = np.where(learnt, target, middle(held, len(target)))
         source, target = held, np.clip(target, *item.scale.bounds).astype(np.float32)
     source, target, known = augment(wanted, source, target, level, item, rng, size)
-    return targets.finish(source, target, _estimate(source, target) if known is None else known, rng)
+    return targets.finish(source, target, _estimate(source, target, item) if known is None else known, rng)
 
 
 def _hold(x: Pixels, scale: Scale, channels: int) -> Pixels:
@@ -159,10 +159,11 @@ def _hold(x: Pixels, scale: Scale, channels: int) -> Pixels:
     return filled(x.astype(np.float32), scale.takes(x))
 
 
-def _estimate(x: Pixels, target: Pixels) -> float:
-    """Noise SD of the slice among its planes that has this target."""
-    image = middle(x, len(target))[0]
-    return estimate_noise(np.nan_to_num(image), np.isfinite(image))
+def _estimate(x: Pixels, target: Pixels, item: Item) -> float:
+    """Noise level of the slice among its planes that has this target, as it is told when the model is used."""
+    image = middle(x, len(target)).mean(axis=0)
+    above = (TISSUE - item.scale.low) / item.scale.span if item.series.unit == "HU" else None
+    return level_of(np.nan_to_num(image), np.isfinite(image), above)
 
 
 # ---------------------------------------------------------------- validation
@@ -194,7 +195,7 @@ def cases(data: TrainingData, recipe: Recipe, member: int) -> Iterator[Case]:
 def _whole(data: TrainingData, recipe: Recipe, member: int) -> Case:
     rng = np.random.default_rng([recipe.run.seed, 4, member])
     noisy, clean, _ = data.targets.cut(data, member, (0, 0), data.noisy[member].shape[1:], rng)
-    return Case(data.items[member], noisy, clean, _estimate(noisy, clean))
+    return Case(data.items[member], noisy, clean, _estimate(noisy, clean, data.items[member]))
 
 
 def case(data: TrainingData, recipe: Recipe, member: int) -> Case:

@@ -15,6 +15,8 @@ def read_labels(file: Path, series: Sequence[Series] = ()) -> dict[str, str]:
 
     series: what the rows should speak of; UserError if none does.
     """
+    if not file.is_file():
+        raise UserError(f"There is no label file {file}.", "Check its name.")
     try:
         with file.open(newline="", encoding="utf-8-sig") as handle:
             rows = [row for row in csv.reader(handle) if any(cell.strip() for cell in row)]

@@ -130,24 +130,27 @@ def unlike(card: Card, looks: Sequence[Look]) -> list[str]:
     spacing = looks[0].spacing
     assert noise is not None and dark is not None and bright is not None
     if noise > 1.25 * known.noise[1] + 1 or noise < known.noise[0] / 3 - 1:
-        found.append(f"noise of {noise:.0f} of 255; the model has seen {known.noise[0]:.0f} to {known.noise[1]:.0f}")
+        found.append(f"noise of {noise:.0f} of 255; the model has seen {_span(known.noise, '{:.0f}')}")
     if spacing and known.spacing[1] and not known.spacing[0] / 2 <= spacing <= known.spacing[1] * 2:
-        found.append(
-            f"pixels of {spacing:.2g} mm; the model has seen {known.spacing[0]:.2g} to {known.spacing[1]:.2g} mm"
-        )
+        found.append(f"pixels of {spacing:.2g} mm; the model has seen {_span(known.spacing, '{:.2g}')} mm")
     if not known.dark[0] - 0.2 <= dark <= known.dark[1] + 0.2:
         found.append(
-            f"{dark:.0%} of each slice are dark; the model has seen {known.dark[0]:.0%} to {known.dark[1]:.0%}: "
+            f"{dark:.0%} of each slice is dark; the model has seen {_span(known.dark, '{:.0%}')}: "
             "is this the same kind of picture?"
         )
     if not known.bright[0] / 1.8 <= bright <= known.bright[1] * 1.8:
-        found.append("other grey values than the model has seen")
+        found.append("other grey values")
     if grain is not None and known.grain is not None:
         if grain < known.grain[0] - 0.04:
-            found.append("coarser noise than the model has seen")
+            found.append("coarser noise")
         elif grain > known.grain[1] + 0.04:
-            found.append("finer noise than the model has seen")
+            found.append("finer noise")
     return found
+
+
+def _span(ends: tuple[float, float], form: str) -> str:
+    """“0.5 to 0.9”, or one value."""
+    return " to ".join(dict.fromkeys(form.format(end) for end in ends))
 
 
 def _measured(series: Series) -> bool:

@@ -12,7 +12,8 @@ from aegui.data.proposals import propose
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Progress
 from aegui.imaging import Mask, Pixels, Series, open_series
-from aegui.measure import Range, foreground, signal_range
+from aegui.measure import Range, signal_range
+from aegui.measure.body import inside_body
 from aegui.measure.flat import ENOUGH, SIDES, Blocks, blocks, settled, together
 from aegui.measure.rayleigh import Background, background
 from aegui.models.intensity import sample
@@ -95,7 +96,7 @@ def _slices(series: Series, number: int, total: int) -> Generator[Event, None, l
             read.append((_grey(source.read(index)), source.valid(index)))
         data_range = signal_range(series.modality, series.bits, [pixels for pixels, _ in read])
         for pixels, valid in read:
-            found.append(_Slice(pixels, pixels, _inside(pixels, valid, series.modality), valid, data_range))
+            found.append(_Slice(pixels, pixels, inside_body(pixels, valid, series.modality), valid, data_range))
     finally:
         source.close()
     return found
@@ -112,7 +113,7 @@ def _differences(
             a, b = _grey(first.read(i)), _grey(second.read(j))
             valid = first.valid(i) & second.valid(j)
             signal = (a + b) * np.float32(0.5)
-            inside = _inside(signal, valid, one.modality)
+            inside = inside_body(signal, valid, one.modality)
             if inside.sum() < SIDES[0] ** 2:
                 continue
             # A scanner's gain drifts a little from one repeat to the next.
@@ -128,19 +129,6 @@ def _differences(
 
 def _grey(pixels: Pixels) -> Pixels:
     return np.asarray(pixels.mean(axis=-1) if pixels.ndim == 3 else pixels, dtype=np.float32)
-
-
-def _inside(pixels: Pixels, valid: Mask, modality: str) -> Mask:
-    """Where tissue is: not air, not background, but with the small holes that noise tears."""
-    from scipy.ndimage import binary_closing
-
-    if modality == "CT":
-        found = pixels > AIR / 2
-    elif modality == "MR":
-        found = pixels > 0.5 * pixels[foreground(pixels)].mean() if foreground(pixels).any() else foreground(pixels)
-    else:
-        return valid
-    return np.asarray(binary_closing(found, iterations=2)) & valid
 
 
 # ---------------------------------------------------------------- measuring

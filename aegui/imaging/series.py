@@ -81,6 +81,12 @@ class Series:
         return INVERTED.items() <= self.acquisition.items()
 
     @property
+    def place(self) -> Path:
+        """Its file, or the folder of its files."""
+        first, *others = self.files
+        return first.parent if others else first
+
+    @property
     def derived_here(self) -> bool:
         """Whether this program wrote it: nothing to learn from."""
         return DERIVED_HERE in self.warnings

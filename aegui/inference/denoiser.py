@@ -14,7 +14,7 @@ from aegui.imaging.filling import filled
 from aegui.inference.engines import Engine, TorchEngine
 from aegui.inference.tiles import Tiler
 from aegui.inference.views import averaged, require_count
-from aegui.measure import estimate_noise
+from aegui.measure import TISSUE, level_of
 from aegui.models.intensity import Scale, scale_for
 from aegui.models.slicenet import SliceNet
 from aegui.models.zoo import Model
@@ -160,7 +160,8 @@ class Denoiser:
         low, high = self.scale.limits
         inside = valid & ((planes >= low) & (planes <= high)).all(axis=0)
         grey = planes[0] if len(planes) == 1 else planes.mean(axis=0)
-        level = estimate_noise(grey, inside) if noise_level is None else noise_level
+        if (level := noise_level) is None:
+            level = level_of(grey, inside, TISSUE if self.source.series.unit == "HU" else None)
         return Prepared(pixels, valid, filled(self.scale.normalise(planes), inside), inside, level)
 
     def removed(self, slices: Sequence[Prepared]) -> list[Removed]:

@@ -5,16 +5,18 @@ foreground (voxels above the slice's mean). PSNR = 10·log10(R²/MSE) inside the
 """
 
 from aegui.measure.classes import auc
-from aegui.measure.noise import estimate_noise
+from aegui.measure.noise import TISSUE, estimate_noise, level_of
 from aegui.measure.scores import CT_WINDOW, Range, bias, foreground, psnr, rmse, signal_range, ssim, ssim_window
 
 __all__ = [
     "CT_WINDOW",
+    "TISSUE",
     "Range",
     "auc",
     "bias",
     "estimate_noise",
     "foreground",
+    "level_of",
     "psnr",
     "rmse",
     "signal_range",

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from aegui.measure.noise import estimate_noise
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -28,11 +31,15 @@ STRUCTURE = 1.4  # from blocks of 8 to 16 px even smooth noise gains less; struc
 SETTLED = 1.05  # blocks of 32 px tell low frequencies best, where they hold noise alone
 RETAINED = 0.4  # frequencies of which the surface takes more than the rest of this are not measured
 
+_PARTS = ("mean", "variance", "fine", "power", "slice", "place")
+
 
 @dataclass(frozen=True)
 class Blocks:
     """Blocks of `side` px. mean: signal; variance: of the noise, detrended; fine: the same from its finest detail,
-    were it white; power: radial, (blocks, frequencies), of mean 1 per pixel of white noise of SD 1; slice: number."""
+    were it white; power: radial, (blocks, frequencies), of mean 1 per pixel of white noise of SD 1; slice: number.
+    place: which block of its slice it is.
+    """
 
     side: int
     mean: Array
@@ -40,15 +47,14 @@ class Blocks:
     fine: Array
     power: Array
     slice: npt.NDArray[np.intp]
+    place: npt.NDArray[np.intp]
 
     def __len__(self) -> int:
         return len(self.mean)
 
     def where(self, keep: Mask) -> Blocks:
         """Some of them."""
-        return Blocks(
-            self.side, self.mean[keep], self.variance[keep], self.fine[keep], self.power[keep], self.slice[keep]
-        )
+        return Blocks(self.side, *(getattr(self, name)[keep] for name in _PARTS))
 
     def flat(self) -> Blocks:
         """Those without structure, see above."""
@@ -89,28 +95,21 @@ def blocks(image: Pixels, usable: Mask, side: int, number: int = 0, signal: Pixe
 
     signal: where the means are from, if not from the image itself (a difference of repeats has none).
     """
-    none = np.zeros(0)
-    empty = Blocks(side, none, none, none, np.zeros((0, side // 2 + 1)), np.zeros(0, dtype=np.intp))
+    none, nowhere = np.zeros(0), np.zeros(0, dtype=np.intp)
+    empty = Blocks(side, none, none, none, np.zeros((0, side // 2 + 1)), nowhere, nowhere)
     if min(usable.shape) < side:
         return empty
-    view = np.lib.stride_tricks.sliding_window_view
-    step = side // 2
     values = np.asarray(image, dtype=np.float64)
     ends = (values == values[usable].min()) | (values == values[usable].max()) if usable.any() else ~usable
-    cut = [view(part, (side, side))[::step, ::step].reshape(-1, side, side) for part in (values, usable, ends)]
+    cut = [_cut(part, side) for part in (values, usable, ends)]
     keep = cut[1].all(axis=(1, 2)) & (cut[2].mean(axis=(1, 2)) <= CLIPPED)
     found = cut[0][keep]
     if not len(found):
         return empty
-    levels = (
-        found
-        if signal is None
-        else view(np.asarray(signal), (side, side))[::step, ::step].reshape(-1, side, side)[keep]
-    )
+    levels = found if signal is None else _cut(np.asarray(signal), side)[keep]
     mean = levels.mean(axis=(1, 2), dtype=np.float64)
     basis = _basis(side)
-    flat = found.reshape(len(found), -1) - mean[:, None] * (signal is None)
-    rest = (flat - (flat @ basis) @ basis.T).reshape(-1, side, side)
+    rest = _rest(found)
     fine = _second_differences(rest)
     half = side // 2
     corners = [(y, x) for y in (0, half) for x in (0, half)]
@@ -124,18 +123,44 @@ def blocks(image: Pixels, usable: Mask, side: int, number: int = 0, signal: Pixe
     radial = np.zeros((len(power), side // 2 + 1))
     for row, one in enumerate(power.reshape(-1, side * side)):
         radial[row] = np.bincount(rings[inside], one[inside]) / _counts(side)
-    return Blocks(side, mean[good], variance[good], fine[good], radial, np.full(int(good.sum()), number, dtype=np.intp))
+    numbers = np.full(int(good.sum()), number, dtype=np.intp)
+    return Blocks(
+        side, mean[good], variance[good], fine[good], radial, numbers, np.flatnonzero(keep).astype(np.intp)[good]
+    )
 
 
 def together(parts: Sequence[Blocks]) -> Blocks:
     """Blocks of several slices."""
-    return Blocks(
-        parts[0].side,
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("mean", "variance", "fine", "power", "slice")
-        ),
-    )
+    return Blocks(parts[0].side, *(np.concatenate([getattr(part, name) for part in parts]) for name in _PARTS))
+
+
+def noise_in(flat: Blocks, image: Pixels) -> float:
+    """Noise SD of a slice in the flat blocks of another that shows the same; what the surface took is given back."""
+    rest = _rest(_cut(np.asarray(image, dtype=np.float64), flat.side)[flat.place])
+    variance = (rest**2).sum(axis=(1, 2)) / (flat.side**2 - _basis(flat.side).shape[1])
+    return float(np.sqrt(np.median(variance) * flat.regained()))
+
+
+def noise_of_both(before: Pixels, after: Pixels, usable: Mask) -> tuple[float, float]:
+    """Noise SD of a slice and of what became of it, in flat areas; where too few are flat, of the finest detail."""
+    flat = blocks(before, usable, SIDES[1]).flat()
+    if len(flat) < ENOUGH:
+        return estimate_noise(before, usable), estimate_noise(after, usable)
+    return noise_in(flat, before), noise_in(flat, after)
+
+
+def _cut(image: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
+    """All blocks of a slice, (blocks, side, side); each overlaps the next by half."""
+    windows = np.lib.stride_tricks.sliding_window_view(image, (side, side))[:: side // 2, :: side // 2]
+    return windows.reshape(-1, side, side)
+
+
+def _rest(found: Array) -> Array:
+    """Blocks without their surface."""
+    basis = _basis(found.shape[-1])
+    flat = found.reshape(len(found), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    return np.asarray((flat - (flat @ basis) @ basis.T).reshape(found.shape))
 
 
 def settled(flats: Mapping[int, Blocks]) -> Blocks | None:

@@ -9,6 +9,23 @@ Array = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
 
+TISSUE = -500.0  # HU, from here on
+_ENOUGH = 0.05  # of the pixels: with less tissue a slice counts whole
+
+
+def level_of(image: Array, mask: Mask, above: float | None = None) -> float:
+    """The noise level that models are told of a slice: SD in its finest detail, in the image's unit.
+
+    above: for CT, TISSUE in the image's unit. Air, often most of a slice, has half of the noise of tissue or less, and
+    a model that were told of that would leave most of the noise in what is looked at.
+    """
+    if above is not None:
+        tissue = mask & (image > above)
+        if np.count_nonzero(tissue) > _ENOUGH * np.count_nonzero(mask):
+            mask = tissue
+    return estimate_noise(image, mask)
+
+
 def estimate_noise(image: Array, mask: Mask | None = None) -> float:
     """SD of the noise, in the image's unit, of a (rows, columns) slice.
 

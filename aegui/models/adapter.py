@@ -67,14 +67,14 @@ def about(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _base(path: Path, wanted: dict[str, str]) -> Model:
+def _base(wanted: dict[str, str]) -> Model:
     from aegui.models.zoo import load_model
 
     for card in cards():
         if card.sha256 == wanted["sha256"]:
             return load_model(card.id)
     raise UserError(
-        f"{path.name} is an adapter for the model “{wanted['title']}”, which is not here.",
+        f"The adapter is for the model “{wanted['title']}”, which is not here.",
         f"Add that model first (aegui models --add FILE); its weights have the hash {wanted['sha256'][:12]}….",
     )
 
@@ -96,7 +96,7 @@ def read(path: Path) -> Model:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path.name} is not a complete adapter file.", f"({error})") from None
     tensors = load_file(path)
-    state = dict(_base(path, wanted).net.net.state_dict())
+    state = dict(_base(wanted).net.net.state_dict())
     for name, tensor in tensors.items():
         kind, _, layer = name.partition(".")
         if kind == "=":

@@ -54,6 +54,12 @@ def _bundle_card(path: str, _changed: int) -> Card | None:
         return None
 
 
+def require_trained(card: Card) -> None:
+    """UserError for a model that would start from random weights."""
+    if card.weights is None:
+        raise UserError(f"“{card.title}” has no trained weights.", "Train it first, or choose another model.")
+
+
 def is_file(ref: str) -> bool:
     """Whether a model is named by file, not by id."""
     return Path(ref).suffix in (".aegui", ".safetensors", ".pt", ".pth") or Path(ref).exists()

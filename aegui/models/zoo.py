@@ -9,7 +9,7 @@ from pathlib import Path
 from aegui.errors import UserError
 from aegui.models.card import Card
 from aegui.models.checkpoint import Fit, apply, guess_card_options, read_weights, told
-from aegui.models.library import file_of, is_file
+from aegui.models.library import file_of, is_file, require_trained
 from aegui.models.slicenet import SliceNet, build
 from aegui.recipes import Recipe
 
@@ -53,6 +53,13 @@ def load_model(ref: str | Path, init: str = "pretrained", seed: int = 0) -> Mode
         if not fit.complete:
             raise UserError(f"{path.name} does not fit {card.title}: {fit.words()}.", "Choose its own architecture.")
         return Model(card, net.eval(), name)
+
+
+def load_trained(ref: str | Path) -> Model:
+    """The same with weights of its own, for use as it is. UserError where it would start from random ones."""
+    model = load_model(ref)
+    require_trained(model.card)
+    return model
 
 
 def _load_checked(net: SliceNet, file: Path, card: Card) -> None:

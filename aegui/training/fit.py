@@ -81,7 +81,7 @@ def fit(
             yield Warned(words, "Use repeats or clean scans, or added noise.")
         if result.best_epoch == 0 and start == "pretrained" and not trainer.new_head:
             yield Warned(
-                "No epoch beat the model as it was, so it was kept.", "Try lower learning rates, or more noisy scans."
+                "No epoch beat the model as it was, so it was kept.", "Try lower learning rates, or more scans."
             )
     finally:
         if trainer is not None:

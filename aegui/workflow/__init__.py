@@ -13,7 +13,7 @@ from aegui.data.scanner import Match, match_scanner
 from aegui.events import Events
 from aegui.models import cards
 from aegui.workflow.adapt import TrainJob, learning_from, train
-from aegui.workflow.batch import DenoiseJob, Report, SeriesResult, denoise, preview, uncertainty
+from aegui.workflow.batch import DenoiseJob, Report, SeriesResult, denoise, planned, preview, uncertainty
 from aegui.workflow.judge import FORMATS, Evaluation, evaluate, export
 from aegui.workflow.outlook import forecast
 from aegui.workflow.problems import Problem, check
@@ -48,6 +48,7 @@ __all__ = [
     "learning_from",
     "match_pairs",
     "match_scanner",
+    "planned",
     "preview",
     "propose",
     "race",

@@ -9,7 +9,7 @@ from typing import Literal
 
 from aegui.data.pairs import Pair, require_pairs
 from aegui.errors import UserError
-from aegui.events import Events, Progress
+from aegui.events import Events, Progress, Warned
 from aegui.imaging import Series
 from aegui.models.library import is_file
 from aegui.recipes import Recipe
@@ -70,6 +70,8 @@ def train(job: TrainJob) -> Events:
             )
     run = RunFolder(job.run)
     going_on = run.open(job.resume)
+    if job.resume and not going_on:
+        yield Warned(f"{job.run} holds no run to go on with.", "A new one starts.")
     data = yield from prepare(
         job.recipe, model.card, model.net.channels, job.noisy, pairs, job.labels, job.holdout, run.cache
     )

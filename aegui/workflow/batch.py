@@ -9,19 +9,20 @@ import secrets
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from datetime import datetime
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from aegui import imaging, paths
+from aegui import __version__, imaging, paths
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Progress, SeriesDone, SeriesStarted, SliceDone, Stop
 from aegui.imaging import Mask, OutputRules, Pixels, Read, Series, Skipped, SliceSource
 from aegui.imaging.dicom.deidentify import Deidentifier
 from aegui.imaging.outlook import may_show_text
-from aegui.models import Card
+from aegui.models import Card, card_of, require_trained
 
 if TYPE_CHECKING:
     from aegui.inference.choose import Engines
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from aegui.models.zoo import Model
 
 _log = logging.getLogger(__name__)
+
+MANY_CLIPPED = 0.1  # of all pixels: more is no longer air that fell just below what is stored
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,11 @@ class DenoiseJob:
 class SeriesResult:
     """One row of the report. flagged_slices: numbers from 0 whose residual shows structure.
 
-    clipped: pixels that were cut to what the stored type holds. engine: what ran the model, "OpenVINO, bf16".
-    engine_note: why nothing faster did. spread: mean SD over the views that were averaged, in the scan's unit.
+    source: the file, or the folder of the files. clipped: pixels that were cut to what the stored type holds.
+    noise_before, noise_after: noise SD in flat areas of up to five slices; where none is flat, of the finest detail.
+    noise_level: mean of what the model was told, as measured in the finest detail; noise that is correlated has more.
+    engine: what ran the model, "OpenVINO, bf16". engine_note: why nothing faster did. spread: mean SD over the views
+    that were averaged. All SD in the scan's unit.
     """
 
     uid: str
@@ -79,6 +85,9 @@ class SeriesResult:
     engine: str = ""
     engine_note: str = ""
     spread: float = 0.0
+    source: str = ""
+    unit: str = ""
+    noise_level: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,10 +99,21 @@ class Report:
     stopped: bool = False
 
 
-def _refusal(card: Card, series: Series) -> str:
+def planned(job: DenoiseJob) -> list[tuple[Series, str]]:
+    """Every series of a job, with why it will not be denoised, or nothing. Loads no network."""
+    card = card_of(job.model)
+    if card is not None:
+        require_trained(card)
+    return [(series, _refusal(card, series, job)) for series in job.series]
+
+
+def _refusal(card: Card | None, series: Series, job: DenoiseJob) -> str:
+    """card: None where it cannot be told before the model is loaded."""
+    if series.uid in job.include and series.treat != "list":
+        return ""
     if series.treat != "denoise":
         return series.reason or "Not an image to denoise"
-    if not card.fits(series.modality):
+    if card is not None and not card.fits(series.modality):
         return f"{series.modality}; model is for {', '.join(card.modalities)}"
     return ""
 
@@ -103,7 +123,7 @@ def denoise(job: DenoiseJob) -> Events:
     from aegui.inference.choose import Engines
     from aegui.inference.graph import fingerprint
     from aegui.inference.views import require_count
-    from aegui.models.zoo import load_model
+    from aegui.models.zoo import load_trained
     from aegui.training.step import choose_device
 
     require_count(job.average)
@@ -113,7 +133,7 @@ def denoise(job: DenoiseJob) -> Events:
         raise UserError(f"The noise level {job.noise_level:g} is negative.", "Give an SD in the scan's unit, or auto.")
     device = choose_device(job.device)
     yield Progress(0, None, "Loading the model")
-    model = load_model(job.model)
+    model = load_trained(job.model)
     paths.require_writable(job.output, "output folder")
     card = model.card
     engines = Engines(model.net, device)
@@ -133,9 +153,7 @@ def denoise(job: DenoiseJob) -> Events:
     try:
         for number, series in enumerate(job.series):
             yield SeriesStarted(series.uid, number, len(job.series), series.slices)
-            insisted = series.uid in job.include and series.treat != "list"
-            reason = "" if insisted else _refusal(model.card, series)
-            if reason:
+            if reason := _refusal(card, series, job):
                 result = SeriesResult(series.uid, series.label, series.description, "skipped", reason)
             else:
                 try:
@@ -158,7 +176,7 @@ def denoise(job: DenoiseJob) -> Events:
             SeriesResult(s.uid, s.label, s.description, "skipped", "Stopped before it was finished")
             for s in job.series[len(results) :]
         ]
-    path = _write_report(job, results, origin.salt)
+    path = _write_report(job, results, origin)
     yield Done(Report(tuple(results), path, stopped))
 
 
@@ -172,8 +190,9 @@ def _secret() -> str:
     return path.read_text(encoding="ascii")
 
 
-def _write_report(job: DenoiseJob, results: Sequence[SeriesResult], salt: str) -> Path:
+def _write_report(job: DenoiseJob, results: Sequence[SeriesResult], origin: imaging.Provenance) -> Path:
     path = job.output / "report.json"
+    salt = origin.salt
     again = {series.uid for series in job.series}
     rows = [*(row for row in job.earlier if row.uid not in again), *results]
     skipped = [{"file": str(s.file), "reason": s.reason} for s in job.skipped]
@@ -181,7 +200,11 @@ def _write_report(job: DenoiseJob, results: Sequence[SeriesResult], salt: str) -
         rows, skipped = [_nameless(row, job, salt) for row in rows], []
     content = {
         "schema": 1,
+        "program": f"aegui {__version__}",
+        "written": datetime.now().astimezone().isoformat(timespec="seconds"),
         "model": job.model,
+        "model_version": origin.model_version,
+        "weights_sha256": origin.weights,
         "strength": job.strength,
         "noise_level": "auto" if job.noise_level is None else job.noise_level,
         "average": job.average,
@@ -190,6 +213,8 @@ def _write_report(job: DenoiseJob, results: Sequence[SeriesResult], salt: str) -
         "note": "Research use only; not for primary diagnosis.",
     }
     try:
+        if path.is_file() and not job.earlier:  # of another batch, whose series are here too
+            path.rename(next(free for n in count(1) if not (free := path.with_name(f"report_{n}.json")).exists()))
         with paths.atomic(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
     except OSError as error:
@@ -210,6 +235,7 @@ def _nameless(row: SeriesResult, job: DenoiseJob, salt: str) -> SeriesResult:
         description=series.modality if series else "",
         reason="It could not be written" if row.status == "failed" else row.reason,
         output=Path(row.output).name,
+        source="",
     )
 
 
@@ -220,6 +246,7 @@ class _Written:
     index: int
     outside: int
     flagged: bool
+    level: float | None
     noise: tuple[float, float] | None
     spread: float | None
 
@@ -232,7 +259,8 @@ def _denoise_series(
     from aegui.data.looks import SCAN, looks, unlike
     from aegui.inference.choose import choose
     from aegui.inference.denoiser import Denoiser, finished
-    from aegui.measure import estimate_noise
+    from aegui.measure.body import inside_body
+    from aegui.measure.flat import noise_of_both
     from aegui.models.intensity import sample
 
     began = time.monotonic()
@@ -243,6 +271,7 @@ def _denoise_series(
     done: list[_Written] = []
     try:
         denoiser = Denoiser(model, source, engines.plain.device, engines.plain, job.average)
+        _require_sense(job.noise_level, denoiser)
         choice = yield from choose(engines, denoiser, left * job.average, job.engine, job.noise_level)
         denoiser.engine = choice.engine
         kind = choice.engine.kind
@@ -259,16 +288,14 @@ def _denoise_series(
             pixels, valid = slice.pixels, slice.valid
             result = finished(slice, removed, job.strength)
             write(index, result.pixels)
-            noise = None
-            if pixels.ndim == 2 and valid.any():
-                measured = job.noise_level is None and not result.outside
-                before = slice.level if measured else estimate_noise(pixels, valid)
-                noise = (before, estimate_noise(result.pixels, valid))
+            measured = index in looked_at and pixels.ndim == 2 and bool(valid.any())
+            body = inside_body(pixels, valid, series.modality) if measured else valid
             return _Written(
                 index,
                 result.outside,
                 structure_score(pixels, result.pixels, valid) > ALERT,
-                noise,
+                result.level if valid.any() else None,
+                noise_of_both(pixels, result.pixels, body) if measured else None,
                 None if result.spread is None or not valid.any() else float(result.spread[valid].mean()),
             )
 
@@ -295,6 +322,7 @@ def _denoise_series(
     outside = sum(slice.outside for slice in done)
     before = [slice.noise[0] for slice in done if slice.noise]
     after = [slice.noise[1] for slice in done if slice.noise]
+    levels = [slice.level for slice in done if slice.level is not None]
     spreads = [slice.spread for slice in done if slice.spread is not None]
     reasons = []
     if series.treat != "denoise":
@@ -305,8 +333,9 @@ def _denoise_series(
         reasons.append(f"Structure in the removed noise in {_numbers(flagged)}")
     if outside:
         reasons.append(f"{outside} voxels outside the model's range were left as they were")
+    share = clipped / (len(source) * series.rows * series.columns * series.channels)
     if clipped:
-        reasons.append(f"{clipped} pixels were cut to what the stored type holds")
+        reasons.append(f"{clipped} pixels ({100 * share:.2g} % of all) were cut to what the stored type holds")
     if job.rules.deidentify and may_show_text(series):
         reasons.append("Text may be part of the picture, which de-identification leaves as it is")
     reasons += notes
@@ -314,7 +343,7 @@ def _denoise_series(
         series.uid,
         series.label,
         series.description,
-        "flagged" if flagged else "done",
+        "flagged" if flagged or share > MANY_CLIPPED else "done",
         "; ".join(reasons),
         str(output),
         len(source),
@@ -327,6 +356,20 @@ def _denoise_series(
         kind.title,
         "; ".join(choice.notes),
         float(np.mean(spreads)) if spreads else 0.0,
+        str(series.place),
+        series.unit,
+        float(np.mean(levels)) if levels else 0.0,
+    )
+
+
+def _require_sense(level: float | None, denoiser: Denoiser) -> None:
+    """UserError for a noise level that no scan of such values can have: the model would make something else of it."""
+    if level is None or not denoiser.card.noise_level or level <= denoiser.scale.span:
+        return
+    span = f"{denoiser.scale.span:.3g} {denoiser.source.series.unit}".rstrip()
+    raise UserError(
+        f"A noise level of {level:g} is more than the values of this series span (about {span}).",
+        "Give the noise SD in the scan's unit, or auto.",
     )
 
 
@@ -358,7 +401,7 @@ def uncertainty(model: str, source: SliceSource, index: int, device: str = "auto
 
 def _denoiser(model: str, source: SliceSource, device: str) -> Denoiser:
     from aegui.inference.denoiser import Denoiser
-    from aegui.models.zoo import load_model
+    from aegui.models.zoo import load_trained
     from aegui.training.step import choose_device
 
     file = Path(model)
@@ -366,7 +409,7 @@ def _denoiser(model: str, source: SliceSource, device: str) -> Denoiser:
     key = (model, written, source.series.uid, device)
     denoiser = _preview.get(key)
     if denoiser is None:
-        denoiser = Denoiser(load_model(model), source, choose_device(device))
+        denoiser = Denoiser(load_trained(model), source, choose_device(device))
         _preview.clear()
         _preview[key] = denoiser
     return denoiser

@@ -34,10 +34,10 @@ def evaluate(model: str, pairs: Sequence[Pair], device: str = "auto", noise_leve
     from aegui.inference.denoiser import Denoiser
     from aegui.measure import bias, psnr, rmse, signal_range, ssim, ssim_window
     from aegui.models.intensity import sample
-    from aegui.models.zoo import load_model
+    from aegui.models.zoo import load_trained
     from aegui.training.step import choose_device
 
-    loaded = load_model(model)
+    loaded = load_trained(model)
     total = sum(len(pair.slices) for pair in pairs)
     rows: dict[str, list[tuple[float, float, float, float]]] = {"input": [], "output": []}
     names: list[str] = []
@@ -83,7 +83,7 @@ def _grey(pixels: Pixels) -> Pixels:
 def export(model: str, format: str, output: Path) -> Events:
     """Write a model for other programs and verify the file. Done(ExportResult)."""
     from aegui.inference.export import export as write
-    from aegui.models.zoo import load_model
+    from aegui.models.zoo import load_trained
 
     yield Progress(0, None, "Loading the model")
-    yield from write(load_model(model), format, output)
+    yield from write(load_trained(model), format, output)

@@ -65,7 +65,11 @@ def _scans(job: TrainJob, usable: Sequence[Series]) -> Iterator[Problem]:
             blocking=False,
         )
     if not job.holdout and not job.recipe.run.holdout_fraction:
-        yield Problem("No series is held out for Review.", "Mark one as hold-out.", blocking=False)
+        yield Problem(
+            "No series is held out for Review.",
+            "Mark one as hold-out, or hold out a share of the scans.",
+            blocking=False,
+        )
 
 
 def _pairs(job: TrainJob, usable: Sequence[Series]) -> Iterator[Problem]:
@@ -74,7 +78,11 @@ def _pairs(job: TrainJob, usable: Sequence[Series]) -> Iterator[Problem]:
     pairs = job.pairs or tuple(match_pairs(usable, job.clean))
     if isinstance(job.recipe.targets, Noise2Noise):
         if not any(pair.kind == "repeat" for pair in pairs):
-            yield Problem("No series repeats another one.", "Confirm repeats on the Scans page.", ("targets",))
+            yield Problem(
+                "No series repeats another one.",
+                "Open two scans of the same thing, and confirm them as repeats.",
+                ("targets",),
+            )
     elif not pairs:
         yield Problem("No noisy series has a matching clean series.", "Add clean scans, or add noise.", ("targets",))
     if not job.pairs and not all(pair.sure for pair in pairs):

@@ -85,8 +85,9 @@ def test_scan_prints_every_series_and_every_skipped_file(
 def test_scan_in_words(scans: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["scan", str(scans["full"])]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 6
     assert "2 slices of 256×256, 100 × 1.5 × 1.5 mm" in lines[0]
+    assert Path(lines[1].strip()).is_relative_to(scans["full"])
 
 
 def test_scan_says_what_is_only_shown_and_what_could_be_learnt_from(

@@ -32,6 +32,34 @@ def test_denoise_writes_dicom_and_a_report(
         assert {ds.SeriesInstanceUID for ds in files}.isdisjoint({row["uid"]})
 
 
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["denoise", "--input", str(scans["low"]), "--output", str(tmp_path / "out"), "--dry-run"]
+    assert run([*words, "--json"]) == 0
+    rows = printed(capsys)["series"]
+    assert [row["reason"] for row in rows] == [""] * 3 and not (tmp_path / "out").exists()
+    assert run([*words, "--model", "ultrasound-small"]) == 1
+    assert "no trained weights" in capsys.readouterr().err
+
+
+def test_errors_are_json_too_where_it_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["denoise", "--input", str(tmp_path / "nothing"), "--output", str(tmp_path / "out")]
+    assert run([*words, "--json"]) == 1
+    found = printed(capsys)
+    assert found["error"].startswith("There is no folder") and found["hint"]
+    assert run(words) == 1 and capsys.readouterr().out == ""
+
+
+def test_folders_of_damaged_files_name_every_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "text.dcm").write_text("no image")
+    (tmp_path / "in" / "empty.dcm").touch()
+    assert run(["denoise", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert "text.dcm: " in said and "empty.dcm: " in said
+
+
 def test_every_output_choice_is_an_option_with_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
     command = typer.main.get_command(app).commands["denoise"]  # type: ignore[attr-defined]
     options = {option.name: option for option in command.params}
@@ -99,9 +127,7 @@ def test_what_is_for_viewing_only_is_denoised_when_it_is_included(
 ) -> None:
     words = ["denoise", "--model", "classic-small", "--input", str(odd), "--output", str(tmp_path / "out"), "--json"]
     assert run(words) == 1
-    said = capsys.readouterr()
-    assert "--include all" in said.err
-    assert said.out == ""
+    assert "--include all" in printed(capsys)["hint"]
     assert run([*words, "--include", "all"]) == 0
     (row,) = printed(capsys)["series"]
     assert row["status"] in ("done", "flagged")

@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import pydicom
 import pytest
 import yaml
 
-from aegui import recipes
+from aegui import recipes, sample
 from aegui.cli import run
+from aegui.errors import UserError
+from aegui.events import finish
 from tests.cli.printed import QUICK, printed
 
 
@@ -41,6 +44,31 @@ def test_a_run_folder_is_not_overwritten_but_resumed(
     assert run(words) == 1
     assert "already holds a run" in capsys.readouterr().err
     assert run([*words, "--resume"]) == 0
+
+
+def test_repeats_are_learnt_from_once_they_are_accepted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    low = finish(sample.generate(tmp_path / "made", slices=4, patients=1))["low"]
+    (tmp_path / "scans").mkdir()
+    for again in (1, 2):
+        for file in low.rglob("*.dcm"):
+            dataset = pydicom.dcmread(file)
+            dataset.SeriesInstanceUID, dataset.AcquisitionNumber = f"1.2.3.{again}", again
+            dataset.AcquisitionDate, dataset.AcquisitionTime = "20200101", f"12{again}000"
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{again}.{file.stem[-3:]}"
+            dataset.save_as(tmp_path / "scans" / f"{again}{file.name}")
+    words = ["train", "--model", "classic-small", "--recipe", "repeats", "--data", str(tmp_path / "scans")]
+    words += ["--out", str(tmp_path / "run"), "--set", *QUICK]
+    assert run(words) == 1
+    assert "2 repeats found." in (said := capsys.readouterr().err) and "--accept-pairs" in said
+    assert run([*words, "--accept-pairs"]) == 0
+
+
+def test_going_on_where_no_run_is_says_that_a_new_one_starts(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--model", "classic-small", "--data", str(scans["low"]), "--out", str(tmp_path / "run")]
+    assert run([*words, "--set", *QUICK, "--resume"]) == 0
+    assert "no run to go on with. A new one starts." in capsys.readouterr().err
 
 
 def test_what_several_parts_of_a_recipe_have_to_say_alike_is_said_once(
@@ -166,3 +194,13 @@ def test_runs_are_listed_with_what_they_do_differently(
     said = capsys.readouterr().out
     assert "best epoch" in said and "0.5" in said
     assert run(["runs", str(tmp_path / "nowhere")]) == 1
+
+
+def test_settings_are_named_as_the_reference_names_them_and_wrong_names_say_what_there_is() -> None:
+    plan = recipes.load("denoise")
+    short, long = "targets.corruptions.gaussian.high=50", "targets.synthetic.corruptions.gaussian.high=50"
+    assert plan.with_set([short]) == plan.with_set([long]) != plan
+    with pytest.raises(UserError, match=r"There are mse, tv\. To add one, write a recipe file"):
+        plan.with_set(["losses.ssim.weight=0.3"])
+    with pytest.raises(UserError, match=r"no setting “run2” .* There are schema_version, id, .*run"):
+        plan.with_set(["run2.epochs=3"])

@@ -32,7 +32,7 @@ def test_a_scan_like_those_of_the_training_is_no_matter() -> None:
         ({"noise": 120.0}, "noise of 120 of 255; the model has seen 4 to 60"),
         ({"noise": 0.2}, "noise of 0 of 255"),
         ({"spacing": 3.0}, "pixels of 3 mm; the model has seen 0.6 to 1 mm"),
-        ({"dark": 0.02}, "2% of each slice are dark; the model has seen 30% to 60%"),
+        ({"dark": 0.02}, "2% of each slice is dark; the model has seen 30% to 60%"),
         ({"bright": 0.3}, "other grey values"),
         ({"grain": 0.05}, "coarser noise"),
         ({"grain": 0.45}, "finer noise"),

@@ -375,7 +375,7 @@ def test_a_slice_that_cannot_be_read_says_why_and_the_others_go_on(review: Open,
 def test_another_model_is_run_on_the_same_slice(review: Open, qtbot: Any) -> None:
     page = review()
     before = shown(page.views.denoised.pixels).copy()
-    page.session.set_model("monai-autoencoder")
+    page.session.set_model("general-small")
     ready(qtbot, page)
     qtbot.waitUntil(lambda: not np.array_equal(shown(page.views.denoised.pixels), before), timeout=30_000)
     assert page.views.denoised.subtitle[0].startswith("100 % · ")

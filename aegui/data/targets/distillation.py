@@ -11,7 +11,7 @@ from aegui.data.targets.kind import Kind, build_kind
 from aegui.errors import UserError
 from aegui.imaging import Pixels, Read, Series, SliceSource
 from aegui.imaging.filling import filled
-from aegui.measure import estimate_noise
+from aegui.measure import TISSUE, level_of
 from aegui.models.intensity import Scale, scale_for
 from aegui.recipes.targets import Distillation
 
@@ -30,6 +30,7 @@ class Taught(Kind):
         self._name = part.teacher
         self._teacher: Model | None = None
         self._scale: Scale | None = None
+        self._hounsfield = False
 
     def begin(self, series: Series, source: SliceSource, scale: Scale) -> None:
         """The teacher has a scale of its own."""
@@ -43,6 +44,7 @@ class Taught(Kind):
             if self._teacher.card.neighbours:
                 raise UserError(*sees_beside(self._name))
         self._scale = scale_for(self._teacher.card, series, source)
+        self._hounsfield = series.unit == "HU"
 
     def target(self, read: Read, scale: Scale) -> Pixels | None:
         """What the teacher makes of the slice; values outside its limits stay."""
@@ -53,7 +55,8 @@ class Taught(Kind):
         low, high = self._scale.limits
         inside = read.valid & ((planes >= low) & (planes <= high)).all(axis=0)
         x = filled(self._scale.normalise(planes), inside)
-        level = estimate_noise(planes.mean(axis=0), inside) / self._scale.span
+        grey = planes.mean(axis=0)
+        level = level_of(grey, inside, TISSUE if self._hounsfield else None) / self._scale.span
         with torch.inference_mode():
             y = self._teacher.net(torch.from_numpy(x[None]), torch.tensor([level], dtype=torch.float32))[0].numpy()
         result = np.where(inside, self._scale.restore(y), planes).astype(np.float32)
