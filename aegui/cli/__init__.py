@@ -75,7 +75,8 @@ def run(given: Sequence[str]) -> int:
         sys.stderr.close()
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence instead of a traceback
         if isinstance(error, _ClickError):
-            say(f"{error.format_message().rstrip('.')}. See `aegui {_verb(given)}--help`.")
+            words = error.format_message().rstrip(".").replace("Value error, ", "")
+            say(f"{words}. See `aegui {_verb(given)}--help`.")
         else:
             _log.error("unexpected: aegui %s", " ".join(given), exc_info=True)
             file = paths.data_home() / "aegui.log"

@@ -63,10 +63,10 @@ def found_rows(result: ScanResult, proposals: Sequence[Proposal]) -> dict[str, A
 def print_found(result: ScanResult, proposals: Sequence[Proposal]) -> None:
     """What `scan` prints."""
     for series in result.series:
-        z, y, x = series.geometry.spacing
+        sides = " × ".join(f"{side:g}" for side in series.geometry.spacing if side > 0)  # 0: not known
         print_text(
-            f"{series.label}  {series.modality}  {series.description or '–'}: {series.slices} slices of "
-            f"{series.rows}×{series.columns}, {z:g} × {y:g} × {x:g} mm"
+            f"{series.label}  {series.modality}  {series.description or '–'}: {series.slices} slice"
+            f"{'s' * (series.slices != 1)} of {series.rows}×{series.columns}{f', {sides} mm' if sides else ''}"
         )
         print_text(f"    {series.place}")
         if series.treat != "denoise":
@@ -120,7 +120,9 @@ def forecast_lines(found: Forecast) -> list[str]:
     """A forecast in words."""
     lines = [f"One step: {_time(found.step_seconds)}, batch of {found.batch}"]
     if found.seconds is not None and found.validation_seconds is not None:
-        lines.append(f"In all: {_time(found.seconds)} for {found.steps} steps in {found.epochs} epochs")
+        lines.append(
+            f"In all: {_time(found.seconds)} for {found.steps} steps in {found.epochs} epoch{'s' * (found.epochs != 1)}"
+        )
         lines.append(f"    with {_time(found.validation_seconds)} of validation after each")
     lines.append(f"Memory: {found.memory_bytes / 1e9:.2g} GB of {found.free_bytes / 1e9:.3g} GB that are free")
     if found.fits:

@@ -59,6 +59,9 @@ def told(path: Path, name: str) -> Any:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The state dict in a .safetensors, .pt or .pth file. Files that would run code are refused."""
+    if path.is_dir():
+        inside = next(iter(sorted(path.glob("*.aegui"))), path / "model.aegui")
+        raise UserError(f"{path} is a folder, not a model.", f"Name the model in it, such as {inside}.")
     if not path.is_file():
         raise UserError(f"There is no file {path}.", "Check the name of the model file.")
     if path.suffix == ".safetensors":

@@ -86,6 +86,13 @@ def test_classic_checkpoints_load_by_their_own_layer_names(tmp_path: Path) -> No
     torch.testing.assert_close(loaded(x), net(x)[0])
 
 
+def test_a_run_folder_is_no_model_but_holds_one(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.aegui").touch()
+    with pytest.raises(UserError, match=r"is a folder, not a model\. .*run/model\.aegui"):
+        load_model(tmp_path / "run")
+
+
 def test_a_checkpoint_of_other_layers_lists_what_does_not_fit(tmp_path: Path) -> None:
     weights = ConvAutoencoder(1).state_dict()
     weights["encoder.0.weight"] = torch.zeros(16, 1, 5, 5)
