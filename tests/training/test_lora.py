@@ -179,7 +179,7 @@ def test_an_adapter_without_its_base_says_which_model_is_needed(
 ) -> None:
     adapted(tmp_path / "model.aegui")
     monkeypatch.setattr(adapter, "cards", list)
-    with pytest.raises(UserError, match="adapter for the model “General, small”") as raised:
+    with pytest.raises(UserError, match="adapter is for the model “General, small”") as raised:
         load_model(tmp_path / "adapter.safetensors")
     assert "--add" in raised.value.hint
 
@@ -188,7 +188,7 @@ def test_an_adapter_of_ones_own_model_works_once_that_is_added(tmp_path: Path) -
     torch.manual_seed(4)
     torch.save(classic().net.state_dict(), tmp_path / "own.pt")
     file, _ = adapted(tmp_path / "model.aegui", str(tmp_path / "own.pt"))
-    with pytest.raises(UserError, match="adapter for the model “own”"):
+    with pytest.raises(UserError, match="adapter is for the model “own”"):
         load_model(tmp_path / "adapter.safetensors")
     add(tmp_path / "own.pt")
     assert torch.equal(computes(tmp_path / "adapter.safetensors"), computes(file))
