@@ -60,7 +60,10 @@ class OutputOptions(QFrame):
         )
         self.noise = QLineEdit()
         self.noise.setPlaceholderText("auto")
-        self.noise.setToolTip("SD of the noise in the scans; empty: measured on each slice")
+        self.noise.setToolTip(
+            "What the model is told: SD of the finest noise, which in correlated noise is less than that of a region. "
+            "Empty: measured on each slice; reports say what was"
+        )
         self.more = button("More options…", icon="sliders-horizontal", clicked=self.open_more)
         self.summary = ElidedLabel("", "cap", Qt.TextElideMode.ElideRight)
         self.reset = button("Reset", "link", name="Reset the further options", clicked=self._reset)
