@@ -14,6 +14,7 @@ from PySide6.QtGui import (
     QTextCharFormat,
     QTextCursor,
     QTextDocument,
+    QTextFormat,
     QTextFrameFormat,
     QTextLength,
     QTextTable,
@@ -105,7 +106,9 @@ class GuideWindow(QWidget):
         if self.contents.currentRow() < 0:
             return
         block = self.text.document().findBlockByNumber(self.contents.currentItem().data(_BLOCK))
-        top = self.text.document().documentLayout().blockBoundingRect(block).top()
+        layout = self.text.document().documentLayout()
+        layout.documentSize()  # lays out to the end: before that the scroll bar ends where the layout does
+        top = layout.blockBoundingRect(block).top()
         self.text.verticalScrollBar().setValue(max(0, round(top) - 12))
 
     @Slot(QUrl)
@@ -167,13 +170,19 @@ def _dress(document: QTextDocument) -> None:
             shape.setBottomMargin(6)
         elif not in_table:
             shape.setTopMargin(0)
-            shape.setBottomMargin(4 if block.textList() and block.next().textList() else 12)
+            together = (block.textList() and block.next().textList()) or (_is_code(block) and _is_code(block.next()))
+            shape.setBottomMargin(4 if together else 12)
+            shape.setLeftMargin(16 if _is_code(block) else 0)
         QTextCursor(block).mergeBlockFormat(shape)
         _dress_words(block, level)
         block = block.next()
     for table in document.rootFrame().childFrames():
         if isinstance(table, QTextTable):
             _dress_table(table)
+
+
+def _is_code(block: QTextBlock) -> bool:
+    return block.blockFormat().hasProperty(QTextFormat.Property.BlockCodeLanguage.value)
 
 
 def _dress_words(block: QTextBlock, level: int) -> None:
@@ -186,7 +195,8 @@ def _dress_words(block: QTextBlock, level: int) -> None:
     for begin, end, was in places:
         letters = QTextCharFormat()
         size, weight = _LINES[min(level, 3) - 1][:2] if level else (13, 600 if was.fontWeight() > 500 else 400)
-        font = theme.font(size, weight)
+        code = "monospace" in (was.fontFamilies() or ())
+        font = theme.mono_font(size - 1) if code else theme.font(size, weight)
         font.setItalic(was.fontItalic())
         letters.setFont(font)
         letters.setForeground(theme.colour("text" if weight > 400 else "text2"))

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt, QUrl
+from PySide6.QtCore import QPoint, Qt, QUrl
 from PySide6.QtGui import QTextCursor, QTextTable
 from PySide6.QtWidgets import QPushButton
 
@@ -92,6 +92,20 @@ def test_contents_and_links_scroll_to_the_chapter(guide, qtbot):
     guide.text.anchorClicked.emit(QUrl("5-pairs.md"))
     assert bar.value() > there
     assert guide.contents.currentItem().text() == "Pairs"
+
+
+def test_the_last_chapter_is_reached_at_once(guide):
+    guide.show_chapter("8-models.md")
+    text = guide.text
+    first = text.cursorForPosition(QPoint(text.viewport().width() // 2, 20)).block().text()
+    assert first == "Models"
+
+
+def test_commands_and_names_of_files_stand_in_a_fixed_font(guide):
+    document = guide.text.document()
+    cursor = document.find("aegui denoise --input FOLDER")
+    assert cursor.charFormat().font().family() == theme.mono_font().family()
+    assert document.find("Getting started").charFormat().font().family() == "Inter"
 
 
 def test_search_keeps_the_sections_that_have_the_words_and_says_when_none_has(guide, qtbot):
