@@ -106,10 +106,10 @@ class GuideWindow(QWidget):
         if self.contents.currentRow() < 0:
             return
         block = self.text.document().findBlockByNumber(self.contents.currentItem().data(_BLOCK))
-        layout = self.text.document().documentLayout()
-        layout.documentSize()  # lays out to the end: before that the scroll bar ends where the layout does
-        top = layout.blockBoundingRect(block).top()
-        self.text.verticalScrollBar().setValue(max(0, round(top) - 12))
+        layout, bar = self.text.document().documentLayout(), self.text.verticalScrollBar()
+        # The text is laid out bit by bit, and until that is done the bar ends too early.
+        bar.setMaximum(max(bar.maximum(), round(layout.documentSize().height()) - self.text.viewport().height()))
+        bar.setValue(max(0, round(layout.blockBoundingRect(block).top()) - 12))
 
     @Slot(QUrl)
     def _follow(self, link: QUrl) -> None:

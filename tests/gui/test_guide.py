@@ -94,11 +94,16 @@ def test_contents_and_links_scroll_to_the_chapter(guide, qtbot):
     assert guide.contents.currentItem().text() == "Pairs"
 
 
-def test_the_last_chapter_is_reached_at_once(guide):
+def test_the_last_chapter_is_reached_at_once(guide, qtbot):
+    def first() -> str:
+        return guide.text.cursorForPosition(QPoint(guide.text.viewport().width() // 2, 20)).block().text()
+
+    guide.show_chapter("8-models.md")  # as the window is opened by a page's help
+    qtbot.waitUntil(lambda: first() == "Models", timeout=5_000)
+    guide.show_chapter("1-getting-started.md")
+    assert first() == "Getting started"
     guide.show_chapter("8-models.md")
-    text = guide.text
-    first = text.cursorForPosition(QPoint(text.viewport().width() // 2, 20)).block().text()
-    assert first == "Models"
+    assert first() == "Models"
 
 
 def test_commands_and_names_of_files_stand_in_a_fixed_font(guide):
