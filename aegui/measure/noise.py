@@ -16,8 +16,8 @@ _ENOUGH = 0.05  # of the pixels: with less tissue a slice counts whole
 def level_of(image: Array, mask: Mask, above: float | None = None) -> float:
     """The noise level that models are told of a slice: SD in its finest detail, in the image's unit.
 
-    above: for CT, TISSUE in the image's unit. Air, often most of a slice, has half of the noise of tissue or less, and
-    a model that were told of that would leave most of the noise in what is looked at.
+    above: for CT, TISSUE in the image's unit. Air, often most of a slice, has half of the noise of tissue or less; a
+    model told of that leaves most of the noise in what is looked at.
     """
     if above is not None:
         tissue = mask & (image > above)

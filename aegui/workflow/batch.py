@@ -23,6 +23,7 @@ from aegui.imaging import Mask, OutputRules, Pixels, Read, Series, Skipped, Slic
 from aegui.imaging.dicom.deidentify import Deidentifier
 from aegui.imaging.outlook import may_show_text
 from aegui.models import Card, card_of, require_trained
+from aegui.models.library import file_of, is_file
 
 if TYPE_CHECKING:
     from aegui.inference.choose import Engines
@@ -104,6 +105,8 @@ def planned(job: DenoiseJob) -> list[tuple[Series, str]]:
     card = card_of(job.model)
     if card is not None:
         require_trained(card)
+    elif not is_file(job.model):
+        file_of(job.model)  # which says what models there are
     return [(series, _refusal(card, series, job)) for series in job.series]
 
 
