@@ -227,7 +227,9 @@ def test_arriving_without_a_run_finds_a_model_and_an_output_folder(
     qtbot.addWidget(made)
     made.enter()
     assert session.model_ref
-    assert made.exports.chooser.currentText()
+    listed = [made.exports.chooser.itemText(row) for row in range(made.exports.chooser.count())]
+    assert made.exports.chooser.currentText() in listed
+    assert "CT, small" in listed and "General, large" not in listed, "only what was trained"
     assert made.options.folder.text() == str(tmp_path / "scans_denoised")
     assert made.bar.run.isEnabled()
     assert "“Thin_DN”" in made.example.text()

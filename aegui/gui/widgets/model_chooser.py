@@ -71,7 +71,8 @@ class ModelChooser(QComboBox):
         if result is not None:
             self._add(Path(result.bundle))
         for card in models.cards():
-            self._add(card.id)
+            if card.weights is not None:  # others are for training only
+                self._add(card.id)
         if ref and self._row(ref) < 0:
             self._add(ref)
         self.insertSeparator(self.count())
