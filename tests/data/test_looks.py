@@ -143,3 +143,8 @@ def test_the_shipped_model_warns_of_strong_noise_of_other_kinds_and_of_mr_if_it_
     of_ct = load_model("ct-small").card
     assert shared_words(shared / "mr_brain_papaya", 25, of_ct) == [["MR; the model has seen CT"]]
     assert not any(shared_words(shared / "ct_abdomen_j2k", 25, of_ct))
+    of_mr = load_model("mr-small").card
+    assert shared_words(shared / "ct_abdomen_j2k", 25, of_mr) == [
+        ["CT; the model has seen MR and pictures of no modality"]
+    ]
+    assert not any(shared_words(shared / "mr_brain_papaya", 25, of_mr))
