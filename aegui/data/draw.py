@@ -15,7 +15,7 @@ from aegui.data.dataset import TrainingData
 from aegui.data.item import Item
 from aegui.data.targets import Drawn
 from aegui.imaging import Pixels, Series
-from aegui.imaging.filling import filled
+from aegui.imaging.filling import filled_together
 from aegui.measure import TISSUE, level_of
 from aegui.models.intensity import Scale
 from aegui.models.planes import middle
@@ -154,9 +154,8 @@ def _patch(data: TrainingData, recipe: Recipe, member: int, size: tuple[int, int
 
 def _hold(x: Pixels, scale: Scale, channels: int) -> Pixels:
     """As the model gets it: padding and what is beyond its limits become like their surroundings, in each slice."""
-    if len(x) > channels:
-        return np.concatenate([_hold(one, scale, channels) for one in np.split(x, len(x) // channels)])
-    return filled(x.astype(np.float32), scale.takes(x))
+    slices = np.split(x.astype(np.float32), len(x) // channels)
+    return filled_together(slices, [scale.takes(one) for one in slices])
 
 
 def _estimate(x: Pixels, target: Pixels, item: Item) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
@@ -25,6 +27,17 @@ def filled(planes: Pixels, known: Mask) -> Pixels:
     around = np.repeat(np.repeat(means, BLOCK, axis=1), BLOCK, axis=2)[:, :rows, :columns]
     around = uniform_filter(around, (1, BLOCK + 1, BLOCK + 1), mode="nearest")
     return np.where(known, planes, around).astype(np.float32)
+
+
+def filled_together(slices: Sequence[Pixels], known: Sequence[Mask]) -> Pixels:
+    """Slices that a network sees together, each filled, one upon another; one without a known pixel as the middle one.
+
+    slices: each (channels, rows, columns). known: each (rows, columns).
+    """
+    middle = len(slices) // 2
+    own = filled(slices[middle], known[middle])
+    every = [filled(one, there) if there.any() else own for one, there in zip(slices, known, strict=True)]
+    return own if len(slices) == 1 else np.concatenate(every)
 
 
 def _blocks(values: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:

@@ -115,7 +115,7 @@ class Denoiser:
         """
         one = self.prepared(pixels, valid, noise_level)
         # The noise of the others is not asked for.
-        one = one._replace(beside=tuple(self.prepared(*other, 0.0).x for other in seen))
+        one = one._replace(beside=_beside(one, [self.prepared(*other, 0.0) for other in seen]))
         return finished(one, self.removed([one])[0], strength)
 
     def slices(
@@ -148,7 +148,7 @@ class Denoiser:
 
     def _joined(self, slices: Mapping[int, Prepared], index: int) -> Prepared:
         seen = beside(self.source.series, index, self.net.neighbours)
-        return slices[index]._replace(beside=tuple(slices[other].x for other in seen))
+        return slices[index]._replace(beside=_beside(slices[index], [slices[other] for other in seen]))
 
     def planes(self, slice: Prepared) -> Pixels:
         """All that the network sees of a slice, (planes, H, W)."""
@@ -181,6 +181,11 @@ class Denoiser:
 
     def _run(self, x: Pixels, levels: Pixels) -> Pixels:
         return self._tiler.run(lambda part: run(self.engine, self.net, part, levels), x)
+
+
+def _beside(own: Prepared, seen: Sequence[Prepared]) -> tuple[Pixels, ...]:
+    """What is shown of slices seen together; of one that is all padding, the slice itself."""
+    return tuple(one.x if one.inside.any() else own.x for one in seen)
 
 
 def planes_of(pixels: Pixels) -> Pixels:

@@ -13,7 +13,7 @@ from aegui.data.dataset import TrainingData
 from aegui.data.draw import Case, case, cases, validation_members
 from aegui.events import Event, Progress
 from aegui.imaging import Pixels
-from aegui.imaging.filling import filled
+from aegui.imaging.filling import filled, filled_together
 from aegui.measure import auc, psnr, ssim, ssim_window
 from aegui.models.networks import Outputs
 from aegui.models.slicenet import SliceNet
@@ -45,7 +45,7 @@ def held(x: Pixels, c: Case) -> Pixels:
 def run_case(net: SliceNet, c: Case, device: torch.device) -> tuple[Pixels, Outputs]:
     """The denoised slice (channels, H, W), normalised, voxels outside the limits as they were; and all outputs."""
     slices = np.split(c.noisy, len(c.noisy) // len(c.clean))
-    x = np.concatenate([filled(one, c.item.scale.takes(one)) for one in slices])
+    x = filled_together(slices, [c.item.scale.takes(one) for one in slices])
     with torch.inference_mode():
         found = net.outputs(
             torch.from_numpy(x[None]).to(device), torch.tensor([c.level], dtype=torch.float32, device=device)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from aegui import imaging, workflow
 from aegui.data.augment import noisier
@@ -15,12 +16,15 @@ from aegui.data.dataset import TrainingData, prepare
 from aegui.data.draw import Batch, case, draw_batch, shown
 from aegui.data.pairs import Pair
 from aegui.errors import UserError
+from aegui.events import finish
 from aegui.imaging import Series
+from aegui.inference.denoiser import Denoiser
 from aegui.measure import estimate_noise
 from aegui.models.planes import middle
+from aegui.models.zoo import Model
 from aegui.recipes import Recipe
 from aegui.workflow.target_problems import target_problems
-from tests.twohalf import SIDE, SLICES, anatomy, card, recipe, saved, stacked, volumes
+from tests.twohalf import SIDE, SLICES, anatomy, card, network, recipe, saved, stacked, volumes
 
 GAUSSIAN = "targets={kind: synthetic, corruptions: [{kind: gaussian, low: 15, high: 15}]}"
 FAINT = GAUSSIAN.replace("15", "2")
@@ -237,6 +241,24 @@ def test_padding_of_each_plane_is_like_what_lies_around_it_there(tmp_path: Path)
     around = [float(np.nanmean(values[k, 6:8, :8])) / 400 for k in (0, 1, 2)]
     assert found[:, 3, 3].tolist() == pytest.approx(around, abs=0.05) and len(set(found[:, 3, 3].tolist())) == 3
     data.close()
+
+
+def test_a_neighbour_of_padding_alone_is_shown_as_the_slice_itself(tmp_path: Path) -> None:
+    values = anatomy()
+    values[0] = np.nan
+    np.save(tmp_path / "volume.npy", values)
+    series = stacked(finish(workflow.scan([tmp_path / "volume.npy"])).series[0])
+    data = read(recipe(*FLAT, FAINT), (series,), tmp_path / "cache")
+    first = next(member for member, item in enumerate(data.items) if item.index == 1)
+    found = shown(data, recipe(*FLAT, FAINT), first)
+    source = imaging.open_series(series)
+    used = Denoiser(Model(card(), network(), "beside"), source, torch.device("cpu")).at(1)
+    assert not source.valid(0).any() and np.array_equal(used.beside[0], used.x)
+    assert np.isnan(found.noisy[0]).all()
+    batch_ = batch(data, recipe(*FLAT, FAINT), [first])
+    np.testing.assert_array_equal(batch_.noisy[0, 0], batch_.noisy[0, 1])
+    data.close()
+    source.close()
 
 
 def test_validation_sees_whole_slices_with_their_neighbours(clean: tuple[Series, ...], tmp_path: Path) -> None:
