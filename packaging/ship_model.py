@@ -56,7 +56,7 @@ def main(bundle: Path, name: str) -> None:
     file = MODELS / f"{name}.yaml"
     card = yaml.safe_load(file.read_text(encoding="utf-8"))
     training = card.get("training", {})
-    training |= {key: made["training"][key] for key in ("recipe", "seconds", "machine")}
+    training |= {key: made["training"][key] for key in ("recipe", "seconds", "machine", "threads")}
     card |= {
         "training": training,
         "parameters": made["parameters"],

@@ -39,6 +39,9 @@ class Training(Spec):
     recipe: str = knob("", title="Recipe", help="Recipe that made it")
     seconds: float = knob(0.0, title="Time", help="Training time", unit="s", ge=0)
     machine: str = knob("", title="Machine", help="Kind of machine")
+    threads: int = knob(
+        0, title="Threads", help="Threads of the processor that it took; 0: a graphics card, or unknown", ge=0
+    )
 
 
 class Seen(Spec):

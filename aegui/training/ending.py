@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from aegui.data.draw import validation_members
 from aegui.models import bundle
 from aegui.models.card import Card, Score, Seen
@@ -104,7 +106,12 @@ def _card(trainer: Trainer, scores: Mapping[str, float], seen: Mapping[str, Seen
         options = options | {"classes": len(data.classes)}
         if card.architecture == "conv_autoencoder":
             options = options | {"head": "pooled"}
-    training = {"recipe": recipe.id, "seconds": round(at.seconds, 1), "machine": platform.machine()}
+    training = {
+        "recipe": recipe.id,
+        "seconds": round(at.seconds, 1),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads() if trainer.device.type == "cpu" else 0,
+    }
     return card.model_copy(
         update={
             "id": trainer.run.folder.name or card.id,

@@ -172,6 +172,13 @@ def test_resuming_with_another_recipe_is_refused(job: workflow.TrainJob) -> None
         run(other)
 
 
+def test_the_card_tells_what_the_training_took(job: workflow.TrainJob) -> None:
+    _, result = run(job)
+    told = load_model(result.bundle).card.training
+    assert told.recipe == job.recipe.id and 0 < told.seconds < 600
+    assert told.threads == torch.get_num_threads() and told.machine
+
+
 def test_a_run_of_a_version_with_fewer_fields_is_resumed(job: workflow.TrainJob) -> None:
     _, first = run(job)
     file = job.run / "last.pt"
