@@ -24,7 +24,6 @@ SERIES = 6
 SAME = 0.3  # logarithm of the noise in tissue against that of the background, up to which both are one
 COARSE, FINE = 0.15, 0.2  # cycles/px, below which even flat areas have structure; above which all tissue has little
 WHITE = 0.25  # a spectrum that strays less from its mean is white
-AIR = -1000.0  # HU
 
 
 @dataclass(frozen=True)

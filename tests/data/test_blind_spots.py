@@ -20,9 +20,9 @@ LEAST = {"pixel": 1, "row": 5, "column": 5, "cross": 9, "square": 25}  # pixels 
 @pytest.mark.parametrize("kind", ["noise2void", "noise2self"])
 def test_nothing_of_what_is_hidden_reaches_the_network(kind: str, hide: str) -> None:
     part = (
-        Noise2Void(hide=hide, reach=2, spots=10)  # type: ignore[arg-type]
+        Noise2Void.parse({"hide": hide, "reach": 2, "spots": 10})
         if kind == "noise2void"
-        else Noise2Self(hide=hide, reach=2, grid=8)  # type: ignore[arg-type]
+        else Noise2Self.parse({"hide": hide, "reach": 2, "grid": 8})
     )
     targets = RandomSpots(part) if isinstance(part, Noise2Void) else GridSpots(part)
     image = np.random.default_rng(0).normal(0, 1, (1, 40, 40)).astype(np.float32)
@@ -68,7 +68,7 @@ def test_the_gradient_of_the_loss_is_zero_at_hidden_pixels_and_not_elsewhere() -
 
 @pytest.mark.parametrize(("hide", "share"), [("pixel", 2.0), ("pixel", 20.0), ("square", 20.0), ("row", 10.0)])
 def test_as_many_pixels_are_hidden_as_asked_for(hide: str, share: float) -> None:
-    targets = RandomSpots(Noise2Void(hide=hide, reach=2, spots=share))  # type: ignore[arg-type]
+    targets = RandomSpots(Noise2Void.parse({"hide": hide, "reach": 2, "spots": share}))
     counts = [
         np.count_nonzero(targets.spots((64, 64), np.random.default_rng(seed))) * LEAST[hide] for seed in range(40)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -24,14 +25,14 @@ def found(
     corruptions: Sequence[Corruption],
     modality: str = "CT",
     augmentation: Augmentation | None = None,
-    each: str = "all",
+    each: Literal["all", "one"] = "all",
     **fields: object,
 ) -> list[workflow.Problem]:
     """Problems of the corruptions or the augmentation alone."""
     series = replace(SERIES, modality=modality, unit="HU" if modality == "CT" else "", **fields)  # type: ignore[arg-type]
     recipe = recipes.load("denoise").model_copy(
         update={
-            "targets": SyntheticTargets(corruptions=tuple(corruptions), each=each),  # type: ignore[arg-type]
+            "targets": SyntheticTargets(corruptions=tuple(corruptions), each=each),
             "augmentation": augmentation or Augmentation(),
         }
     )
