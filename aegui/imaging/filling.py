@@ -32,12 +32,13 @@ def filled(planes: Pixels, known: Mask) -> Pixels:
 def filled_together(slices: Sequence[Pixels], known: Sequence[Mask]) -> Pixels:
     """Slices that a network sees together, each filled, one upon another; one without a known pixel as the middle one.
 
-    slices: each (channels, rows, columns). known: each (rows, columns).
+    slices: each (channels, rows, columns), perhaps from a file that can't be written to; the result is a copy.
+    known: each (rows, columns).
     """
     middle = len(slices) // 2
     own = filled(slices[middle], known[middle])
     every = [filled(one, there) if there.any() else own for one, there in zip(slices, known, strict=True)]
-    return own if len(slices) == 1 else np.concatenate(every)
+    return np.concatenate(every)
 
 
 def _blocks(values: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:

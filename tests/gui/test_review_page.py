@@ -127,7 +127,7 @@ def test_the_uncertainty_stands_in_the_residuals_place_while_it_is_asked_for(rev
     page.set_mode("curtain")
     qtbot.keyClick(page.views.shown()[0], Qt.Key.Key_U)
     assert page.views.mode == "side" and page.views.residual.title == "Uncertainty"
-    qtbot.waitUntil(lambda: page.slices.doubt(page.index) is not None and not page.views.residual.busy, timeout=30_000)
+    qtbot.waitUntil(lambda: page.views.residual.pixels is not None and not page.views.residual.busy, timeout=30_000)
     source = imaging.open_series(page.slices.series)  # type: ignore[arg-type]
     try:
         expected = workflow.uncertainty(generated.MODEL, source, page.index)

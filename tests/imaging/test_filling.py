@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aegui.imaging.filling import filled
+from aegui.imaging.filling import filled, filled_together
 
 
 def test_known_values_stay_and_unknown_ones_are_like_their_surroundings() -> None:
@@ -43,3 +43,11 @@ def test_where_nothing_is_known_there_is_zero(shape: tuple[int, int]) -> None:
     assert not filled(image, np.zeros(shape, dtype=bool)).any()
     everything = np.ones((1, *shape), dtype=np.float32)
     assert filled(everything, np.ones(shape, dtype=bool)) is everything
+
+
+def test_slices_from_a_read_only_file_are_copied() -> None:
+    slices = np.ones((1, 16, 16), np.float32)
+    slices.flags.writeable = False
+    x = filled_together([slices], [np.ones((16, 16), bool)])
+    assert x.flags.writeable
+    np.testing.assert_array_equal(x, slices)
