@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from aegui.data.draw import shown
 from aegui.events import Event, Progress
 from aegui.imaging import Mask, Pixels, Series, SliceSource
 from aegui.measure import Range, estimate_noise, signal_range
-from aegui.measure.flat import ENOUGH, SIDES, blocks
+from aegui.measure.flat import ENOUGH, SIDES, flat_blocks
 from aegui.models.card import Card, Seen
 from aegui.models.intensity import sample
 from aegui.recipes import Recipe
@@ -37,16 +38,35 @@ class Look:
     bright: float
 
 
-def look(image: Pixels, valid: Mask, modality: str, spacing: float, data_range: Range) -> Look:
-    """Of a grey slice in the scan's unit. spacing: mm in the slice, 0 if unknown."""
+def _grain(image: Pixels, valid: Mask) -> float | None:
+    """Mean frequency of the noise, cycles/px; None where too little is flat."""
+    flat = flat_blocks(image, valid, SIDES[1])
+    if len(flat) < ENOUGH:
+        return None
+    frequencies, power = flat.spectrum()
+    return float((frequencies**2 * power).sum() / (frequencies * power).sum())
+
+
+class Glimpse(NamedTuple):
+    """A grey slice in the scan's unit, and what takes longest to see of it."""
+
+    image: Pixels
+    valid: Mask
+    grain: float | None
+
+
+def glimpse(pixels: Pixels, valid: Mask) -> Glimpse:
+    """Of a slice as read."""
+    grey = np.asarray(pixels.mean(axis=-1) if pixels.ndim == 3 else pixels, dtype=np.float32)
+    return Glimpse(grey, valid, _grain(grey, valid))
+
+
+def look(seen: Glimpse, modality: str, spacing: float, data_range: Range) -> Look:
+    """spacing: mm in the slice, 0 if unknown."""
+    image, valid, grain = seen
     low, span = (AIR, WATER) if modality == "CT" else (0.0, data_range.value)
     signal = (image[valid] - low) / span if valid.any() else np.zeros(1)
     lit = signal[signal >= DARK]
-    flat = blocks(image, valid, SIDES[1]).flat()
-    grain = None
-    if len(flat) >= ENOUGH:
-        frequencies, power = flat.spectrum()
-        grain = float((frequencies**2 * power).sum() / (frequencies * power).sum())
     return Look(
         modality,
         spacing,
@@ -59,17 +79,14 @@ def look(image: Pixels, valid: Mask, modality: str, spacing: float, data_range: 
 
 def looks_of(source: SliceSource) -> list[Look]:
     """Of some slices of a scan."""
-    return looks(source.series, [(source.read(i), source.valid(i)) for i in sample(source, SCAN)])
+    return looks(source.series, [glimpse(source.read(i), source.valid(i)) for i in sample(source, SCAN)])
 
 
-def looks(series: Series, slices: Sequence[tuple[Pixels, Mask]]) -> list[Look]:
-    """Of slices of a scan with their valid pixels; several, as the data range of MR is told by all."""
-    read = [_grey(pixels) for pixels, _ in slices]
-    data_range = signal_range(series.modality, series.bits, read)
+def looks(series: Series, slices: Sequence[Glimpse]) -> list[Look]:
+    """Of slices of a scan; several, as the data range of MR is told by all."""
+    data_range = signal_range(series.modality, series.bits, [seen.image for seen in slices])
     spacing = series.geometry.spacing[1] if _measured(series) else 0.0
-    return [
-        look(image, valid, series.modality, spacing, data_range) for image, (_, valid) in zip(read, slices, strict=True)
-    ]
+    return [look(seen, series.modality, spacing, data_range) for seen in slices]
 
 
 def seen(data: TrainingData, recipe: Recipe) -> Generator[Event, None, dict[str, Seen]]:
@@ -91,7 +108,7 @@ def seen(data: TrainingData, recipe: Recipe) -> Generator[Event, None, dict[str,
         valid = np.asarray(np.isfinite(image))
         series = item.series
         spacing = series.geometry.spacing[1] * (series.rows / image.shape[0]) if _measured(series) else 0.0
-        one = look(np.nan_to_num(image), valid, series.modality, spacing, item.range)
+        one = look(glimpse(np.nan_to_num(image), valid), series.modality, spacing, item.range)
         found[series.modality].append(one)
     return {modality: _ranges(looks) for modality, looks in sorted(found.items())}
 
@@ -156,7 +173,3 @@ def _span(ends: tuple[float, float], form: str) -> str:
 def _measured(series: Series) -> bool:
     """Whether its geometry is the scanner's, not made up for a picture."""
     return series.modality not in _NAMES
-
-
-def _grey(pixels: Pixels) -> Pixels:
-    return np.asarray(pixels.mean(axis=-1) if pixels.ndim == 3 else pixels, dtype=np.float32)

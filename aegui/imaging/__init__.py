@@ -1,7 +1,7 @@
 """Scans in and out: folder → Series → SliceSource; SliceSink → derived series. pydicom lives only here."""
 
 from aegui.imaging import quiet as _quiet  # noqa: F401 - sets filters before anything is read
-from aegui.imaging.ahead import Read, ahead, ahead_with
+from aegui.imaging.ahead import Read, ahead, ahead_with, in_order
 from aegui.imaging.behind import Behind, behind
 from aegui.imaging.beside import beside
 from aegui.imaging.open import open_series, open_sink
@@ -29,6 +29,7 @@ __all__ = [
     "auto_window",
     "behind",
     "beside",
+    "in_order",
     "open_series",
     "open_sink",
     "scan",

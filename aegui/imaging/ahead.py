@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from aegui.imaging.series import Mask, Pixels, SliceSource
@@ -15,6 +16,7 @@ _THREADS = min(2, os.cpu_count() or 1)  # as many as there are decoders
 _AHEAD = 3  # fewer than a source keeps, so that what was read is still there when it is written
 
 
+Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 
@@ -38,22 +40,23 @@ def ahead_with(
     source: SliceSource, then: Callable[[Read], Made], indices: Iterable[int] | None = None
 ) -> Iterator[Iterator[Made]]:
     """What `then` makes of the slices, in order; it is called in the threads that read."""
-    rest = iter(range(len(source)) if indices is None else indices)
 
     def read(index: int) -> Made:
         return then(Read(index, source.read(index), source.valid(index)))
 
-    def slices() -> Iterator[Made]:
-        queue: deque[Future[Made]] = deque()
-        while True:
-            while len(queue) < _AHEAD and (index := next(rest, None)) is not None:
-                queue.append(pool.submit(read, index))
-            if not queue:
-                return
-            yield queue.popleft().result()
-
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="slices")
     try:
-        yield slices()
+        yield in_order(pool, read, range(len(source)) if indices is None else indices, _AHEAD)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_order(pool: Executor, work: Callable[[Given], Made], pieces: Iterable[Given], most: int) -> Iterator[Made]:
+    """What `work` makes of each piece, in order; at most so many are handed to the pool before they are asked for."""
+    rest = iter(pieces)
+    queue: deque[Future[Made]] = deque()
+    while True:
+        queue.extend(pool.submit(work, piece) for piece in islice(rest, most - len(queue)))
+        if not queue:
+            return
+        yield queue.popleft().result()

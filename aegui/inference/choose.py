@@ -26,6 +26,7 @@ from aegui.inference.denoiser import Denoiser
 from aegui.inference.engines import Engine, TorchEngine, Unavailable, build, processor
 from aegui.inference.graph import fingerprint
 from aegui.inference.kinds import ENGINES, KINDS
+from aegui.inference.streams import Streams, side_by_side
 from aegui.models.slicenet import SliceNet
 
 _log = logging.getLogger(__name__)
@@ -50,8 +51,9 @@ class Choice:
 class Known(BaseModel):
     """What is remembered of a model on a machine.
 
-    seconds: per sample, by engine. missing: why others could not be had. passed: the lowest noise level (normalised),
-    by engine and modality, at which it did what torch does; failed: the highest at which it did not, and why.
+    seconds: per sample, in all streams at once, by engine. missing: why others could not be had. passed: the lowest
+    noise level (normalised), by engine and modality, at which it did what torch does; failed: the highest at which it
+    did not, and why.
     """
 
     seconds: dict[str, float] = {}
@@ -104,10 +106,11 @@ def _machine(device: torch.device) -> tuple[str, ...]:
 
 
 class Engines:
-    """The engines of one network on a device, each made when it is first asked for."""
+    """The engines of one network on a device, each made when it is first asked for. streams: None for the most."""
 
-    def __init__(self, net: SliceNet, device: torch.device) -> None:
-        self.plain = TorchEngine(net, device)
+    def __init__(self, net: SliceNet, device: torch.device, streams: Streams | None = None) -> None:
+        self.streams = streams or side_by_side(device)
+        self.plain = TorchEngine(net, device, streams=self.streams)
         self._net, self._device = net, device
         self._made: dict[str, Engine] = {"torch": self.plain}
 
@@ -120,14 +123,15 @@ class Engines:
     def key(self) -> str:
         """Of the network on this device and machine, with the runtimes that are installed."""
         versions = (f"{name} {_version(name)}" for name in ("torch", "onnxruntime", "openvino"))
-        parts = (self.weights, self._device.type, *_machine(self._device), f"aegui {__version__}", *versions)
+        machine = (*_machine(self._device), str(self.streams))
+        parts = (self.weights, self._device.type, *machine, f"aegui {__version__}", *versions)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def get(self, name: str) -> Engine:
         """The engine of that name; Unavailable where it cannot be had."""
         if name not in self._made:
             try:
-                self._made[name] = build(name, self._net, self._device, self.weights)
+                self._made[name] = build(name, self._net, self._device, self.weights, self.streams)
             except Unavailable:
                 raise
             except Exception as error:
@@ -164,25 +168,27 @@ def _problem(engine: Engine, checks: list[Reference]) -> Generator[Event, None, 
 def _timed(engines: Engines, check: Reference, known: Known) -> Generator[Event, None, None]:
     """Fill in `seconds` and `missing`. All take turns, so that what else the machine does befalls all alike."""
     taken: dict[str, list[float]] = {}
-    for name, kind in KINDS.items():
-        yield Progress(len(taken), len(KINDS), f"Trying {kind.title}")
-        try:
-            check.run(engines.get(name))  # the first run prepares what later ones use
-            taken[name] = []
-        except Unavailable as reason:
-            known.missing[name] = str(reason)
-        except Exception as error:  # noqa: BLE001 - whatever a runtime raises, torch still runs
-            _log.info("%s", name, exc_info=True)
-            known.missing[name] = f"it fails ({type(error).__name__}: {error})"
-    began = time.monotonic()
-    for number in range(_ROUNDS):
-        if number and time.monotonic() - began > _PATIENCE:
-            break
-        for name, times in taken.items():
-            yield Progress(number, _ROUNDS, "Looking for the fastest way to run the model here")
-            start = time.perf_counter()
-            check.run(engines.get(name))
-            times.append(time.perf_counter() - start)
+    count = engines.streams.count
+    with engines.streams.open() as streams:
+        for name, kind in KINDS.items():
+            yield Progress(len(taken), len(KINDS), f"Trying {kind.title}")
+            try:
+                list(streams.map(check.run, [engines.get(name)] * count))  # prepares what later ones use
+                taken[name] = []
+            except Unavailable as reason:
+                known.missing[name] = str(reason)
+            except Exception as error:  # noqa: BLE001 - whatever a runtime raises, torch still runs
+                _log.info("%s", name, exc_info=True)
+                known.missing[name] = f"it fails ({type(error).__name__}: {error})"
+        began = time.monotonic()
+        for number in range(_ROUNDS):
+            if number and time.monotonic() - began > _PATIENCE:
+                break
+            for name, times in taken.items():
+                yield Progress(number, _ROUNDS, "Looking for the fastest way to run the model here")
+                start = time.perf_counter()
+                list(streams.map(check.run, [engines.get(name)] * count))
+                times.append((time.perf_counter() - start) / count)
     # The best counts: what else the machine does only ever adds.
     known.seconds.update({name: min(times) for name, times in taken.items()})
 

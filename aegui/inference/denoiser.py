@@ -21,7 +21,7 @@ from aegui.models.zoo import Model
 
 # Pixels that go through at once. Processors gain little from more, and a job answers between two runs only.
 _AT_ONCE = {"cpu": 512**2, "cuda": 8 * 512**2}
-_MOST_AT_ONCE = 4  # slices; with those read ahead and those being written fewer than sources remember
+_MOST_AT_ONCE = 4  # slices in all streams; with those read ahead and being written fewer than sources remember
 
 
 class Denoised(NamedTuple):
@@ -89,7 +89,7 @@ class Denoiser:
         """How many slices of the series are best given to `slices` together."""
         series = self.source.series
         size = series.rows * series.columns * series.channels
-        return max(1, min(_MOST_AT_ONCE, _AT_ONCE.get(self.device.type, 0) // size))
+        return max(1, min(_MOST_AT_ONCE // self.engine.streams.count, _AT_ONCE.get(self.device.type, 0) // size))
 
     def slice(
         self, index: int, strength: float = 1.0, noise_level: float | None = None, source: SliceSource | None = None
@@ -165,7 +165,9 @@ class Denoiser:
         return Prepared(pixels, valid, filled(self.scale.normalise(planes), inside), inside, level)
 
     def removed(self, slices: Sequence[Prepared]) -> list[Removed]:
-        """The second step: slices of one shape through the network."""
+        """The second step, which as many threads may take as the engine has streams: slices of one shape through the
+        network.
+        """
         levels = np.array([one.level / self.scale.span for one in slices], dtype=np.float32)
         noise, spread = averaged(
             lambda view: self._run(view, levels), np.stack([self.planes(one) for one in slices]), self.average
@@ -180,7 +182,7 @@ class Denoiser:
         return [Removed(one, seen) for one, seen in zip(span * noise, spreads, strict=True)]
 
     def _run(self, x: Pixels, levels: Pixels) -> Pixels:
-        return self._tiler.run(lambda part: run(self.engine, self.net, part, levels), x)
+        return self._tiler.run(lambda part: run(self.engine, self.net, part, levels), x, self.engine.streams.count)
 
 
 def _beside(own: Prepared, seen: Sequence[Prepared]) -> tuple[Pixels, ...]:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.util
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from aegui.inference import graph
 from aegui.inference.kinds import KINDS, Kind
+from aegui.inference.streams import Streams, alone
 from aegui.models.networks import Halved
 from aegui.models.slicenet import SliceNet, on
 
@@ -28,9 +30,10 @@ class Unavailable(Exception):  # noqa: N818 - says why an engine cannot be had, 
 
 
 class Engine(Protocol):
-    """A network made ready to run."""
+    """A network made ready to run. streams: how many threads may run it at once, those of `streams.open()`."""
 
     kind: Kind
+    streams: Streams
 
     def run(self, x: Array, level: Array) -> Array:
         """What the network takes away from x: (N, planes, H, W) normalised, sides multiples of the network's.
@@ -44,7 +47,10 @@ class Engine(Protocol):
 class TorchEngine:
     """The network as it is."""
 
-    def __init__(self, net: SliceNet, device: torch.device, precision: str = "fp32") -> None:
+    def __init__(
+        self, net: SliceNet, device: torch.device, precision: str = "fp32", streams: Streams | None = None
+    ) -> None:
+        self.streams = streams or alone()
         self.kind = KINDS["torch" if precision == "fp32" else f"torch-{precision}"]
         self.net = on(device, net).eval().net
         self.device = device
@@ -73,8 +79,16 @@ class TorchEngine:
 class _Graph:
     """Runs the network's ONNX graph with `call`; of halved networks torch runs the first half, in fp32."""
 
-    def __init__(self, kind: Kind, net: SliceNet, inputs: set[str], call: Callable[[dict[str, Array]], Array]) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        net: SliceNet,
+        streams: Streams,
+        inputs: set[str],
+        call: Callable[[dict[str, Array]], Array],
+    ) -> None:
         self.kind = kind
+        self.streams = streams
         self.net = net.net
         self._inputs = inputs
         self._call = call
@@ -89,13 +103,13 @@ class _Graph:
         return self._call({name: values for name, values in feeds.items() if name in self._inputs})
 
 
-def _onnxruntime(kind: Kind, net: SliceNet, path: Path) -> Engine:
+def _onnxruntime(kind: Kind, net: SliceNet, path: Path, streams: Streams) -> Engine:
     if importlib.util.find_spec("onnxruntime") is None:
         raise Unavailable("ONNX Runtime is not installed")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = streams.threads
     options.log_severity_level = 3
     # Threads that wait busily take the cores from those that read and write meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -105,7 +119,7 @@ def _onnxruntime(kind: Kind, net: SliceNet, path: Path) -> Engine:
     def call(feeds: dict[str, Array]) -> Array:
         return np.asarray(session.run(None, feeds)[0], dtype=np.float32)
 
-    return _Graph(kind, net, names, call)
+    return _Graph(kind, net, streams, names, call)
 
 
 @functools.cache
@@ -126,24 +140,26 @@ def _openvino_core() -> Any:
     return openvino.Core()
 
 
-def _openvino(kind: Kind, net: SliceNet, path: Path) -> Engine:
+def _openvino(kind: Kind, net: SliceNet, path: Path, streams: Streams) -> Engine:
     core = _openvino_core()
     if kind.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise Unavailable("this processor has no bf16")
     options = {
         "INFERENCE_PRECISION_HINT": "bf16" if kind.precision == "bf16" else "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": streams.count * streams.threads,
+        "NUM_STREAMS": streams.count,
     }
     compiled = core.compile_model(core.read_model(path), "CPU", options)
-    request = compiled.create_infer_request()
     names = {name for port in compiled.inputs for name in port.names}
+    of_thread = threading.local()
 
     def call(feeds: dict[str, Array]) -> Array:
+        if not hasattr(of_thread, "request"):
+            of_thread.request = compiled.create_infer_request()
         # Copied: the tensor belongs to the request, which writes the next result into it.
-        return np.array(request.infer(feeds, share_inputs=True)[0], dtype=np.float32)
+        return np.array(of_thread.request.infer(feeds, share_inputs=True)[0], dtype=np.float32)
 
-    return _Graph(kind, net, names, call)
+    return _Graph(kind, net, streams, names, call)
 
 
 def processor() -> dict[str, Any]:
@@ -160,16 +176,16 @@ def _torch_bf16(device: torch.device) -> str:
     return "" if has else "this processor has no bf16"
 
 
-def build(name: str, net: SliceNet, device: torch.device, fingerprint: str) -> Engine:
+def build(name: str, net: SliceNet, device: torch.device, fingerprint: str, streams: Streams | None = None) -> Engine:
     """The engine of that name for a network. Unavailable where there is none; whatever else a runtime raises."""
-    kind = KINDS[name]
+    kind, streams = KINDS[name], streams or alone()
     if kind.runtime == "torch":
         if kind.precision == "bf16" and (reason := _torch_bf16(device)):
             raise Unavailable(reason)
-        return TorchEngine(net, device, kind.precision)
+        return TorchEngine(net, device, kind.precision, streams)
     if device.type != "cpu":
         raise Unavailable("it runs on the processor only")
     if kind.runtime == "OpenVINO":
         _openvino_core()  # before the graph is written, which takes seconds
     make = _openvino if kind.runtime == "OpenVINO" else _onnxruntime
-    return make(kind, on(device, net).eval(), graph.file_of(net, fingerprint))
+    return make(kind, on(device, net).eval(), graph.file_of(net, fingerprint), streams)

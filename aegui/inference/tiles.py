@@ -111,12 +111,15 @@ class Tiler:
         memory = free_memory(self._device) if self._memory is None else self._memory
         return max(1, int(_SHARE * memory / self._need))
 
-    def run(self, whole: Callable[[Array], Array], x: Array) -> Array:
-        """whole(x), by tiles if x, (N, planes, H, W), is too large for the memory. whole keeps rows and columns."""
+    def run(self, whole: Callable[[Array], Array], x: Array, streams: int = 1) -> Array:
+        """whole(x), by tiles if x, (N, planes, H, W), is too large for the memory. whole keeps rows and columns.
+
+        streams: how many runs share the memory.
+        """
         count, _, height, width = x.shape
         if self._memory is None and x.size <= _ALWAYS:
             return whole(x)
-        most = self._most() // count
+        most = self._most() // (count * streams)
         # Where the output depends on the whole slice, tiles would be other slices, and their seams would show.
         if height * width <= most or self._reach is None:
             return whole(x)

@@ -19,7 +19,7 @@ import numpy as np
 from aegui import __version__, imaging, paths
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Progress, SeriesDone, SeriesStarted, SliceDone, Stop
-from aegui.imaging import Mask, OutputRules, Pixels, Read, Series, Skipped, SliceSource
+from aegui.imaging import OutputRules, Pixels, Read, Series, Skipped, SliceSource
 from aegui.imaging.dicom.deidentify import Deidentifier
 from aegui.imaging.outlook import may_show_text
 from aegui.models import Card, card_of, require_trained
@@ -259,7 +259,7 @@ def _denoise_series(
 ) -> Generator[Event, None, SeriesResult]:
     """left: slices of the job that are not done yet."""
     from aegui.analysis import ALERT, structure_score
-    from aegui.data.looks import SCAN, looks, unlike
+    from aegui.data.looks import SCAN, Glimpse, glimpse, looks, unlike
     from aegui.inference.choose import choose
     from aegui.inference.denoiser import Denoiser, finished
     from aegui.measure.body import inside_body
@@ -269,7 +269,7 @@ def _denoise_series(
     began = time.monotonic()
     source = imaging.open_series(replace(series, treat="denoise"))
     looked_at = frozenset(sample(source, SCAN))
-    some: list[tuple[Pixels, Mask]] = []
+    some: list[Glimpse] = []
     sink = None
     done: list[_Written] = []
     try:
@@ -284,7 +284,7 @@ def _denoise_series(
 
         def prepare(read: Read) -> tuple[int, Prepared]:
             if read.at in looked_at:
-                some.append((read.pixels, read.valid))
+                some.append(glimpse(read.pixels, read.valid))
             return read.at, denoiser.prepared(read.pixels, read.valid, job.noise_level)
 
         def finish(index: int, slice: Prepared, removed: Removed) -> _Written:
@@ -302,10 +302,19 @@ def _denoise_series(
                 None if result.spread is None or not valid.any() else float(result.spread[valid].mean()),
             )
 
-        with imaging.ahead_with(source, prepare) as prepared, imaging.behind(finish) as writer:
+        def through(batch: list[tuple[int, Prepared]]) -> tuple[list[tuple[int, Prepared]], list[Removed]]:
+            return batch, denoiser.removed([slice for _, slice in batch])
+
+        streams = choice.engine.streams
+        with (
+            imaging.ahead_with(source, prepare) as prepared,
+            streams.open() as pool,
+            imaging.behind(finish) as writer,
+        ):
             slices = denoiser.with_neighbours(prepared)
-            while batch := list(islice(slices, denoiser.at_once)):
-                removed = denoiser.removed([slice for _, slice in batch])
+            batches = iter(lambda: list(islice(slices, denoiser.at_once)), [])
+            # One more than there are streams, so that none waits for the oldest slice to be handed on.
+            for batch, removed in imaging.in_order(pool, through, batches, streams.count + 1):
                 for (index, slice), noise in zip(batch, removed, strict=True):
                     for written in writer.put(index, slice, noise):
                         done.append(written)

@@ -7,8 +7,9 @@
 
 All that is compared takes turns on the same slices; medians count, and ratios are taken turn by turn, so that what
 else the machine does befalls all alike. Asked: a whole series (read, denoise, write) at most 1.2 × the network's own
-time; at most 1.5 GB beyond start-up for 1,000 slices of 512². BM3D (pip install bm3d, not free for commercial use)
-and OpenVINO are left out where they are not installed.
+time, slice after slice; at most 1.5 GB beyond start-up for 1,000 slices of 512². The network is also timed side by
+side, as a series runs it. BM3D (pip install bm3d, not free for commercial use) and OpenVINO are left out where they
+are not installed.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ from aegui.events import finish
 from aegui.imaging import phantom_dicom
 from aegui.inference.check import references
 from aegui.inference.choose import Engines
-from aegui.inference.denoiser import Denoiser
-from aegui.inference.engines import Unavailable
+from aegui.inference.denoiser import Denoiser, Prepared
+from aegui.inference.denoiser import run as run_net
+from aegui.inference.engines import Engine, Unavailable
 from aegui.inference.kinds import KINDS
+from aegui.inference.streams import alone, side_by_side
 from aegui.measure import estimate_noise
 from aegui.models.zoo import load_model
 
@@ -101,7 +104,7 @@ def per_slice(model: str, series: imaging.Series, rounds: int, slow: bool) -> No
     """Every engine on one slice, in turn."""
     source = imaging.open_series(series)
     denoiser = Denoiser(load_model(model), source, CPU)
-    engines = Engines(denoiser.net, CPU)
+    engines = Engines(denoiser.net, CPU, alone())
     checks = references(denoiser, engines.plain)
     check = checks[0]
     pixels, valid = source.read(len(source) // 2), source.valid(len(source) // 2)
@@ -164,14 +167,17 @@ def whole_series(model: str, engine: str, series: imaging.Series, work: Path, ro
     source.close()
     prepared = [denoiser.prepared(*one) for one in inputs]
     del inputs
-    found = Engines(denoiser.net, CPU).get(engine)
-    multiple = denoiser.net.multiple
+    found, beside = (Engines(denoiser.net, CPU, streams).get(engine) for streams in (alone(), side_by_side(CPU)))
+
+    def through(engine: Engine, one: Prepared) -> None:
+        run_net(engine, denoiser.net, one.x[None], np.array([one.level / denoiser.scale.span], np.float32))
 
     def network() -> None:
         for one in prepared:
-            height, width = one.inside.shape
-            x = np.pad(one.x[None], ((0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple)), mode="edge")
-            found.run(x, np.array([one.level / denoiser.scale.span], np.float32))
+            through(found, one)
+
+    def streams() -> None:
+        list(pool.map(lambda one: through(beside, one), prepared))
 
     steps: list[float] = []
     checked = True
@@ -184,15 +190,22 @@ def whole_series(model: str, engine: str, series: imaging.Series, work: Path, ro
         steps.append(report.series[0].seconds)
 
     # The job checks an engine that is asked for on a few slices with torch, which one that is chosen was before.
-    with unchecked():
-        times = in_turn({"network": network, "job": series_job}, rounds)
-    ratios = [b / a for a, b in zip(times["network"], steps[1:], strict=True)]
+    with unchecked(), beside.streams.open() as pool:
+        times = in_turn({"network": network, "streams": streams, "job": series_job}, rounds)
+    ratios, to_streams = (
+        [b / a for a, b in zip(times[name], steps[1:], strict=True)] for name in ("network", "streams")
+    )
     print(f"\n{model}, {found.kind.title}, a series of {len(prepared)} slices, {rounds} rounds in turn")
-    alone = median(times["network"])
-    print(f"  network alone    {alone:7.2f} s, {1000 * alone / len(prepared):.0f} ms per slice")
+    single = median(times["network"])
+    print(f"  network alone    {single:7.2f} s, {1000 * single / len(prepared):.0f} ms per slice")
+    several = median(times["streams"])
+    print(
+        f"  {beside.streams.count} slices at once {several:6.2f} s, {1000 * several / len(prepared):.0f} ms per slice"
+    )
     print(f"  whole series     {median(steps[1:]):7.2f} s")
     print(f"  ratio {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}; asked: at most {RATIO})")
     print(f"  ratio of the best of each {min(steps[1:]) / min(times['network']):.2f}")
+    print(f"  ratio to several at once {median(to_streams):.2f}")
     if not checked:
         print("  the job ran with another engine than the one measured")
     return checked and median(ratios) <= RATIO

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aegui import imaging, workflow
-from aegui.data.looks import Look, look, looks_of, unlike
+from aegui.data.looks import Look, glimpse, look, looks_of, unlike
 from aegui.events import Done, finish
 from aegui.measure import Range, signal_range
 from aegui.models.card import Card, Seen
@@ -53,7 +53,9 @@ def test_the_figures_of_a_slice_are_what_they_are_called() -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[-1:1:128j, -1:1:128j]
     body = np.where(np.hypot(x, y) < 0.8, 40.0, -1000.0)
-    found = look(body + rng.normal(0, 20, body.shape), np.ones(body.shape, np.bool_), "CT", 0.7, Range(400.0, "R"))
+    found = look(
+        glimpse(body + rng.normal(0, 20, body.shape), np.ones(body.shape, np.bool_)), "CT", 0.7, Range(400.0, "R")
+    )
     assert found.noise == pytest.approx(20 / 400 * 255, rel=0.05)
     assert found.dark == pytest.approx((np.hypot(x, y) >= 0.8).mean(), abs=0.01)
     assert found.bright == pytest.approx(1.04, abs=0.01)

@@ -18,6 +18,7 @@ from aegui.inference.choose import Choice, Engines
 from aegui.inference.denoiser import Denoiser
 from aegui.inference.engines import Engine, TorchEngine, Unavailable
 from aegui.inference.kinds import KINDS
+from aegui.inference.streams import Streams, alone
 from aegui.models.slicenet import SliceNet
 from aegui.models.zoo import load_model
 
@@ -28,7 +29,7 @@ class Twisted:
     """Does what torch does, and something to it."""
 
     def __init__(self, name: str, net: SliceNet, gain: float = 1.0, offset: float = 0.0) -> None:
-        self.kind = KINDS[name]
+        self.kind, self.streams = KINDS[name], alone()
         self.gain, self.offset, self.runs = gain, offset, 0
         self._plain = TorchEngine(net, CPU)
 
@@ -38,7 +39,7 @@ class Twisted:
 
 
 class Broken:
-    kind = KINDS["openvino"]
+    kind, streams = KINDS["openvino"], alone()
 
     def run(self, x: np.ndarray, level: np.ndarray) -> np.ndarray:
         raise RuntimeError("out of order")
@@ -65,7 +66,7 @@ class Desk:
         monkeypatch.setattr(choose, "WORTH", 0.0)
         monkeypatch.setattr(choose, "build", self._build)
 
-    def _build(self, name: str, net: SliceNet, device: torch.device, weights: str) -> Engine:
+    def _build(self, name: str, net: SliceNet, device: torch.device, weights: str, streams: Streams) -> Engine:
         if name not in self.made:
             raise Unavailable("it is not made")
         return self.made[name]
