@@ -154,7 +154,7 @@ def _radial_power(rest: Array) -> Array:
     rings = _rings(side)[:, :half].ravel()
     order = np.argsort(rings, kind="stable")[np.count_nonzero(rings < 0) :]
     starts = np.searchsorted(rings[order], np.arange(half))
-    return np.asarray(np.add.reduceat(power.reshape(len(rest), -1)[:, order], starts, axis=1) / _counts(side))
+    return np.asarray(np.add.reduceat(power.reshape(len(rest), side * half)[:, order], starts, axis=1) / _counts(side))
 
 
 def together(parts: Sequence[Blocks]) -> Blocks:
