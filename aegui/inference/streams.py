@@ -53,10 +53,14 @@ def alone() -> Streams:
     return Streams(1, torch.get_num_threads())
 
 
-def side_by_side(device: torch.device) -> Streams:
-    """The most that leave no thread of the processor without work; a graphics card takes slices one after another."""
+def side_by_side(device: torch.device, slices: int = MOST) -> Streams:
+    """The most that leave no thread of the processor without work; a graphics card takes slices one after another.
+
+    slices: how many there are at most in a series.
+    """
     threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1:
+    most = min(MOST, threads, slices)
+    if device.type != "cpu" or most < 2:
         return alone()
-    count = min(range(2, min(MOST, threads) + 1), key=lambda n: (threads % n, -n))
+    count = min(range(2, most + 1), key=lambda n: (threads % n, -n))
     return Streams(count, threads // count)

@@ -125,6 +125,7 @@ def denoise(job: DenoiseJob) -> Events:
     """Denoise series one after another; a bad one never stops the rest. Done(Report)."""
     from aegui.inference.choose import Engines
     from aegui.inference.graph import fingerprint
+    from aegui.inference.streams import side_by_side
     from aegui.inference.views import require_count
     from aegui.models.zoo import load_trained
     from aegui.training.step import choose_device
@@ -139,7 +140,7 @@ def denoise(job: DenoiseJob) -> Events:
     model = load_trained(job.model)
     paths.require_writable(job.output, "output folder")
     card = model.card
-    engines = Engines(model.net, device)
+    engines = Engines(model.net, device, side_by_side(device, max((series.slices for series in job.series), default=0)))
     engines.require(job.engine)
     origin = imaging.Provenance(
         model=card.id,

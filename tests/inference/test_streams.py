@@ -41,7 +41,8 @@ def test_streams_share_the_threads(threads: int, expected: tuple[int, int], monk
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     streams = side_by_side(CPU)
     assert (streams.count, streams.threads) == expected
-    assert side_by_side(torch.device("cuda")) == alone() == Streams(1, threads)
+    assert side_by_side(torch.device("cuda")) == side_by_side(CPU, 1) == alone() == Streams(1, threads)
+    assert side_by_side(CPU, 2).count == min(2, threads)
 
 
 def test_each_stream_has_its_threads_and_what_comes_after_has_all_of_them() -> None:
@@ -121,7 +122,7 @@ def series(tmp_path: Path) -> imaging.Series:
 def test_a_series_in_several_streams_is_what_its_slices_are_one_by_one(
     series: imaging.Series, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aegui.inference.choose.side_by_side", lambda _: Streams(3, 1))
+    monkeypatch.setattr("aegui.inference.streams.side_by_side", lambda *_: Streams(3, 1))
     report = finish(workflow.denoise(workflow.DenoiseJob("general-small", (series,), tmp_path / "out", device="cpu")))
     assert [row.status for row in report.series] == ["done"]
     written = finish(workflow.scan([tmp_path / "out"])).series[0]
