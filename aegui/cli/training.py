@@ -200,7 +200,7 @@ def train(
     if json:
         print_json(result)
     else:
-        print_text(f"Weights of epoch {result.best_epoch} of {result.epochs}: {scores_words(result.scores)}")
+        print_text(f"Best epoch {result.best_epoch} of {result.epochs}: {scores_words(result.scores)}")
         for name, scores in result.baselines.items():
             print_text(f"    {name}: {scores_words(scores)}")
         print_text(f"Model: {result.bundle}")

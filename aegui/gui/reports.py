@@ -41,7 +41,7 @@ def model_facts(card: Card | None, title: str, result: object = None) -> list[tu
         facts += [("Licence", card.licence), ("Made for", ", ".join(card.modalities) or "any modality")]
     if result is not None:
         scores, baselines = getattr(result, "scores", {}), getattr(result, "baselines", {})
-        facts.append(("Weights of epoch", f"{getattr(result, 'best_epoch', 0)} of {getattr(result, 'epochs', 0)}"))
+        facts.append(("Best epoch", f"{getattr(result, 'best_epoch', 0)} of {getattr(result, 'epochs', 0)}"))
         rows = [("this model", scores), *baselines.items()]
         words = [f"{name} {values['psnr']:.2f} dB" for name, values in rows if "psnr" in values]
         facts.append(("Validation PSNR", ", ".join(words)))

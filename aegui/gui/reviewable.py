@@ -42,4 +42,4 @@ def told(session: Session, series: Series) -> str:
     elif own and series.uid in {s.uid for s in session.noisy}:
         name += ", used in training: figures look better than they are"
     parts = [name, title_of(session.model_ref, session)]
-    return " · ".join([*parts, f"epoch {result.best_epoch}"] if own else parts)
+    return " · ".join([*parts, f"best epoch {result.best_epoch}"] if own else parts)

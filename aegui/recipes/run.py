@@ -93,14 +93,6 @@ class Stopping(Spec):
         help="On validation slices. Auto: PSNR, with classes the loss, without clean targets the held-out pixels",
         titles={"auto": "Auto", "psnr": "PSNR", "ssim": "SSIM", "loss": "Loss", "accuracy": "Accuracy", "auc": "AUC"},
     )
-    keep: Literal["best", "last"] = knob(
-        "best",
-        title="Keep",
-        help="Which weights become the model. Where few patients validate, the end of a long schedule is often better "
-        "than the epoch that suits them best",
-        titles={"best": "Best epoch", "last": "Last epoch"},
-        advanced=True,
-    )
     patience: int | None = knob(
         None, title="Stop after", help="Epochs without gain; empty: run to the end", unit="epochs", ge=1, le=100_000
     )

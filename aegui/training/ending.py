@@ -122,7 +122,7 @@ def _card(trainer: Trainer, scores: Mapping[str, float], seen: Mapping[str, Seen
             "seen": dict(seen),
             "training": card.training.model_copy(update=training),
             "scores": _scores(trainer),
-            "scored_by": f"by its run on whole slices; {_chosen(trainer)}",
+            "scored_by": f"by its run on whole slices; {trainer.selection.words} chose the weights",
             "metrics": {
                 "ssim": at.best.ssim,
                 "best_epoch": at.best.epoch,
@@ -131,12 +131,6 @@ def _card(trainer: Trainer, scores: Mapping[str, float], seen: Mapping[str, Seen
             },
         }
     )
-
-
-def _chosen(trainer: Trainer) -> str:
-    if trainer.recipe.stopping.keep == "last":
-        return "weights of the last epoch"
-    return f"{trainer.selection.words} chose the weights"
 
 
 def _scores(trainer: Trainer) -> tuple[Score, ...]:

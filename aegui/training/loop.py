@@ -224,7 +224,7 @@ def _record(
 
 def _notes(trainer: Trainer, epoch: int, scores: Scores, best: bool) -> list[Noted]:
     at, notes = trainer.at, []
-    if best and trainer.recipe.stopping.keep == "best":
+    if best:
         notes.append(Noted(f"New best: {_score_words(trainer, scores)} at epoch {epoch}, saved", "diamond"))
     for name, words in (("classical", "classical baseline"), ("pretrained", "the model as it was")):
         target = at.baselines.get(name, {}).get("psnr")

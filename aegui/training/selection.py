@@ -1,4 +1,4 @@
-"""Which epoch's weights are kept, and when there is nothing more to gain. Never judged by the training loss."""
+"""Which epoch is the best one, and when there is nothing more to gain. Never judged by the training loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNITS = {"psnr": " dB"}
 
 
 class Selection:
-    """What picks the epoch. classes: how many the validation slices show. score: what their PSNR is, in words."""
+    """What picks the best epoch. classes: how many the validation slices show. score: what their PSNR is, in words."""
 
     def __init__(self, recipe: Recipe, classes: int, score: str) -> None:
         self._recipe, self._score = recipe, score
@@ -27,7 +27,7 @@ class Selection:
 
     @property
     def words(self) -> str:
-        """Of the score, for people: "validation PSNR", "held-out pixels"."""
+        """For people: "validation PSNR", "held-out pixels"."""
         if self.metric == "psnr":
             return self._score
         names = {"ssim": "SSIM", "auc": "AUC"}
@@ -44,11 +44,11 @@ class Selection:
         return -float("inf") if found is None else found
 
     def judge(self, at: Standing, epoch: int, scores: Scores) -> bool:
-        """Note the epoch's scores; True if its weights are the ones to keep so far."""
+        """Note the epoch's scores; True if it is the best so far."""
         value = self.value(scores)
         if at.gained == -float("inf") or value - at.gained > self._recipe.stopping.min_gain:
             at.gained, at.gained_epoch = value, epoch
-        if self._recipe.stopping.keep == "best" and not value > at.best.value:
+        if not value > at.best.value:
             return False
         at.best = Best(value, epoch, scores.psnr, scores.ssim)
         return True

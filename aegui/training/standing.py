@@ -10,7 +10,7 @@ from typing import Any, Self
 
 @dataclass
 class Best:
-    """The epoch whose weights are kept so far; 0 is the model as it was. value: of the score, higher is better."""
+    """The best epoch so far; 0 is the model as it was. value: what it was chosen by, higher is better."""
 
     value: float = -float("inf")
     epoch: int = 0

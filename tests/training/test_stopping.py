@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from aegui import recipes, workflow
 from aegui.events import Epoch, Noted, Started
 from aegui.measure import auc
-from aegui.models.zoo import load_model
 from aegui.recipes import Recipe
 from aegui.training.selection import Selection
 from aegui.training.standing import Standing
@@ -136,23 +134,3 @@ def test_a_run_that_ended_early_stays_ended_when_it_is_resumed(tmp_path: Path) -
     run(job)
     events, result = run(replace(job, resume=True))
     assert of(events, Epoch) == [] and result.epochs == 2
-
-
-def test_the_last_epoch_is_kept_where_the_recipe_asks_for_it(tmp_path: Path) -> None:
-    at, why = judged(changed("stopping.keep=last", "stopping.patience=2"), [30, 32, 31, 30])
-    assert (at.best.epoch, at.best.psnr, at.epoch) == (4, 30, 4)
-    assert "no gain for 2 epochs" in why
-
-
-def test_a_real_run_keeps_the_weights_of_its_last_epoch(tmp_path: Path) -> None:
-    # So high a rate spoils what the first steps gained.
-    job = short_job(tmp_path, ["run.epochs=4", "groups.rest.learning_rate=1", "stopping.keep=last"])
-    events, result = run(job)
-    kept = [event.psnr for event in of(events, Epoch)]
-    assert result.best_epoch == 4 and result.scores["psnr"] == kept[-1]
-    assert not [event for event in of(events, Noted) if "New best" in event.message]
-    card = load_model(result.bundle).card
-    assert card.scored_by == "by its run on whole slices; weights of the last epoch"
-    trained = torch.load(result.run / "last.pt", weights_only=False)["weights"]
-    net = load_model(result.bundle).net.state_dict()
-    assert all(torch.equal(values, trained[name]) for name, values in net.items())
