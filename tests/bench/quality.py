@@ -11,7 +11,8 @@ given the true SD of the noise.
 
 Noise is added without clipping, in the scan's unit: σ 15, 25, 50 of 255 (`aegui.measure`); photon noise of 150 photons
 at the top of the range with read-out noise; Rician of σ 25; CT at a quarter of its dose, made in the projections.
-A reference whose own noise is above half of the added noise judges nothing. Results go line by line to --out, and
+A reference whose own noise is above half of the added noise judges nothing. Models that look at the slices beside are
+shown them with noise of their own. Results go line by line to --out, and
 what is there is not measured again: filters and BM3D once, a model until its weights change.
 """
 
@@ -21,8 +22,9 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +43,7 @@ from aegui.models import cards
 from aegui.models.card import INPUT
 from aegui.models.intensity import Scale, sample
 from aegui.models.library import file_of
-from aegui.models.zoo import load_model
+from aegui.models.zoo import Model, load_model
 from aegui.recipes.corruptions import Corruption, Gaussian, LowDoseCT, PoissonGaussian, Rician
 
 SIDE = 320  # px: larger slices are judged in their middle, as BM3D takes half a minute for a slice of 512²
@@ -77,9 +79,20 @@ class Place:
         return f"{self.kind} {self.series.patient} {self.series.files[0].name} {self.index}"
 
 
+class Seen(NamedTuple):
+    """A slice with and without noise, and where it has values."""
+
+    noisy: Pixels
+    reference: Pixels
+    mask: npt.NDArray[np.bool_]
+
+
 @dataclass(frozen=True)
 class Slice:
-    """A judged slice with one kind of noise. sd: of the added noise. own: of the reference's noise."""
+    """A judged slice with one kind of noise. sd: of the added noise. own: of the reference's noise.
+
+    seen: what models are shown of any slice of its series, with its noise, and where that has values.
+    """
 
     place: Place
     source: SliceSource
@@ -89,6 +102,7 @@ class Slice:
     range: Range
     sd: float
     own: float
+    seen: Callable[[int], Seen]
 
     def scores(self, image: Pixels) -> dict[str, float]:
         modality = self.place.series.modality
@@ -137,19 +151,28 @@ def noised(places: Iterable[Place], part: Corruption, folder: Path) -> Iterator[
             found = [_grey(source.read(i)) for i in sample(source)]
             opened[place.series.uid] = source, signal_range(place.series.modality, place.series.bits, found)
         source, data_range = opened[place.series.uid]
-        whole, valid = _grey(source.read(place.index)), source.valid(place.index)
-        # One unit is one unit, so that levels are in the scan's own.
-        item = Item(place.series, place.index, Scale(0.0, 1.0, (-np.inf, np.inf)), data_range, 0.0, -1)
-        (folder / str(number)).mkdir()
-        corruptor = Corruptor((part,), folder / str(number))
-        image = np.where(valid, whole, np.nan).astype(np.float32)[None]
-        corruptor.learn(image, item)
-        noisy = corruptor.apply(image, item, 0, (0, 0), np.random.default_rng([17, number]))[0][0]
-        rows, columns = (slice(max(0, side - SIDE) // 2, max(0, side - SIDE) // 2 + SIDE) for side in whole.shape)
-        reference, mask = whole[rows, columns], valid[rows, columns]
-        seen = np.where(mask, noisy[rows, columns], reference).astype(np.float32)
-        sd = float((seen - reference)[mask].std())
-        yield Slice(place, source, seen, reference, mask, data_range, sd, estimate_noise(reference, mask))
+        seen = partial(_seen, place, source, data_range, part, folder, number)
+        noisy, reference, mask = seen(place.index)
+        sd = float((noisy - reference)[mask].std())
+        yield Slice(place, source, noisy, reference, mask, data_range, sd, estimate_noise(reference, mask), seen)
+
+
+def _seen(
+    place: Place, source: SliceSource, data_range: Range, part: Corruption, folder: Path, number: int, index: int
+) -> Seen:
+    whole, valid = _grey(source.read(index)), source.valid(index)
+    # One unit is one unit, so that levels are in the scan's own.
+    item = Item(place.series, index, Scale(0.0, 1.0, (-np.inf, np.inf)), data_range, 0.0, -1)
+    own = folder / f"{number}_{index}"
+    own.mkdir(exist_ok=True)
+    corruptor = Corruptor((part,), own)
+    image = np.where(valid, whole, np.nan).astype(np.float32)[None]
+    corruptor.learn(image, item)
+    rng = np.random.default_rng([17, number] if index == place.index else [17, number, index])
+    noisy = corruptor.apply(image, item, 0, (0, 0), rng)[0][0]
+    rows, columns = (slice(max(0, side - SIDE) // 2, max(0, side - SIDE) // 2 + SIDE) for side in whole.shape)
+    reference, mask = whole[rows, columns], valid[rows, columns]
+    return Seen(np.where(mask, noisy[rows, columns], reference).astype(np.float32), reference, mask)
 
 
 def _grey(pixels: Pixels) -> Pixels:
@@ -163,6 +186,16 @@ def bm3d(one: Slice) -> Pixels:
     from bm3d import bm3d as run
 
     return np.asarray(run(one.noisy / one.sd, 1.0) * one.sd, dtype=np.float32)
+
+
+def denoised(model: Model, one: Slice) -> Pixels:
+    reach, index = model.net.neighbours, one.place.index
+    beside = imaging.beside(one.place.series, index, reach) if reach else ()
+    seen = [one.seen(other) for other in beside]
+    result: Pixels = (
+        Denoiser(model, one.source, CPU).pixels(one.noisy, one.mask, seen=[(s.noisy, s.mask) for s in seen]).pixels
+    )
+    return result
 
 
 def tuned(slices: list[Slice]) -> list[Tuned]:
@@ -214,7 +247,7 @@ def cell(name: str, kind: str, data: Path, models: dict[str, str], lines: Lines,
             each("BM3D", bm3d)
         for model, weights in models.items():
             loaded = load_model(model)
-            each(model, lambda s, m=loaded: Denoiser(m, s.source, CPU).pixels(s.noisy, s.mask).pixels, weights=weights)  # type: ignore[misc]
+            each(model, lambda s, m=loaded: denoised(m, s), weights=weights)  # type: ignore[misc]
 
 
 def _share(slices: list[Slice]) -> list[float]:
