@@ -57,17 +57,19 @@ def structure_score(noisy: Pixels, denoised: Pixels, mask: Mask | None = None) -
     if noisy.ndim == 3:
         noisy, denoised = noisy.mean(axis=-1), denoised.mean(axis=-1)
     clean = np.asarray(denoised, dtype=np.float32)
-    residual, edges = _blocks(np.asarray(noisy, dtype=np.float32) - clean), _blocks(laplacian_of_gaussian(clean))
-    use = np.ones(len(edges), dtype=bool) if mask is None else _blocks(mask).all(axis=1)
-    residual, edges = (values[use] - values[use].mean(axis=1, keepdims=True) for values in (residual, edges))
-    power = (edges**2).sum(axis=1)
+    edges = _blocks(laplacian_of_gaussian(clean))
+    use = np.arange(len(edges)) if mask is None else np.flatnonzero(_blocks(mask).all(axis=1))
+    power = edges[use].var(axis=1)
     strongest = power.argsort()[::-1][: max(FEWEST, round(EDGES * power.size))]
     # Without edges the strongest blocks hold no more than noise that was left, which says nothing of anatomy.
     strongest = strongest[power[strongest] > CONTRAST * np.median(power)] if power.size else strongest
     if strongest.size < FEWEST:
         return 0.0
-    scale = np.sqrt(power * (residual**2).sum(axis=1))[strongest]
+    chosen = use[strongest]
+    residual = _blocks(np.asarray(noisy, dtype=np.float32) - clean)[chosen]
+    residual, edges = (values - values.mean(axis=1, keepdims=True) for values in (residual, edges[chosen]))
+    scale = np.sqrt((edges**2).sum(axis=1) * (residual**2).sum(axis=1))
     if not (scale > 0).any():
         return 0.0
-    product = -(residual * edges).sum(axis=1)[strongest]
+    product = -(residual * edges).sum(axis=1)
     return float(np.clip((product[scale > 0] / scale[scale > 0]).mean(), 0.0, 1.0))
