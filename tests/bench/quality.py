@@ -1,6 +1,7 @@
 """How well the shipped models denoise scans that none of them was trained on, beside what people would pick instead.
 
     python tests/bench/quality.py --data FOLDER [--models …] [--only ct mr] [--noise gaussian-25 …] [--out ROWS]
+    python tests/bench/quality.py --data FOLDER --only ct-volume --models ct-small ct-small-25d
 
 FOLDER holds the real scans. Only those that are set aside are judged: CT of ct_chest_tcga/set_aside, of two patients
 of ct_chest_tcia and of ct_abdomen_j2k; MR of mr_brain_papaya, the last slices of mr_t1_studyforrest and
@@ -127,6 +128,12 @@ def ct(data: Path) -> tuple[list[Place], list[Place]]:
     return judged, [Place(s, 0, "ct") for s in trained]
 
 
+def volume(data: Path) -> tuple[list[Place], list[Place]]:
+    """Slices that lie beside each other, for models that see their neighbours."""
+    (abdomen,) = [s for s in scan(data / "ct_abdomen_j2k") if s.modality == "CT"]
+    return [Place(abdomen, i, "ct") for i in range(1, abdomen.slices - 1)], ct(data)[1]
+
+
 def mr(data: Path) -> tuple[list[Place], list[Place]]:
     brain = [s for s in scan(data / "mr_brain_papaya") if s.modality == "MR"]
     (t1,) = [s for s in scan(data / "mr_t1_studyforrest") if s.modality == "MR"]
@@ -139,7 +146,7 @@ def mr(data: Path) -> tuple[list[Place], list[Place]]:
     return judged, [Place(t1, i, "brain") for i in TUNED_OF_T1] + [Place(s, 2, "cine") for s in trained[::4]]
 
 
-SETS: dict[str, Callable[[Path], tuple[list[Place], list[Place]]]] = {"ct": ct, "mr": mr}
+SETS: dict[str, Callable[[Path], tuple[list[Place], list[Place]]]] = {"ct": ct, "mr": mr, "ct-volume": volume}
 
 
 def noised(places: Iterable[Place], part: Corruption, folder: Path) -> Iterator[Slice]:
@@ -250,6 +257,10 @@ def cell(name: str, kind: str, data: Path, models: dict[str, str], lines: Lines,
             each(model, lambda s, m=loaded: denoised(m, s), weights=weights)  # type: ignore[misc]
 
 
+def _has(name: str, sets: tuple[str, ...]) -> bool:
+    return name.partition("-")[0] in sets
+
+
 def _share(slices: list[Slice]) -> list[float]:
     """Own noise of the references, of the added noise: least and most."""
     shares = [s.own / s.sd for s in slices]
@@ -268,7 +279,7 @@ def table(lines: Lines, models: dict[str, str]) -> str:
     for name in SETS:
         for kind, (sets, _) in NOISES.items():
             found = lines.find(set=name, noise=kind, arm="cell")
-            if name not in sets or found is None:
+            if not _has(name, sets) or found is None:
                 continue
             if not found["counted"]:
                 rows.append([f"{name} {kind}", f"0 of {found['of']}: empty", *[""] * (len(heads) - 2)])
@@ -293,7 +304,7 @@ def table(lines: Lines, models: dict[str, str]) -> str:
                 gain = [by_arm[model][s]["psnr"] - by_arm["BM3D"][s]["psnr"] for s in both]
                 low, high = interval(gain, [by_arm[model][s]["patient"] for s in both])
                 words.append(f"{np.mean(gain):+.2f} ({low:+.2f} … {high:+.2f})")
-                if kind.startswith("gaussian"):
+                if kind.startswith("gaussian") and name != "ct-volume":
                     gains[model].append(float(np.mean(gain)))
             rows.append(words)
     text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
@@ -341,7 +352,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--models", nargs="*", help="ids or model files; at first every shipped one with weights")
-    parser.add_argument("--only", nargs="*", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--only", nargs="*", default=["ct", "mr"], choices=list(SETS))
     parser.add_argument("--noise", nargs="*", default=list(NOISES), choices=list(NOISES))
     parser.add_argument("--out", type=Path, help="JSON lines; a bench that was killed goes on from it")
     parser.add_argument("--write", action="store_true", help="put the scores into the cards of the shipped models")
@@ -354,7 +365,7 @@ def main() -> None:
     lines = Lines(arguments.out)
     for kind in arguments.noise:
         for name in arguments.only:
-            if name in NOISES[kind][0]:
+            if _has(name, NOISES[kind][0]):
                 cell(name, kind, arguments.data, models, lines, not arguments.no_bm3d)
                 print(f"{name} {kind}: done", flush=True)
     print(table(lines, models))
