@@ -262,7 +262,7 @@ def test_a_model_that_looks_at_the_slices_beside_says_so(session, qtbot, monkeyp
     qtbot.addWidget(page)
     (shown,) = page.gallery.cards
     assert "For CT. Looks at the slice before and after, too." in shown.toolTip()
-    assert any(label.text() == beside.sees for label in shown.findChildren(QLabel))
+    assert any(label.text() == "sees 3 slices" for label in shown.findChildren(QLabel))
 
 
 def test_filters_show_what_suits_a_modality(session, qtbot, monkeypatch):

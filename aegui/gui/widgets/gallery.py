@@ -118,7 +118,8 @@ class ModelCard(ClickCard):
         badges = [Badge(kind, "neutral") for kind in kinds]
         size = f"{count_words(card.parameters)} parameters" if card.parameters else ""
         gain = card_gain(card)
-        facts = " · ".join(part for part in (size, card.sees, "your file" if entry.own else "") if part)
+        sees = f"sees {1 + 2 * card.neighbours} slices" if card.neighbours else ""
+        facts = " · ".join(part for part in (size, sees, "your file" if entry.own else "") if part)
         random = not card.weights and not entry.own
         self.about = ElidedLabel(card.summary, "ter", Qt.TextElideMode.ElideRight)
         self.caution = ElidedLabel("", "warn", Qt.TextElideMode.ElideRight)
