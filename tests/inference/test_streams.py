@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from aegui.errors import UserError
 from aegui.events import finish
 from aegui.imaging import in_order
 from aegui.inference.choose import Engines
-from aegui.inference.denoiser import Denoiser
+from aegui.inference.denoiser import Denoiser, Prepared, Removed
 from aegui.inference.engines import Unavailable
 from aegui.inference.kinds import KINDS
 from aegui.inference.streams import Streams, alone, side_by_side
@@ -73,23 +74,24 @@ def test_what_is_begun_is_finished_and_the_rest_dropped_when_the_streams_close()
 
 
 def test_pieces_come_out_in_order_with_no_more_than_asked_for_at_once() -> None:
-    waiting, most, lock = 0, 0, threading.Lock()
+    taken, given = 0, 0
+    most = 0
 
-    def pieces() -> object:
-        nonlocal waiting, most
+    def pieces() -> Iterator[int]:
+        nonlocal taken, most
         for number in range(20):
-            with lock:
-                waiting += 1
-                most = max(most, waiting)
+            taken += 1
+            most = max(most, taken - given)
             yield number
 
+    def work(number: int) -> int:
+        threading.Event().wait(0.01 * (number % 3 == 0))
+        return number
+
+    found = []
     with Streams(2, 1).open() as pool:
-        found = []
-        for one in in_order(
-            pool, lambda number: (threading.Event().wait(0.01 * (number % 3 == 0)), number)[1], pieces(), 3
-        ):  # type: ignore[arg-type]
-            with lock:
-                waiting -= 1
+        for one in in_order(pool, work, pieces(), 3):
+            given += 1
             found.append(one)
     assert found == list(range(20)) and most == 3
 
@@ -141,7 +143,7 @@ def test_a_slice_that_fails_in_a_stream_fails_the_series_and_leaves_no_file(
 ) -> None:
     real = Denoiser.removed
 
-    def removed(self: Denoiser, slices: list) -> list:  # type: ignore[type-arg]
+    def removed(self: Denoiser, slices: Sequence[Prepared]) -> list[Removed]:
         if slices[0].level == 12.5:
             raise UserError("No numbers.", "None.")
         return real(self, slices)
