@@ -14,7 +14,7 @@ from aegui.data.draw import shown
 from aegui.events import Event, Progress
 from aegui.imaging import Mask, Pixels, Series, SliceSource
 from aegui.measure import Range, estimate_noise, signal_range
-from aegui.measure.flat import ENOUGH, SIDES, flat_blocks
+from aegui.measure.flat import ENOUGH, SIDES, blocks
 from aegui.models.card import Card, Seen
 from aegui.models.intensity import sample
 from aegui.recipes import Recipe
@@ -40,7 +40,7 @@ class Look:
 
 def _grain(image: Pixels, valid: Mask) -> float | None:
     """Mean frequency of the noise, cycles/px; None where too little is flat."""
-    flat = flat_blocks(image, valid, SIDES[1])
+    flat = blocks(image, valid, SIDES[1]).flat()
     if len(flat) < ENOUGH:
         return None
     frequencies, power = flat.spectrum()

@@ -26,7 +26,7 @@ from aegui.inference.denoiser import Denoiser
 from aegui.inference.engines import Engine, TorchEngine, Unavailable, build, processor
 from aegui.inference.graph import fingerprint
 from aegui.inference.kinds import ENGINES, KINDS
-from aegui.inference.streams import Streams, side_by_side
+from aegui.inference.streams import Streams, alone
 from aegui.models.slicenet import SliceNet
 
 _log = logging.getLogger(__name__)
@@ -106,10 +106,10 @@ def _machine(device: torch.device) -> tuple[str, ...]:
 
 
 class Engines:
-    """The engines of one network on a device, each made when it is first asked for. streams: None for the most."""
+    """The engines of one network on a device, each made when it is first asked for. streams: None for one."""
 
     def __init__(self, net: SliceNet, device: torch.device, streams: Streams | None = None) -> None:
-        self.streams = streams or side_by_side(device)
+        self.streams = streams or alone()
         self.plain = TorchEngine(net, device, streams=self.streams)
         self._net, self._device = net, device
         self._made: dict[str, Engine] = {"torch": self.plain}

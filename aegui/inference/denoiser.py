@@ -21,7 +21,7 @@ from aegui.models.zoo import Model
 
 # Pixels that go through at once. Processors gain little from more, and a job answers between two runs only.
 _AT_ONCE = {"cpu": 512**2, "cuda": 8 * 512**2}
-_MOST_AT_ONCE = 4  # slices in all streams; with those read ahead and being written fewer than sources remember
+_MOST_AT_ONCE = 4  # slices in all streams; with those that wait, are read and written no more than sources remember
 
 
 class Denoised(NamedTuple):

@@ -7,7 +7,7 @@ common ratio, in bright and dark, noisy and quiet parts alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -58,7 +58,11 @@ class Blocks:
 
     def flat(self) -> Blocks:
         """Those without structure, see above."""
-        return self.where(_are_flat(self.variance, self.fine))
+        if len(self) < 8:
+            return self.where(np.zeros(len(self), dtype=bool))
+        ratio = np.log(self.variance / self.fine)
+        apart = ratio - _mode(ratio[ratio < np.quantile(ratio, 0.05) + 0.8])
+        return self.where((apart > -KEPT) & (apart < KEPT / 2))
 
     def sd(self) -> float:
         """Noise SD; what the surface took is given back."""
@@ -94,23 +98,6 @@ def blocks(image: Pixels, usable: Mask, side: int, number: int = 0, signal: Pixe
 
     signal: where the means are from, if not from the image itself (a difference of repeats has none).
     """
-    return _found(image, usable, side, number, signal)
-
-
-def flat_blocks(image: Pixels, usable: Mask, side: int) -> Blocks:
-    """blocks(…).flat() in less than half its time: no spectrum is made of the others."""
-    return _found(image, usable, side, only=_are_flat)
-
-
-def _found(
-    image: Pixels,
-    usable: Mask,
-    side: int,
-    number: int = 0,
-    signal: Pixels | None = None,
-    only: Callable[[Array, Array], Mask] | None = None,
-) -> Blocks:
-    """only: tells from variance and finest detail which blocks are kept."""
     none, nowhere = np.zeros(0), np.zeros(0, dtype=np.intp)
     empty = Blocks(side, none, none, none, np.zeros((0, side // 2 + 1)), nowhere, nowhere)
     if min(usable.shape) < side:
@@ -130,19 +117,9 @@ def _found(
     even = quarters[3] < UNEVEN * (quarters[0] + quarters[1]) / 2
     variance = (rest**2).sum(axis=(1, 2)) / (side**2 - _basis(side).shape[1])
     good = np.flatnonzero(even & (fine > 1e-9 * np.maximum(variance, 1e-30)) & (variance > 0))
-    if only is not None:
-        good = good[only(variance[good], fine[good])]
     numbers = np.full(len(good), number, dtype=np.intp)
     place = np.flatnonzero(keep)[good]
     return Blocks(side, mean[good], variance[good], fine[good], _radial_power(rest[good]), numbers, place)
-
-
-def _are_flat(variance: Array, fine: Array) -> Mask:
-    if len(variance) < 8:
-        return np.zeros(len(variance), dtype=bool)
-    ratio = np.log(variance / fine)
-    apart = ratio - _mode(ratio[ratio < np.quantile(ratio, 0.05) + 0.8])
-    return np.asarray((apart > -KEPT) & (apart < KEPT / 2))
 
 
 def _radial_power(rest: Array) -> Array:
@@ -171,7 +148,7 @@ def noise_in(flat: Blocks, image: Pixels) -> float:
 
 def noise_of_both(before: Pixels, after: Pixels, usable: Mask) -> tuple[float, float]:
     """Noise SD of a slice and of what became of it, in flat areas; where too few are flat, of the finest detail."""
-    flat = flat_blocks(before, usable, SIDES[1])
+    flat = blocks(before, usable, SIDES[1]).flat()
     if len(flat) < ENOUGH:
         return estimate_noise(before, usable), estimate_noise(after, usable)
     return flat.sd(), noise_in(flat, after)

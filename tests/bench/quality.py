@@ -13,8 +13,8 @@ given the true SD of the noise.
 Noise is added without clipping, in the scan's unit: σ 15, 25, 50 of 255 (`aegui.measure`); photon noise of 150 photons
 at the top of the range with read-out noise; Rician of σ 25; CT at a quarter of its dose, made in the projections.
 A reference whose own noise is above half of the added noise judges nothing. Models that look at the slices beside are
-shown them with noise of their own. Results go line by line to --out, and
-what is there is not measured again: filters and BM3D once, a model until its weights change.
+shown them with noise of their own. Results go line by line to --out, and what is there is not measured again: filters
+and BM3D once, a model until its weights change.
 """
 
 from __future__ import annotations
@@ -253,8 +253,7 @@ def cell(name: str, kind: str, data: Path, models: dict[str, str], lines: Lines,
         if with_bm3d:
             each("BM3D", bm3d)
         for model, weights in models.items():
-            loaded = load_model(model)
-            each(model, lambda s, m=loaded: denoised(m, s), weights=weights)  # type: ignore[misc]
+            each(model, partial(denoised, load_model(model)), weights=weights)
 
 
 def _has(name: str, sets: tuple[str, ...]) -> bool:

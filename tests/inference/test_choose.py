@@ -75,7 +75,9 @@ class Desk:
         source = imaging.open_series(self.series)
         try:
             denoiser = Denoiser(load_model("classic-small"), source, CPU)
-            return self._drain(choose.choose(Engines(self.net, CPU), denoiser, slices, wanted, noise_level))
+            return self._drain(
+                choose.choose(Engines(self.net, CPU, Streams(2, 1)), denoiser, slices, wanted, noise_level)
+            )
         finally:
             source.close()
 

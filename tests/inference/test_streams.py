@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,8 @@ def series(tmp_path: Path) -> imaging.Series:
     volume = 300 + np.random.default_rng(0).normal(0, 15, (9, 40, 48))
     (tmp_path / "scans").mkdir()
     np.save(tmp_path / "scans" / "v.npy", volume.astype(np.float32))
-    return finish(workflow.scan([tmp_path / "scans"])).series[0]  # type: ignore[no-any-return]
+    found: imaging.Series = finish(workflow.scan([tmp_path / "scans"])).series[0]
+    return found
 
 
 def test_a_series_in_several_streams_is_what_its_slices_are_one_by_one(
@@ -153,3 +155,19 @@ def test_a_slice_that_fails_in_a_stream_fails_the_series_and_leaves_no_file(
     row = finish(workflow.denoise(job)).series[0]
     assert row.status == "failed" and "No numbers." in row.reason
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.json"]
+
+
+def test_streams_that_cannot_begin_leave_no_thread_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ThreadPoolExecutor.submit
+    handed: list[int] = []
+
+    def submit(self: ThreadPoolExecutor, work: Callable[..., object]) -> object:
+        handed.append(1)
+        if len(handed) == 2:
+            raise RuntimeError("can't start new thread")
+        return real(self, work)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+    with pytest.raises(RuntimeError, match="new thread"), Streams(2, 1).open():
+        pass
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("stream")]

@@ -1,11 +1,11 @@
-"""Noise is measured in the flat blocks of a slice, whose spectrum is made of them alone."""
+"""Noise is measured in the flat blocks of a slice."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from aegui.measure.flat import SIDES, Blocks, blocks, flat_blocks, noise_of_both
+from aegui.measure.flat import blocks, noise_of_both
 
 WHOLE = np.ones((160, 128), dtype=bool)
 
@@ -14,19 +14,6 @@ def slice_with(sd: float) -> np.ndarray:
     y, x = np.mgrid[:160, :128] / 40
     edges = np.where(np.sin(3 * x) * np.cos(2 * y) > 0.3, 300.0, 0.0)
     return (edges + np.random.default_rng(0).normal(0, sd, WHOLE.shape)).astype(np.float32)
-
-
-def same(one: Blocks, other: Blocks) -> None:
-    for name, values in vars(one).items():
-        np.testing.assert_allclose(values, getattr(other, name), rtol=1e-9)
-
-
-@pytest.mark.parametrize("side", SIDES)
-def test_flat_blocks_are_those_among_all_blocks(side: int) -> None:
-    image = slice_with(5)
-    flat = flat_blocks(image, WHOLE, side)
-    same(flat, blocks(image, WHOLE, side).flat())
-    assert 8 <= len(flat) < len(blocks(image, WHOLE, side))
 
 
 def test_the_power_of_white_noise_is_one_at_every_frequency() -> None:
@@ -42,11 +29,7 @@ def test_the_power_of_white_noise_is_one_at_every_frequency() -> None:
 @pytest.mark.parametrize("image", [np.zeros((64, 64)), np.full((64, 64), np.pi), np.zeros((5, 5))])
 def test_where_nothing_is_flat_and_noisy_there_are_no_blocks(image: np.ndarray) -> None:
     everything = np.ones(image.shape, dtype=bool)
-    for found in (
-        flat_blocks(image, everything, 16),
-        blocks(image, everything, 16),
-        flat_blocks(image, ~everything, 16),
-    ):
+    for found in (blocks(image, everything, 16), blocks(image, everything, 16).flat(), blocks(image, ~everything, 16)):
         assert len(found) == 0 and found.power.shape == (0, 9)
     assert noise_of_both(image, image, everything) == (0, 0)
 
