@@ -181,6 +181,16 @@ class Adagrad(OptimiserPart):
     kind: Literal["adagrad"] = "adagrad"
 
 
+class Muon(_Betas):
+    """Muon: steps that change all directions of a weight matrix alike; for training from scratch."""
+
+    kind: Literal["muon"] = "muon"
+    weight_decay: float = knob(0.0, title="Weight decay", help="Shrinks weights at every step", ge=0, le=1)
+    momentum: float = knob(0.95, title="Momentum", help="Share of the last step that is kept", ge=0, lt=1)
+    beta1: float = knob(0.9, title="β₁", help="Memory of the gradient of biases", ge=0, lt=1, advanced=True)
+    beta2: float = knob(0.999, title="β₂", help="Memory of its square", ge=0, lt=1, advanced=True)
+
+
 class LBFGS(Spec):
     """L-BFGS: uses curvature; for tiny sets, in one batch."""
 
@@ -191,7 +201,9 @@ class LBFGS(Spec):
     )
 
 
-Optimiser = Annotated[Adam | AdamW | SGD | RMSprop | Adagrad | RAdam | NAdam | LBFGS, Field(discriminator="kind")]
+Optimiser = Annotated[
+    Adam | AdamW | SGD | RMSprop | Adagrad | RAdam | NAdam | Muon | LBFGS, Field(discriminator="kind")
+]
 
 
 class NoAveraging(Spec):

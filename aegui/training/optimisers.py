@@ -14,12 +14,14 @@ from aegui.recipes.optimisers import (
     Adagrad,
     Adam,
     AdamW,
+    Muon,
     NAdam,
     OptimiserPart,
     RAdam,
     RMSprop,
 )
 from aegui.spec import Spec
+from aegui.training import muon
 
 Groups = list[dict[str, Any]]
 
@@ -70,6 +72,11 @@ def _(part: RMSprop, groups: Groups) -> torch.optim.Optimizer:
 @build_optimiser.register
 def _(part: Adagrad, groups: Groups) -> torch.optim.Optimizer:
     return torch.optim.Adagrad(groups, weight_decay=part.weight_decay)
+
+
+@build_optimiser.register
+def _(part: Muon, groups: Groups) -> torch.optim.Optimizer:
+    return muon.Muon(groups, momentum=part.momentum, weight_decay=part.weight_decay, betas=(part.beta1, part.beta2))
 
 
 @build_optimiser.register

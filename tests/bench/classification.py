@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from common import CPU, Lines, drain, interval, scan
+from common import CPU, Lines, drain, interval, region_of, scan
 from torch import nn
 
 from aegui import recipes
@@ -70,9 +70,6 @@ ARMS = {
     ],
     "plain": ["losses=[{kind: mse}]", f"groups=[{_RATES}]"],
 }
-# Sections that show the liver, kidneys, bowel or pelvis, with lung in no more than the posterior recess; looked at one
-# by one. Every other section shows lung beside the mediastinum or heart, or the shoulders.
-ABDOMEN = {11, 12, 17, 22, 25, 28, 30, 41, 45, 47, 68, 70, 71, 73, 74, 77, 79, 84, 86, 87, 94}
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def cine(data: Path) -> Task:
 
 def region(data: Path) -> Task:
     series = [s for s in scan(data / "ct_chest_tcga") if s.modality == "CT"]
-    labels = {s.uid: "abdomen" if int(s.files[0].stem.split("_")[1]) in ABDOMEN else "thorax" for s in series}
+    labels = {s.uid: region_of(s.files[0]) for s in series}
     return Task("region", tuple(series), labels, 4, 400)
 
 

@@ -27,6 +27,9 @@ Pixels = npt.NDArray[np.float32]
 
 # Patients of ct_chest_tcia that the shipped models were trained on.
 TRAINED_TCIA = ("A002304", "A027284", "A048383", "A056642")
+# Sections of ct_chest_tcga that show the liver, kidneys, bowel or pelvis, with no lung but the posterior recess;
+# looked at one by one. Every other section shows lung beside the mediastinum or heart, or the shoulders.
+ABDOMEN = {11, 12, 17, 22, 25, 28, 30, 41, 45, 47, 68, 70, 71, 73, 74, 77, 79, 84, 86, 87, 94}
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ class Noisy:
 
 def scan(*folders: Path) -> list[Series]:
     return list(finish(workflow.scan(list(folders))).series)
+
+
+def region_of(section: Path) -> str:
+    """What a file of ct_chest_tcga shows."""
+    return "abdomen" if int(section.stem.split("_")[1]) in ABDOMEN else "thorax"
 
 
 def part(series: Series, indices: Iterable[int], name: str) -> Series:

@@ -94,6 +94,7 @@ OPTIMISERS = {
     "sgd": 0.5,
     "rmsprop": 1e-3,
     "adagrad": 2e-2,
+    "muon": 5e-3,
     "lbfgs": 1.0,
 }
 
