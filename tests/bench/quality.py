@@ -13,8 +13,8 @@ given the true SD of the noise.
 Noise is added without clipping, in the scan's unit: σ 15, 25, 50 of 255 (`aegui.measure`); photon noise of 150 photons
 at the top of the range with read-out noise; Rician of σ 25; CT at a quarter of its dose, made in the projections.
 A reference whose own noise is above half of the added noise judges nothing. Models that look at the slices beside are
-shown them with noise of their own. Results go line by line to --out, and what is there is not measured again: filters
-and BM3D once, a model until its weights change.
+shown them with noise of their own. --average is that of `aegui denoise`. Results go line by line to --out, and what is
+there is not measured again: filters and BM3D once, a model until its weights change.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from aegui.data.corruption import Corruptor
 from aegui.data.item import Item
 from aegui.imaging import Series, SliceSource
 from aegui.inference.denoiser import Denoiser
+from aegui.inference.views import COUNTS
 from aegui.measure import Range, estimate_noise, psnr, signal_range, ssim, ssim_window
 from aegui.models import cards
 from aegui.models.card import INPUT
@@ -195,13 +196,12 @@ def bm3d(one: Slice) -> Pixels:
     return np.asarray(run(one.noisy / one.sd, 1.0) * one.sd, dtype=np.float32)
 
 
-def denoised(model: Model, one: Slice) -> Pixels:
+def denoised(model: Model, views: int, one: Slice) -> Pixels:
     reach, index = model.net.neighbours, one.place.index
     beside = imaging.beside(one.place.series, index, reach) if reach else ()
     seen = [one.seen(other) for other in beside]
-    result: Pixels = (
-        Denoiser(model, one.source, CPU).pixels(one.noisy, one.mask, seen=[(s.noisy, s.mask) for s in seen]).pixels
-    )
+    denoiser = Denoiser(model, one.source, CPU, average=views)
+    result: Pixels = denoiser.pixels(one.noisy, one.mask, seen=[(s.noisy, s.mask) for s in seen]).pixels
     return result
 
 
@@ -221,7 +221,7 @@ def allowed(model: str) -> str:
 # ---------------------------------------------------------------- the cells
 
 
-def cell(name: str, kind: str, data: Path, models: dict[str, str], lines: Lines, with_bm3d: bool) -> None:
+def cell(name: str, kind: str, data: Path, models: dict[str, str], views: int, lines: Lines, with_bm3d: bool) -> None:
     part = NOISES[kind][1]
     places, training = SETS[name](data)
     with tempfile.TemporaryDirectory() as folder:
@@ -253,7 +253,7 @@ def cell(name: str, kind: str, data: Path, models: dict[str, str], lines: Lines,
         if with_bm3d:
             each("BM3D", bm3d)
         for model, weights in models.items():
-            each(model, partial(denoised, load_model(model)), weights=weights)
+            each(model, partial(denoised, load_model(model), views), weights=weights)
 
 
 def _has(name: str, sets: tuple[str, ...]) -> bool:
@@ -354,18 +354,22 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["ct", "mr"], choices=list(SETS))
     parser.add_argument("--noise", nargs="*", default=list(NOISES), choices=list(NOISES))
     parser.add_argument("--out", type=Path, help="JSON lines; a bench that was killed goes on from it")
+    parser.add_argument("--average", type=int, default=1, choices=COUNTS, help="views of a slice to average")
     parser.add_argument("--write", action="store_true", help="put the scores into the cards of the shipped models")
     parser.add_argument("--no-bm3d", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     wanted = arguments.models if arguments.models is not None else [c.id for c in cards() if c.weights]
-    models = {model: allowed(model) for model in wanted}
+    if arguments.write and arguments.average > 1:
+        parser.error("cards hold the scores of a single view")
+    views = f" ×{arguments.average}" if arguments.average > 1 else ""
+    models = {model: allowed(model) + views for model in wanted}
     lines = Lines(arguments.out)
     for kind in arguments.noise:
         for name in arguments.only:
             if _has(name, NOISES[kind][0]):
-                cell(name, kind, arguments.data, models, lines, not arguments.no_bm3d)
+                cell(name, kind, arguments.data, models, arguments.average, lines, not arguments.no_bm3d)
                 print(f"{name} {kind}: done", flush=True)
     print(table(lines, models))
     if arguments.write:
