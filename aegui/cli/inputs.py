@@ -134,9 +134,11 @@ def noise_level(text: str) -> float | None:
     return value
 
 
-def outcome(found: ScanResult, rows: Sequence[Any]) -> int:
-    """The exit code of a batch: 2 if a series failed or a file was too damaged to be one, 1 if none was done."""
+def outcome(found: ScanResult, rows: Sequence[Any], stopped: bool) -> int:
+    """The exit code of a batch: 1 if none was done; 2 if it was stopped, one failed, or a file was damaged."""
     if not any(row.status in ("done", "flagged") for row in rows):
         return 1
     damaged = any(skipped.damaged for skipped in found.skipped)
-    return 2 if damaged or any(row.status == "failed" for row in rows) or len(rows) < len(found.series) else 0
+    return (
+        2 if stopped or damaged or any(row.status == "failed" for row in rows) or len(rows) < len(found.series) else 0
+    )

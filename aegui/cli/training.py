@@ -195,6 +195,8 @@ def train(
         return 1 if blocking else 0
     if blocking:
         _say_all(blocking)
+        if json:
+            print_json({"error": blocking[0].message, "hint": blocking[0].hint, "problems": problems})
         return 1
     result = drive(workflow.train(job), json)
     if json:

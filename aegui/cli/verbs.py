@@ -194,7 +194,7 @@ def denoise(
             note = f" ({row.reason})" if row.reason else ""
             print_text(f"{row.status}: {row.description or row.label} → {row.output or '–'}{note}")
         print_text(f"Report: {report.path}")
-    return inputs.outcome(found, report.series)
+    return inputs.outcome(found, report.series, report.stopped)
 
 
 @app.command()

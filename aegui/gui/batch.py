@@ -65,16 +65,18 @@ class Batch(QObject):
         self._skipped: tuple[Skipped, ...] = ()
         self._results: dict[str, SeriesResult] = {}
         self._added: dict[str, Series] = {}
+        self._removed: set[str] = set()  # uids that were taken out by hand
         self._planned: frozenset[str] = frozenset()  # what the running job will come to
         self._gaps: deque[float] = deque(maxlen=40)
         self._last = 0.0
         self._at = ""  # uid of the series that is under way
         session.insisted_changed.connect(self._judge)
+        session.renewed.connect(self._on_renewed)
 
     # ---- the queue
     def set_series(self, series: Iterable[Series]) -> None:
         """What the project holds; series added by hand stay, known ones keep their state."""
-        wanted = {one.uid: one for one in series} | self._added
+        wanted = {one.uid: one for one in series if one.uid not in self._removed} | self._added
         known = {entry.series.uid: entry for entry in self.model.entries}
         if list(wanted) == list(known) and all(known[uid].series is one for uid, one in wanted.items()):
             return
@@ -88,10 +90,20 @@ class Batch(QObject):
         """Queue the series of another folder."""
         self._more = self.running
         fresh = [one for one in series if self.model.find(one.uid) is None]
+        self._removed.difference_update(one.uid for one in fresh)
         self._added |= {one.uid: one for one in fresh}
         self._skipped += tuple(skipped)
         self.model.add([Entry(one) for one in fresh])
         self._judge()
+
+    @Slot()
+    def _on_renewed(self) -> None:
+        """Another project: what a running job works on leaves the queue when it ends."""
+        self._added, self._skipped, self._more = {}, (), False
+        self._removed.clear()
+        self._results.clear()
+        if not self.running:
+            self.model.set_entries([])
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -103,6 +115,7 @@ class Batch(QObject):
         gone = [entry for entry in entries if not self.planned(entry)]
         for entry in gone:
             self._added.pop(entry.series.uid, None)
+            self._removed.add(entry.series.uid)
         self.model.remove(gone)
         self.changed.emit()
 
@@ -114,6 +127,7 @@ class Batch(QObject):
         """The model changed: decide again who is skipped, and run everything anew."""
         self._card = card
         if not self.running:
+            self._more = False
             for entry in self.model.entries:
                 if entry.series.treat == "denoise":
                     entry.included = False
@@ -145,8 +159,6 @@ class Batch(QObject):
         for entry in entries:
             entry.reset()
         self._judge()
-        if not self.running and self._options is not None:
-            self.start(self._options)
 
     @Slot()
     def _judge(self) -> None:

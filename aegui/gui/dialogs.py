@@ -132,6 +132,19 @@ def ask(window: QWidget, title: str, text: str, answers: Sequence[Answer]) -> Di
     return dialog
 
 
+def write_to(window: QWidget, chosen: Path, endings: Sequence[str], write: Callable[[Path], object]) -> None:
+    """Write to the chosen name, with the first of the endings where it has none of them.
+
+    The file dialog asked about the name as it was typed only, so this asks about the other.
+    """
+    file = chosen if chosen.suffix.lower() in endings else chosen.with_name(chosen.name + endings[0])
+    if file == chosen or not file.exists():
+        write(file)
+        return
+    answers = [Answer("Keep it"), Answer("Replace it", lambda: write(file))]
+    ask(window, f"{file.name} is there already", "What it holds now would be gone.", answers)
+
+
 def error_dialog(
     window: QWidget,
     title: str,

@@ -36,7 +36,8 @@ def _step_back(thread: QThread) -> None:
 class Job(QThread):
     """Runs a generator of events; only its own thread ever touches the generator.
 
-    work: the generator, or a function that makes it (slow imports then happen in the thread).
+    work: the generator, or a function that makes it (slow imports then happen in the thread). resumable: once
+    abandoned it can be gone on with.
     event: every event except Done. done: what Done holds. failed: the exception (UserError or a bug).
     cancelled: stopped or abandoned without a result. Exactly one of the last three, then `finished`.
     """
@@ -47,9 +48,10 @@ class Job(QThread):
     cancelled = Signal()
     state_changed = Signal(str)
 
-    def __init__(self, work: Work, title: str = "", parent: QObject | None = None) -> None:
+    def __init__(self, work: Work, title: str = "", resumable: bool = False, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.title = title
+        self.resumable = resumable
         self.result: Any = None
         self.over = False  # its last signal was sent; the thread is about to end
         self._work: Work | None = work
@@ -188,14 +190,14 @@ class Lanes(QObject):
         """All running jobs."""
         return list(self._running.values())
 
-    def create(self, work: Work, title: str, lane: str = "work") -> Job:
+    def create(self, work: Work, title: str, lane: str = "work", resumable: bool = False) -> Job:
         """A job on a lane, not started yet, so that its signals can be connected; then call `job.start()`."""
         before = self._running.get(lane)
         if before is not None and before.over:  # a `done` slot may start the next job at once
             self._let_go(lane, before)
         elif before is not None:
             raise UserError(f"“{before.title}” is still running.", "Wait until it ends, or stop it first.")
-        job = Job(work, title)
+        job = Job(work, title, resumable)
         self._running[lane] = job
         job.started.connect(self._on_started)
         job.finished.connect(self._on_finished)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from aegui import paths
 from aegui.errors import UserError
@@ -32,6 +32,7 @@ class Project(Spec):
     output: OutputRules | None = knob(None, title="Output", help="How denoised series are written")
     run: str = knob("", title="Run", help="Folder of the last run")
     accepted: bool | None = knob(None, title="Accepted", help="Review's verdict")
+    strength: float = knob(1.0, title="Strength", help="At which Review looked", ge=0, le=1)
 
 
 def of(session: Session) -> Project:
@@ -50,6 +51,7 @@ def of(session: Session) -> Project:
         output=session.output,
         run=str(session.run_folder or ""),
         accepted=session.accepted,
+        strength=session.strength,
     )
 
 
@@ -57,13 +59,17 @@ def save(session: Session, file: Path) -> None:
     """Write the project file atomically."""
     if file.suffix != SUFFIX:
         file = file.with_name(file.name + SUFFIX)
+    _write(session, file)
+    session.mark_saved(file)
+
+
+def _write(session: Session, file: Path) -> None:
     try:
         with paths.atomic(file) as temporary:
             temporary.write_text(of(session).to_yaml(), encoding="utf-8")
     except OSError as error:
         hint = f"{error.strerror}. Choose another folder."
         raise UserError(f"The project {file.name} cannot be written.", hint) from None
-    session.mark_saved(file)
 
 
 def last_session_file() -> Path:
@@ -72,18 +78,17 @@ def last_session_file() -> Path:
 
 
 def keep(session: Session) -> None:
-    """Before the window closes: a named project is saved, an unnamed one is kept for the next start."""
+    """Before another comes or the window closes: a named project is saved, an unnamed one kept for the next start."""
     if session.saved or not session.paths:
         return
     if session.project_file is not None:
         save(session, session.project_file)
-        return
-    with paths.atomic(last_session_file()) as temporary:
-        temporary.write_text(of(session).to_yaml(), encoding="utf-8")
+    else:
+        _write(session, last_session_file())
 
 
-def apply(session: Session, project: Project) -> None:
-    """Take over everything but the scans, which must have been scanned before."""
+def apply(session: Session, project: Project, result: Any = None) -> None:
+    """Take over everything but the scans, which must have been scanned before. result: of the project's run."""
     known = {series.uid for series in session.series}
     roles: dict[str, Role] = {**session.roles, **{u: r for u, r in project.roles.items() if u in known}}
     session.adopt(
@@ -98,6 +103,8 @@ def apply(session: Session, project: Project) -> None:
         output=project.output or session.output,
         run_folder=Path(project.run) if project.run else None,
         accepted=project.accepted,
+        strength=project.strength,
+        result=result,
     )
 
 

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from aegui.analysis import report
 from aegui.analysis.pictures import grey, residual_map
 from aegui.analysis.report import Picture, Plot, Report, Table
+from aegui.gui.dialogs import write_to
 from aegui.gui.session import Session
 from aegui.gui.widgets.model_chooser import title_of
 from aegui.gui.widgets.queue import STATES, Entry, clock, ranges
@@ -137,10 +138,11 @@ def deliver_report(
     )
 
 
-def ask_where(page: QWidget, suggested: Path) -> Path | None:
-    """The file to write a report to; None: the user thought better of it."""
+def ask_where(page: QWidget, suggested: Path, write: Callable[[Path], object]) -> None:
+    """Write a report to the file that is chosen, if one is."""
     name, _ = QFileDialog.getSaveFileName(page, "Write a report", str(suggested), "Web page (*.html)")
-    return Path(name) if name else None
+    if name:
+        write_to(page.window(), Path(name), (".html", ".htm"), write)
 
 
 def write(session: Session, make: Callable[[], Report], path: Path) -> None:

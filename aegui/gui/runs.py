@@ -36,12 +36,12 @@ def train_job(session: Session, recipe: Recipe | None = None) -> workflow.TrainJ
     )
 
 
-def run(job: workflow.TrainJob) -> Iterator[Event]:
-    """Train, leaving a note in the run folder by which it can be resumed."""
+def run(job: workflow.TrainJob, stays: bool = False) -> Iterator[Event]:
+    """Train, leaving a note in the run folder by which it can be resumed. stays: the model in use stays the one."""
     try:
         job.run.mkdir(parents=True, exist_ok=True)
         with paths.atomic(job.run / STARTED) as temporary:
-            temporary.write_text(json.dumps({"model": job.model, "init": job.init}), encoding="utf-8")
+            temporary.write_text(json.dumps({"model": job.model, "init": job.init, "stays": stays}), encoding="utf-8")
     except OSError as error:
         raise UserError(f"The run folder {job.run} cannot be written.", str(error.strerror)) from None
     yield from workflow.train(job)
@@ -49,13 +49,14 @@ def run(job: workflow.TrainJob) -> Iterator[Event]:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run that was interrupted."""
+    """A run that was interrupted. stays: the model in use was to stay the one."""
 
     folder: Path
     recipe: Recipe
     model: str
     init: Any
     epoch: int
+    stays: bool = False
 
     @property
     def words(self) -> str:
@@ -79,7 +80,7 @@ def unfinished() -> Unfinished | None:
             recipe = recipes.load(found / "recipe.yaml")
             with (found / "metrics.csv").open(newline="", encoding="utf-8") as handle:
                 epoch = sum(1 for _ in csv.reader(handle)) - 1
-            return Unfinished(found, recipe, str(note["model"]), note["init"], max(0, epoch))
+            return Unfinished(found, recipe, str(note["model"]), note["init"], max(0, epoch), note.get("stays") is True)
         except (OSError, ValueError, KeyError, UserError):
             continue
     return None

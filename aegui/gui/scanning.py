@@ -55,7 +55,9 @@ def _work(wish: Wish) -> Iterator[Event]:
                 event = scan.throw(stop)  # it ends with what it has found
             else:
                 event = next(scan)
-        yield Done((event.result, chosen))
+        run = wish.project.run if wish.project is not None else ""
+        past = workflow.result_of(Path(run), event.result.series) if run else None
+        yield Done((event.result, chosen, past))
     finally:
         scan.close()
 
@@ -75,6 +77,7 @@ class Scanning(QObject):
         self._next: Wish | None = None
         self._stopped = False
         session.lanes.ended.connect(self._lane_free)
+        session.renewed.connect(self._on_renewed)
 
     @property
     def running(self) -> bool:
@@ -107,6 +110,12 @@ class Scanning(QObject):
             self._job.abandon()
 
     @Slot()
+    def _on_renewed(self) -> None:
+        """What was being opened belonged to another project."""
+        self._next = None
+        self.cancel()
+
+    @Slot()
     def stop(self) -> None:
         """End early, with what was found so far."""
         if self._job is not None:
@@ -134,9 +143,9 @@ class Scanning(QObject):
         session.set_scan(scan, opened, add=wish.add and bool(session.series))
         self._remember(opened)
         if wish.project is not None:
-            projects.apply(session, wish.project)
+            projects.apply(session, wish.project, result[2])
             self._confirm(wish.project)
-            if wish.file is not None:
+            if wish.file is not None and not self._stopped:  # else saving would drop what was not found
                 session.mark_saved(wish.file)
         self.ended.emit(wish)
         if wish.then:

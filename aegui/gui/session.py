@@ -58,6 +58,7 @@ class Session(QObject):
     review_changed = Signal()  # accepted or rejected
     output_changed = Signal()  # how denoised series are written
     project_changed = Signal()  # file, name, or whether everything is saved
+    renewed = Signal()  # another project: nothing of the old one holds any more
     page_requested = Signal(str)  # "scans" | "recipe" | "train" | "review" | "deliver"
     page_state_changed = Signal()  # some page's rail state or subtitle may read differently
     notice = Signal(object)  # a UserError to show in place, with its hint
@@ -66,6 +67,7 @@ class Session(QObject):
 
     _SIGNALS: Mapping[str, str] = {
         "roles": "roles_changed",
+        "preset": "recipe_changed",
         "labels": "roles_changed",
         "pairs": "pairs_changed",
         "ignored": "pairs_changed",
@@ -104,6 +106,7 @@ class Session(QObject):
         self.output: OutputRules = self.settings.output
         self.look: tuple[Series, int] | None = None  # what Review shows next: a series and a slice of it
         self.denoise_directly = False  # “Denoise now” was chosen: Scans leads to Deliver
+        self.projects = 0  # how many came before this one; what began in another must not end in this
         self.project_file: Path | None = None
         self.saved = True
         for signal in (self.scans_changed, self.roles_changed, self.pairs_changed, self.model_changed):
@@ -154,6 +157,8 @@ class Session(QObject):
 
     # ---- changes
     def _put(self, attribute: str, value: Any) -> None:
+        if attribute == "roles":  # series that were opened since a change keep theirs when it is undone
+            value = self.roles | value
         setattr(self, attribute, value)
         getattr(self, self._SIGNALS[attribute]).emit()
 
@@ -253,9 +258,17 @@ class Session(QObject):
         return workflow.learning_from(recipe, self.pairs)
 
     def set_model(self, ref: str | Path) -> None:
-        """Choose a model by id or file."""
+        """Choose a model by id or file. Review's verdict was on the one before."""
         if ref != self.model_ref:
             self._put("model_ref", ref)
+            if self.accepted is not None:
+                self.set_accepted(None)
+
+    def set_initial(self, initial: Literal["pretrained", "random"]) -> None:
+        """The weights that a run starts from."""
+        if initial != self.initial:
+            self.initial = initial
+            self._touch()
 
     def ensure_model(self) -> str | Path:
         """The chosen model, or the default shipped one."""
@@ -270,8 +283,12 @@ class Session(QObject):
 
     def set_preset(self, preset: recipes.Recipe) -> None:
         """Start again from a preset (undoable)."""
-        self.preset = preset
-        self._change("recipe", self._fitted(preset), f"Preset {preset.title}")
+        recipe, words = self._fitted(preset), f"Preset {preset.title}"
+        if (preset, recipe) != (self.preset, self.recipe):
+            self.undo.beginMacro(words)
+            self._change("preset", preset, words)
+            self._change("recipe", recipe, words)
+            self.undo.endMacro()
 
     def set_recipe(self, recipe: recipes.Recipe, words: str = "Recipe", merge: tuple[Any, ...] = ()) -> None:
         """Take an edited recipe (undoable). merge: edits in a row with the same key are undone as one."""
@@ -368,7 +385,9 @@ class Session(QObject):
         self.recipe, self.accepted, self.train_job, self.initial = self.preset, None, None, "pretrained"
         self.recipe_problems, self.denoise_directly, self.strength = (), False, 1.0
         self.ignored, self.insisted, self.output = frozenset(), frozenset(), self.settings.output
+        self.projects += 1
         self.undo.clear()
+        self.renewed.emit()
         self._announce_all()
         self.project_file, self.saved = None, True
         self.project_changed.emit()

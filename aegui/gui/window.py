@@ -35,7 +35,7 @@ from aegui.gui.widgets.states import dropped_paths
 PAGES: tuple[type[Page], ...] = (ScansPage, RecipePage, TrainPage, ReviewPage, DeliverPage)
 SMALLEST = (1280, 720)
 # Of the guide, by the page on which help was asked for.
-CHAPTERS = {"scans": "2-what-is-read.md", "recipe": "5-pairs.md", "deliver": "4-what-is-written.md"}
+CHAPTERS = {"scans": "2-what-is-read.md", "recipe": "6-recipes.md", "deliver": "4-what-is-written.md"}
 
 
 def _memory() -> QSettings:
@@ -58,6 +58,7 @@ class Window(QWidget):
         self.setMinimumSize(*SMALLEST)
         self.pages: list[Page] = [kind(self.session) for kind in PAGES]
         self._leaving = False
+        self._unsaved = False  # whether to close although the project could not be kept
         self._dialog: dialogs.Dialog | None = None
         self._guide: GuideWindow | None = None
 
@@ -260,9 +261,21 @@ class Window(QWidget):
     @Slot()
     def new_project(self) -> None:
         """An empty one; the old one is kept."""
-        self.session.attempt(lambda: project.keep(self.session))
+        self._keep_then(self._renew)
+
+    def _renew(self) -> None:
         self.session.reset()
         self.show_page(0)
+
+    def _keep_then(self, go: Callable[[], object]) -> None:
+        """Keep the open project, then go on; where it cannot be written, ask first."""
+        try:
+            project.keep(self.session)
+        except UserError as error:
+            answers = [dialogs.Answer("Stay here"), dialogs.Answer("Go on without saving", go)]
+            dialogs.ask(self, error.message, f"{error.hint} What you changed would be lost.", answers)
+        else:
+            go()
 
     @Slot()
     def open_project(self) -> None:
@@ -279,14 +292,21 @@ class Window(QWidget):
         if opened is None:
             return
         found = [Path(text) for text in opened.paths if Path(text).exists()]
-        lost = [text for text in opened.paths if not Path(text).exists()]
-        if lost:
-            name = Path(lost[0]).name
-            self.show_notice(UserError(f"{name} is no longer there.", "It may have been moved or renamed."))
-        self.session.reset()
-        self.show_page(0)
-        if found:
-            self.scans.open_paths(found, project=opened, file=None if file == project.last_session_file() else file)
+        lost = [Path(text).name for text in opened.paths if not Path(text).exists()]
+        if lost and not found:
+            self.show_notice(UserError(f"{lost[0]} is no longer there.", "It may have been moved or renamed."))
+            return
+
+        def go() -> None:
+            self._renew()
+            if lost:
+                hint = "It may have been moved or renamed. The project file still names it; save under another name."
+                self.show_notice(UserError(f"{lost[0]} is no longer there.", hint))
+            bound = not lost and file != project.last_session_file()
+            if found:
+                self.scans.open_paths(found, project=opened, file=file if bound else None)
+
+        self._keep_then(go)
 
     @Slot()
     def save(self) -> None:
@@ -303,7 +323,12 @@ class Window(QWidget):
         start = Path(self.session.settings.last_folder or Path.home()) / f"{self.session.name}{project.SUFFIX}"
         name, _ = QFileDialog.getSaveFileName(self, "Save project", str(start), f"Projects (*{project.SUFFIX})")
         if name:
-            self.session.attempt(lambda: project.save(self.session, Path(name)))
+            dialogs.write_to(
+                self,
+                Path(name),
+                (project.SUFFIX,),
+                lambda file: self.session.attempt(lambda: project.save(self.session, file)),
+            )
 
     # ---- leaving
     def _restore_place(self) -> None:
@@ -323,11 +348,15 @@ class Window(QWidget):
         self._leaving = True
         self.close()
 
+    def _close_unsaved(self) -> None:
+        self._unsaved = True
+        self.close()
+
     def _end_jobs(self) -> None:
-        """What is worth keeping finishes early, the rest is given up."""
+        """What is worth keeping finishes early; the rest is given up, and what can be gone on with put down."""
         lanes = self.session.lanes
         for job in lanes.running():
-            if job is lanes.job("work"):
+            if job is lanes.job("work") and not job.resumable:
                 if not job.stopping:
                     job.stop()
             else:
@@ -346,7 +375,7 @@ class Window(QWidget):
                 self._dialog = dialogs.ask(
                     self,
                     f"{work.title} is still running",
-                    "Stopping keeps the best so far, and a training run can be resumed later.",
+                    "It can be resumed on Train the next time." if work.resumable else "What is finished is kept.",
                     [dialogs.Answer("Keep running"), dialogs.Answer("Stop and close", self._stop_and_close)],
                 )
                 self._dialog.finished.connect(self._dialog_closed)
@@ -356,8 +385,16 @@ class Window(QWidget):
             self._leaving = True  # the last one that ends closes the window
             event.ignore()
             return
+        if not self._unsaved:
+            try:
+                project.keep(self.session)
+            except UserError as error:
+                event.ignore()
+                self._leaving = False
+                answers = [dialogs.Answer("Stay here"), dialogs.Answer("Close without saving", self._close_unsaved)]
+                dialogs.ask(self, error.message, f"{error.hint} What you changed would be lost.", answers)
+                return
         self.scans.release()
-        self.session.attempt(lambda: project.keep(self.session))
         self.page.leave()
         end_all()
         _memory().setValue("geometry", self.saveGeometry())

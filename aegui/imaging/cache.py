@@ -162,8 +162,8 @@ class Cache:
 
     def _forget(self, table: str, now: int, most: int) -> None:
         self._write(f"DELETE FROM {table} WHERE used < ?", [(now - _KEEP,)])
-        newest = f"SELECT used FROM {table} ORDER BY used DESC LIMIT 1 OFFSET ?"
-        self._write(f"DELETE FROM {table} WHERE used <= ({newest})", [(most,)])
+        oldest = f"SELECT rowid FROM {table} ORDER BY used DESC, rowid DESC LIMIT -1 OFFSET ?"
+        self._write(f"DELETE FROM {table} WHERE rowid IN ({oldest})", [(most,)])
         if self._file is not None:  # sorting may take long, and other scans write too
             with suppress(sqlite3.Error):
                 self._file.commit()

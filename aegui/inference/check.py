@@ -54,6 +54,11 @@ class Reference:
         self._plain = plain
         self._net = net
 
+    @property
+    def tells(self) -> bool:
+        """Whether engines could differ on it; of a blank slice all remove nothing."""
+        return bool(self.sample.inside.any()) and self.sample.level > 0
+
     def run(self, engine: Engine, x: Pixels | None = None) -> Pixels:
         """What an engine removes from the sample, or from another slice like it: (c, H, W)."""
         seen = self.sample.x if x is None else x
@@ -97,7 +102,7 @@ class Reference:
         if low and thorough:
             noisy, noise, left = self.again
             worse = 10 * np.log10(max(self._left(self.run(engine, noisy), noise), 1e-20) / max(left, 1e-20))
-            if worse > LOW_DB:
+            if not worse <= LOW_DB:  # so is NaN
                 return f"leaves {worse:.2g} dB more noise (at most {LOW_DB:g} dB)"
         return ""
 

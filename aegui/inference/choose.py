@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from aegui import __version__, paths
 from aegui.errors import UserError
@@ -53,13 +53,14 @@ class Known(BaseModel):
 
     seconds: per sample, in all streams at once, by engine. missing: why others could not be had. passed: the lowest
     noise level (normalised), by engine and modality, at which it did what torch does; failed: the highest at which it
-    did not, and why.
+    did not, and why. passing: a full disk or the like kept an engine away; that is not to be remembered.
     """
 
     seconds: dict[str, float] = {}
     missing: dict[str, str] = {}
     passed: dict[str, dict[str, float]] = {}
     failed: dict[str, dict[str, tuple[float, str]]] = {}
+    passing: bool = Field(default=False, exclude=True)
 
 
 def _file() -> Path:
@@ -177,6 +178,7 @@ def _timed(engines: Engines, check: Reference, known: Known) -> Generator[Event,
                 taken[name] = []
             except Unavailable as reason:
                 known.missing[name] = str(reason)
+                known.passing |= isinstance(reason.__cause__, OSError | MemoryError)
             except Exception as error:  # noqa: BLE001 - whatever a runtime raises, torch still runs
                 _log.info("%s", name, exc_info=True)
                 known.missing[name] = f"it fails ({type(error).__name__}: {error})"
@@ -221,7 +223,8 @@ def choose(
         known = Known()
         yield from _timed(engines, checks[0], known)
     choice = yield from _best(engines, checks, known, denoiser.source.series.modality, slices)
-    _remember(engines.key, known)
+    if not known.passing:
+        _remember(engines.key, known)
     for note in (*choice.notes, *(f"{KINDS[name].title}: {why}" for name, why in known.missing.items())):
         _log.info("not used: %s", note)
     _log.info("%s runs the model", choice.engine.kind.title)
@@ -240,8 +243,11 @@ def _best(
     engines: Engines, checks: list[Reference], known: Known, modality: str, slices: int
 ) -> Generator[Event, None, Choice]:
     """The fastest known engine that passes; notes on what was learnt are added to `known`."""
-    level = min(check.sample.noise for check in checks)
     notes: list[str] = []
+    telling = [check.sample.noise for check in checks if check.tells]
+    if not telling:
+        return Choice(engines.get("torch"), (), known.seconds)
+    level = min(telling)
     for name in sorted(known.seconds, key=lambda name: known.seconds[name]):
         if name == "torch" or name not in KINDS:
             break
@@ -260,7 +266,8 @@ def _best(
             continue
         problem = "" if trusted else (yield from _problem(engine, checks))
         if not problem:
-            passed[modality] = min(level, passed.get(modality, level))
+            if not trusted:
+                passed[modality] = level
             return Choice(engine, tuple(notes), known.seconds)
         failed[modality] = (max(level, failed[modality][0]) if modality in failed else level, problem)
         notes.append(f"{title} {problem}")

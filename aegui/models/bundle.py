@@ -136,6 +136,15 @@ def _spec(content: dict[str, bytes], name: str, path: Path) -> Any:
         raise UserError(f"{path.name} is not a complete model bundle: {name} is missing or damaged.") from None
 
 
+def split(path: Path) -> dict[str, list[str]]:
+    """The salted hashes of slices by the part of the run that they were in."""
+    try:
+        parts: dict[str, list[str]] = json.loads(_open(path)["split.json"])
+    except (KeyError, ValueError):
+        raise UserError(f"{path.name} is not a complete model bundle: split.json is missing or damaged.") from None
+    return parts
+
+
 def read_adapter(path: Path) -> bytes | None:
     """The adapters of a bundle, as their own file holds them; None where all weights were trained."""
     return _open(path).get(ADAPTER)

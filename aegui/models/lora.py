@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from aegui.errors import UserError
+from aegui.models.seeded import seeded
 from aegui.models.slicenet import SliceNet
 from aegui.recipes.optimisers import LoRA
 
@@ -62,8 +63,7 @@ def attach(net: SliceNet, part: LoRA, seed: int) -> None:
     found = layers(net, part.match)
     if not found:
         raise UserError(*nothing_matches(part.match, list(layers(net))))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         for module in found.values():
             weight = module.weight
             assert isinstance(weight, Tensor)

@@ -28,13 +28,11 @@ class Model:
 
 def load_model(ref: str | Path, init: str = "pretrained", seed: int = 0) -> Model:
     """A model by id, bundle or checkpoint. init "random": fresh weights drawn from `seed`."""
-    import torch
-
     from aegui.models import adapter, bundle
+    from aegui.models.seeded import seeded
 
     name = str(ref)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         if not is_file(name):
             file = file_of(name)
             card = Card.load(file)

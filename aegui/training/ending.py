@@ -119,6 +119,7 @@ def _card(trainer: Trainer, scores: Mapping[str, float], seen: Mapping[str, Seen
             "version": datetime.date.today().isoformat(),
             "options": options,
             "classes": data.classes if trainer.new_head else card.classes,
+            "modalities": card.modalities and tuple(dict.fromkeys((*card.modalities, *_modalities(trainer)))),
             "seen": dict(seen),
             "training": card.training.model_copy(update=training),
             "scores": _scores(trainer),
@@ -131,6 +132,12 @@ def _card(trainer: Trainer, scores: Mapping[str, float], seen: Mapping[str, Seen
             },
         }
     )
+
+
+def _modalities(trainer: Trainer) -> list[str]:
+    """What it has learnt from: of such series it must not be kept."""
+    items = trainer.data.items
+    return sorted({items[index].series.modality for index in trainer.data.split.train})
 
 
 def _scores(trainer: Trainer) -> tuple[Score, ...]:

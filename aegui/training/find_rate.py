@@ -15,6 +15,7 @@ from aegui.data.dataset import TrainingData
 from aegui.data.draw import draw_batch, training_order
 from aegui.errors import UserError
 from aegui.events import Done, Event, Events, Progress, RatePoint
+from aegui.models.seeded import seeded
 from aegui.models.slicenet import SliceNet
 from aegui.models.zoo import Model
 from aegui.recipes import Recipe
@@ -211,8 +212,7 @@ def _loss(trainer: Trainer, net: SliceNet, members: np.ndarray, step: int) -> fl
     batch = draw_batch(trainer.data, recipe, members, trainer.size, 1, step + 1)
     on = to_device(batch, trainer.device, recipe.run.channels_last)
     net.train()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_seed(recipe, step))
+    with torch.no_grad(), seeded(_seed(recipe, step)):
         return float(Forward(net, trainer.objective, recipe, on, 0.0)()[0])
 
 

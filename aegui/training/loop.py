@@ -43,14 +43,15 @@ def baselines(trainer: Trainer) -> Generator[Event, None, None]:
         except (ValueError, MemoryError) as error:
             _log.info("no classical baseline: %s", error)
             yield Warned(f"No classical baseline could be computed ({error}).")
-        at.baselines = {name: {"psnr": p, "ssim": s} for name, (p, s) in values.items()}
         if trainer.start == "pretrained":
             first = yield from validate(trainer.net, data, recipe, trainer.objective, trainer.device)
-            at.baselines["pretrained"] = {"psnr": first.psnr, "ssim": first.ssim}
+            values["pretrained"] = first.psnr, first.ssim
             if not trainer.new_head:
                 trainer.selection.judge(at, 0, first)
                 trainer.run.save_best(trainer.net.net.state_dict())
         yield from trainer.regulariser.recalibrate(_statistics(trainer, 1))
+        # Last: a run that was stopped before does all of it again when it goes on.
+        at.baselines = {name: {"psnr": p, "ssim": s} for name, (p, s) in values.items()}
         trainer.save()
     item = data.items[data.split.validation[0]]
     yield Baselines(at.baselines, at.classical, item.range.name, ssim_window(item.series.modality, item.range)[2])
@@ -104,10 +105,9 @@ def _train_epoch(trainer: Trainer, epoch: int) -> Iterator[Event]:
             )
         trainer.schedule.step()
         trainer.average.update_step(trainer.net)
-        clip = recipe.regularisation.gradient_clip
         seconds = time.monotonic() - began
         values = {"loss": result.loss, **result.terms}
-        at.add(values, result.grad_norm, clip is not None and result.grad_norm > clip, seconds)
+        at.add(values, result.grad_norm, result.clipped, seconds)
         assert trainer.curve is not None
         trainer.curve.append(
             {"epoch": epoch, "step": step, "grad_norm": result.grad_norm}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ def _measure(net: SliceNet, layers: Sequence[_BatchNorm], batches: Batches) -> I
 
     As torch.optim.swa_utils.update_bn, in pieces and with the noise level.
     """
+    before = [copy.deepcopy(layer.state_dict()) for layer in layers]
     momenta = [layer.momentum for layer in layers]
     modes = {module: module.training for module in net.modules()}
     for layer in layers:
@@ -41,6 +43,10 @@ def _measure(net: SliceNet, layers: Sequence[_BatchNorm], batches: Batches) -> I
             with torch.no_grad():
                 net.outputs(noisy, level)
             yield Progress(number + 1, None, "Measuring the statistics of batch norm")
+    except BaseException:  # half of them are none
+        for layer, state in zip(layers, before, strict=True):
+            layer.load_state_dict(state)
+        raise
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

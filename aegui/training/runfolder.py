@@ -9,7 +9,7 @@ import io
 import json
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +87,12 @@ class RunFolder:
         """part → salted hashes of slice names. The key stays in this folder."""
         if not self._key.exists():
             self.write_text(self._key, secrets.token_hex(32))
-        key = bytes.fromhex(self._key.read_text())
-        return {
-            part: [hmac.new(key, name.encode(), hashlib.sha256).hexdigest() for name in names]
-            for part, names in parts.items()
-        }
+        return {part: self.hashes(names) for part, names in parts.items()}
+
+    def hashes(self, names: Iterable[str]) -> list[str]:
+        """Those of slice names, with this folder's key. OSError or ValueError without one."""
+        key = bytes.fromhex(self._key.read_text(encoding="ascii"))
+        return [hmac.new(key, name.encode(), hashlib.sha256).hexdigest() for name in names]
 
     def summarise(self, values: Mapping[str, Any]) -> None:
         """run.json: what the run was and how it ended."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from aegui.data.draw import Batch
 from aegui.errors import UserError
 from aegui.models.planes import middle
+from aegui.models.seeded import seeded
 from aegui.models.slicenet import SliceNet
 from aegui.recipes import Recipe
 from aegui.training.consistency import extra_term
@@ -47,11 +48,12 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 @dataclass(frozen=True)
 class StepResult:
-    """loss: weighted total. terms: unweighted. grad_norm: before clipping."""
+    """loss: weighted total. terms: unweighted. grad_norm: before clipping. clipped: whether that changed anything."""
 
     loss: float
     terms: dict[str, float]
     grad_norm: float
+    clipped: bool
 
 
 @dataclass(frozen=True)
@@ -126,9 +128,7 @@ def train_step(
     numbers in this step; those outside it are left as they were.
     """
     cards = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cards, enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
+    with contextlib.nullcontext() if seed is None else seeded(seed, cards):
         return _step(net, objective, optimiser, [batch, *more], device, recipe, epoch, seed)
 
 
@@ -170,8 +170,8 @@ def _step(
                 forward.seen = None  # memory for one batch at a time
         return total
 
-    norm = take_step(optimiser, backward, recipe.regularisation)
+    norm, clipped = take_step(optimiser, backward, recipe.regularisation)
     if forwards[-1].seen is not None:
         objective.second(forwards[-1].seen)
     terms = {name: sum(values[name] for _, values in found) / count for name in found[0][1]}
-    return StepResult(sum(loss for loss, _ in found), terms, norm)
+    return StepResult(sum(loss for loss, _ in found), terms, norm, clipped)

@@ -31,26 +31,31 @@ def pull_to_start(optimiser: torch.optim.Optimizer) -> float:
     return penalty
 
 
-def clip_gradients(parameters: Sequence[nn.Parameter], part: Regularisation) -> float:
-    """Limit the gradients as the recipe says; returns their norm before."""
+def clip_gradients(parameters: Sequence[nn.Parameter], part: Regularisation) -> tuple[float, bool]:
+    """Limit the gradients as the recipe says; returns their norm before, and whether any was above the limit."""
     # None has one where a loss does not reach what moves, such as a head before the weight of its term rises from 0.
     reached = [parameter for parameter in parameters if parameter.grad is not None]
-    norm = nn.utils.get_total_norm([parameter.grad for parameter in reached if parameter.grad is not None])
-    if part.gradient_clip is not None and reached:
-        if part.clip_by == "value":
-            nn.utils.clip_grad_value_(reached, part.gradient_clip)
-        else:
-            nn.utils.clip_grads_with_norm_(reached, part.gradient_clip, norm)
-    return float(norm)
+    gradients = [parameter.grad for parameter in reached if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if part.gradient_clip is None or not reached:
+        return float(norm), False
+    if part.clip_by == "value":
+        largest = nn.utils.get_total_norm(gradients, norm_type=float("inf"))
+        nn.utils.clip_grad_value_(reached, part.gradient_clip)
+        return float(norm), float(largest) > part.gradient_clip
+    nn.utils.clip_grads_with_norm_(reached, part.gradient_clip, norm)
+    return float(norm), float(norm) > part.gradient_clip
 
 
-def take_step(optimiser: torch.optim.Optimizer, backward: Callable[[], Tensor], part: Regularisation) -> float:
-    """One step; returns the gradients' norm before clipping. backward(): gives gradients and returns the loss.
+def take_step(
+    optimiser: torch.optim.Optimizer, backward: Callable[[], Tensor], part: Regularisation
+) -> tuple[float, bool]:
+    """One step; returns the gradients' norm before clipping, and whether any was clipped.
 
-    L-BFGS calls backward() several times, which must then compute the same function; its line search needs true
-    gradients, so they are not clipped.
+    backward(): gives gradients and returns the loss. L-BFGS calls it several times, which must then compute the same
+    function; its line search needs true gradients, so they are not clipped.
     """
-    norms: list[float] = []
+    norms: list[tuple[float, bool]] = []
     searches = isinstance(optimiser, torch.optim.LBFGS)
 
     def evaluate() -> float:

@@ -13,6 +13,7 @@ import yaml
 from aegui.data.dataset import TrainingData
 from aegui.data.draw import patch_size, validation_members
 from aegui.errors import UserError
+from aegui.models.seeded import seeded
 from aegui.models.slicenet import on
 from aegui.models.zoo import Model
 from aegui.recipes import Recipe
@@ -81,8 +82,7 @@ class Trainer:
         """Whether a fresh head was needed."""
         if self.net.head is not None and self.model.card.classes == self.data.classes:
             return False
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.recipe.run.seed)
+        with seeded(self.recipe.run.seed):
             self.net.net.attach_head(len(self.data.classes))  # type: ignore[operator]
         on(self.device, self.net)
         return True

@@ -11,6 +11,7 @@ import torch
 from aegui.classical import QUICK, Filter, Tuned, tune
 from aegui.data.dataset import TrainingData
 from aegui.data.draw import Case, case, cases, validation_members
+from aegui.errors import UserError
 from aegui.events import Event, Progress
 from aegui.imaging import Pixels
 from aegui.imaging.filling import filled, filled_together
@@ -71,6 +72,12 @@ def score(c: Case, output: Pixels) -> tuple[float, float]:
     )
 
 
+def blank(c: Case) -> bool:
+    """Whether its target is all padding: it has no error, which would make every mean NaN."""
+    counted = np.isfinite(c.clean).all(axis=0)
+    return not (counted if c.mask is None else counted & c.mask).any()
+
+
 def spared(c: Case) -> bool:
     """Whether no corruption was drawn for it: its input has no error, which would make every mean infinite."""
     return np.array_equal(c.slice, c.clean, equal_nan=True)
@@ -105,6 +112,8 @@ def validate(
         for number, member in enumerate(members):
             yield Progress(number, len(members), "Validating")
             for c in cases(data, recipe, member):
+                if blank(c):
+                    continue
                 output, found = run_case(net, c, device)
                 if not spared(c):
                     results.append(score(c, output))
@@ -119,6 +128,11 @@ def validate(
                     labels.append(c.item.label)
     finally:
         net.train(training)
+    if not terms["loss"]:
+        raise UserError(
+            "None of the validation slices has a clean pixel to be judged by.",
+            "Choose clean scans that cover the noisy ones, or another seed.",
+        )
     mean_psnr, mean_ssim = _mean(results)
     return Scores(
         mean_psnr,
@@ -188,7 +202,7 @@ def score_filter(
     for number, member in enumerate(members):
         yield Progress(number, len(members), what)
         for c in cases(data, recipe, member):
-            if spared(c):
+            if blank(c) or spared(c):
                 continue
             output = c.slice
             if apply is not None:
@@ -206,6 +220,8 @@ def tune_classical(
     pairs = []
     for member in members:
         c = case(data, recipe, member)
+        if blank(c):
+            continue
         height, width = c.clean.shape[1:]
         top, left = max(0, (height - TUNING_SIDE) // 2), max(0, (width - TUNING_SIDE) // 2)
         window = np.s_[0, top : top + TUNING_SIDE, left : left + TUNING_SIDE]

@@ -19,7 +19,7 @@ from aegui.workflow.outlook import forecast
 from aegui.workflow.problems import Problem, check
 from aegui.workflow.race import RaceResult, RaceRow, race
 from aegui.workflow.rate import find_rate
-from aegui.workflow.runs import Difference, RunInfo, run_differences, runs, scratch_job
+from aegui.workflow.runs import Difference, RunInfo, result_of, run_differences, runs, scratch_job
 
 __all__ = [
     "FORMATS",
@@ -54,6 +54,7 @@ __all__ = [
     "race",
     "read_labels",
     "require_pairs",
+    "result_of",
     "run_differences",
     "runs",
     "scan",

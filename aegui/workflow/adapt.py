@@ -72,7 +72,11 @@ def train(job: TrainJob) -> Events:
     going_on = run.open(job.resume)
     if job.resume and not going_on:
         yield Warned(f"{job.run} holds no run to go on with.", "A new one starts.")
-    data = yield from prepare(
-        job.recipe, model.card, model.net.channels, job.noisy, pairs, job.labels, job.holdout, run.cache
-    )
+    try:
+        data = yield from prepare(
+            job.recipe, model.card, model.net.channels, job.noisy, pairs, job.labels, job.holdout, run.cache
+        )
+    except BaseException:  # cancelled, too: the slices that were read may be gigabytes
+        run.clear_cache()
+        raise
     yield from fit(job.recipe, model, data, run, device, going_on, started, job.preview)

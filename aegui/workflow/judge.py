@@ -10,6 +10,7 @@ import numpy as np
 
 from aegui import imaging
 from aegui.data.pairs import Pair
+from aegui.errors import UserError
 from aegui.events import Done, Events, Progress
 from aegui.imaging import Pixels
 
@@ -55,7 +56,10 @@ def evaluate(model: str, pairs: Sequence[Pair], device: str = "auto", noise_leve
                 yield Progress(len(rows["input"]), total, "Evaluating")
                 reference, mask = _grey(clean.read(j)), clean.valid(j)
                 mask = mask & noisy.valid(i)
-                for name, pixels in (("input", noisy.read(i)), ("output", denoiser.slice(i, 1.0, noise_level).pixels)):
+                seen = noisy.read(i)
+                if not (_grey(seen) != reference)[mask].any():
+                    continue  # all padding, or the same: no error, of which no mean can be made
+                for name, pixels in (("input", seen), ("output", denoiser.slice(i, 1.0, noise_level).pixels)):
                     image = _grey(pixels)
                     rows[name].append(
                         (
@@ -69,11 +73,15 @@ def evaluate(model: str, pairs: Sequence[Pair], device: str = "auto", noise_leve
         finally:
             noisy.close()
             clean.close()
+    if not names or not rows["input"]:
+        raise UserError(
+            "No slice of the pairs has pixels that differ.", "Choose the noisy scans and their clean partners."
+        )
     means = {
         name: dict(zip(("psnr", "ssim", "rmse", "bias"), np.asarray(values).mean(axis=0).tolist(), strict=True))
         for name, values in rows.items()
     }
-    yield Done(Evaluation(model, total, means["input"], means["output"], *words, tuple(names)))
+    yield Done(Evaluation(model, len(rows["input"]), means["input"], means["output"], *words, tuple(names)))
 
 
 def _grey(pixels: Pixels) -> Pixels:

@@ -13,12 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aegui.errors import UserError
+from aegui.imaging import Series
 from aegui.recipes import Recipe
 from aegui.spec import Spec
 from aegui.workflow.adapt import TrainJob
+
+if TYPE_CHECKING:
+    from aegui.training.ending import TrainResult
 
 _log = logging.getLogger(__name__)
 
@@ -199,6 +203,39 @@ def _started(folder: Path, summary: Mapping[str, Any]) -> float:
         with suppress(OSError):
             return (folder / name).stat().st_mtime
     return 0.0
+
+
+def result_of(folder: Path, series: Sequence[Series]) -> TrainResult | None:
+    """What a finished run gave, as when it ended; None if it has no model. series: what is open of what it was given.
+
+    Slices that were held out are known by their salted hashes, whose key lies in the run's folder.
+    """
+    from aegui.models import bundle
+    from aegui.training.ending import TrainResult
+    from aegui.training.runfolder import RunFolder
+
+    run, info = RunFolder(folder), _read(folder)
+    if not info.finished or not run.bundle.is_file():
+        return None
+    try:
+        held = set(bundle.split(run.bundle).get("holdout", ()))
+        slices = [(one.uid, index) for one in series for index in range(one.slices)] if held else []
+        hashed = run.hashes(f"{uid}#{index}" for uid, index in slices)
+    except (UserError, OSError, ValueError) as error:
+        _log.info("what %s held out is not known: %s", folder, error)
+        slices, hashed, held = [], [], set()
+    return TrainResult(
+        folder,
+        run.bundle,
+        info.best_epoch,
+        info.epochs,
+        info.scores,
+        info.baselines,
+        info.classical,
+        tuple(one for one, name in zip(slices, hashed, strict=True) if name in held),
+        info.stopped,
+        info.seconds,
+    )
 
 
 # ---------------------------------------------------------------- differences

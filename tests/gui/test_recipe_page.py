@@ -204,7 +204,7 @@ def test_random_weights_are_passed_on(page):
 
 def test_a_saved_recipe_loads_again_and_becomes_the_preset(page, qtbot, tmp_path):
     type_into(qtbot, rate(page), "5e-4")
-    page.save_recipe(tmp_path / "mine")
+    page.save_recipe(tmp_path / "mine.yaml")
     edited = page.session.recipe
     page.presets.chips["layerwise"].click()
     page.load_recipe(tmp_path / "mine.yaml")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PySide6.QtWidgets import QPushButton
 
-from aegui import events, recipes
+from aegui import events, recipes, workflow
 from aegui.errors import UserError
 from aegui.gui import runs
 from aegui.gui.curves import MOST, Curves
@@ -245,6 +246,45 @@ def test_a_run_from_scratch_is_only_held_against_the_run(loaded, qtbot):
     assert loaded.session.result is mine and loaded.session.model_ref == mine.bundle
     assert "From scratch the best is PSNR" in loaded.note.accessibleName()
     assert not loaded.scratch.isVisibleTo(loaded)
+
+
+def test_another_project_does_not_get_the_model_of_a_run_that_began_in_this_one(loaded, qtbot):
+    go(loaded)
+    qtbot.waitUntil(lambda: len(loaded.curves.epochs["epoch"]) >= 1, timeout=60_000)
+    loaded.session.reset()
+    qtbot.waitUntil(lambda: loaded.state == "none" and not loaded.session.lanes.running(), timeout=120_000)
+    assert loaded.session.result is None and loaded.session.model_ref == ""
+    assert loaded.run is None and loaded.rail_state()[0] == "blocked"
+
+
+def test_a_run_from_scratch_asked_for_among_earlier_runs_leaves_the_model_in_use(loaded, qtbot):
+    loaded.begin(runs.train_job(loaded.session), stays=True)
+    run = loaded.run.run
+    qtbot.waitUntil(lambda: len(loaded.curves.epochs["epoch"]) >= 1, timeout=60_000)
+    loaded._job.abandon()
+    qtbot.waitUntil(lambda: loaded.state == "none", timeout=20_000)
+    if (left := runs.unfinished()) is None:
+        pytest.skip("the run ended before it could be abandoned")
+    assert left.stays and left.folder == run
+    loaded.resume_link.click()
+    wait(qtbot, loaded, "done", "failed")
+    assert loaded.state == "done" and loaded.session.result is None and loaded.session.model_ref == MODEL
+    assert "The model in use stays" in loaded.note.accessibleName()
+
+
+def test_a_project_knows_what_its_run_held_out(loaded, tmp_path):
+    session = loaded.session
+    job = runs.train_job(session)
+    job = replace(job, recipe=job.recipe.with_set([*SHORT, "run.holdout_fraction=0.3"]))
+    result = events.finish(runs.run(job))
+    assert result.holdout
+    session.set_result(result)
+    again = workflow.result_of(job.run, session.series)
+    assert again == result
+    assert workflow.result_of(job.run, ()).holdout == ()
+    assert workflow.result_of(tmp_path / "nothing", session.series) is None
+    (job.run / "split.key").unlink()
+    assert workflow.result_of(job.run, session.series).holdout == ()
 
 
 def test_a_second_job_is_refused_in_words(loaded, qtbot):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QSlider, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, QLineEdit, QSlider, QWidget
 
 from aegui.errors import UserError
 from aegui.events import Done, Event, Progress, Stop
@@ -164,6 +164,22 @@ def test_stop_and_close_lets_the_job_finish_and_then_closes(window, qtbot):
     qtbot.waitUntil(lambda: not window.isVisible(), timeout=5000)
     assert log == ["stopped", "released"]
     assert results == ["best"]
+
+
+def test_a_training_run_is_put_down_so_that_it_can_be_gone_on_with(window, qtbot):
+    log: list[str] = []
+    results: list[object] = []
+    job = window.session.lanes.create(counting(log), "Training", resumable=True)
+    job.done.connect(results.append)
+    with qtbot.waitSignal(job.event):
+        job.start()
+    window.close()
+    dialog = window.findChild(dialogs.Dialog)
+    assert any("can be resumed" in words.text() for words in dialog.findChildren(QLabel))
+    (button,) = [b for b in dialog.findChildren(QAbstractButton) if b.text() == "Stop and close"]
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=5000)
+    assert log == ["released"] and results == []
 
 
 def test_what_is_dropped_anywhere_on_the_window_is_scanned(window, qtbot, phantom):

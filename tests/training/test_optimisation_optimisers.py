@@ -110,22 +110,25 @@ def gradients() -> list[nn.Parameter]:
 
 def test_gradients_are_clipped_by_their_norm() -> None:
     ours, plain = gradients(), gradients()
-    norm = clip_gradients(ours, Regularisation(gradient_clip=0.5))
-    assert norm == pytest.approx(float(nn.utils.clip_grad_norm_(plain, 0.5)))
+    norm, clipped = clip_gradients(ours, Regularisation(gradient_clip=0.5))
+    assert clipped and norm == pytest.approx(float(nn.utils.clip_grad_norm_(plain, 0.5)))
     for one, other in zip(ours, plain, strict=True):
         assert one.grad is not None and other.grad is not None
         torch.testing.assert_close(one.grad, other.grad)
-    assert clip_gradients(ours, Regularisation()) == pytest.approx(0.5, rel=1e-5)
+    assert clip_gradients(ours, Regularisation()) == (pytest.approx(0.5, rel=1e-5), False)
+    assert not clip_gradients(ours, Regularisation(gradient_clip=0.6))[1]
 
 
 def test_gradients_are_clipped_by_value() -> None:
     ours = gradients()
     before = [parameter.grad.clone() for parameter in ours if parameter.grad is not None]
-    norm = clip_gradients(ours, Regularisation(gradient_clip=0.3, clip_by="value"))
-    assert norm == pytest.approx(float(torch.cat([g.flatten() for g in before]).norm()))
+    norm, clipped = clip_gradients(ours, Regularisation(gradient_clip=0.3, clip_by="value"))
+    assert clipped and norm == pytest.approx(float(torch.cat([g.flatten() for g in before]).norm()))
     for parameter, old in zip(ours, before, strict=True):
         assert parameter.grad is not None
         assert torch.equal(parameter.grad, old.clamp(-0.3, 0.3))
+    # The norm of all is above it still; no value is.
+    assert not clip_gradients(ours, Regularisation(gradient_clip=0.31, clip_by="value"))[1]
 
 
 def test_without_a_limit_gradients_stay_as_they_are() -> None:
@@ -137,5 +140,5 @@ def test_without_a_limit_gradients_stay_as_they_are() -> None:
 @pytest.mark.parametrize("clip_by", ["norm", "value"])
 def test_where_no_gradient_reaches_what_moves_there_is_nothing_to_clip(clip_by: str) -> None:
     ours = [nn.Parameter(torch.ones(3))]
-    assert clip_gradients(ours, Regularisation(gradient_clip=0.3, clip_by=clip_by)) == 0  # type: ignore[arg-type]
+    assert clip_gradients(ours, Regularisation(gradient_clip=0.3, clip_by=clip_by)) == (0, False)  # type: ignore[arg-type]
     assert ours[0].grad is None

@@ -53,6 +53,8 @@ class DeliverPage(Page):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
         self._suggested = ""  # the output folder that nobody chose
+        self._reviewed = session.strength  # what Review's was when it was last taken over
+        self._other_model = self._other_scans = False  # what was chosen while the queue ran
         self.batch = Batch(session, self)
         self.thumbs = Thumbnails(self.batch.model, self)
         self.exports = ExportPanel(session)
@@ -136,8 +138,8 @@ class DeliverPage(Page):
         self.session.attempt(self.session.ensure_model)
         if not self.options.folder.text() or self.options.folder.text() == self._suggested:
             self._suggest_folder()
-        if self.session.strength != 1.0 and not self.batch.running:
-            self.options.strength.setValue(round(100 * self.session.strength))
+        if self.session.strength != self._reviewed and not self.batch.running:
+            self._on_review()
         self._refresh()
 
     def toggle_pause(self) -> None:
@@ -150,6 +152,7 @@ class DeliverPage(Page):
     # ---- what changed
     @Slot()
     def _on_scans(self) -> None:
+        self._other_scans = self.batch.running
         if not self.batch.running:
             self.batch.set_series(s for s in self.session.series if self.session.role(s.uid) != "clean")
         self._on_queue()
@@ -178,19 +181,29 @@ class DeliverPage(Page):
 
     @Slot()
     def _on_model(self) -> None:
+        self._other_model = self.batch.running  # what it works on was denoised by the model it began with
+        self.batch.set_card(card_of(self.session.model_ref))
+        self._on_units()
+
+    def _on_units(self) -> None:
         model = card_of(self.session.model_ref)
-        self.batch.set_card(model)
         units = {entry.series.unit for entry in self.batch.model.entries}
         self.options.set_noise_level(model is not None and model.noise_level, units.pop() if len(units) == 1 else "")
         self._refresh()
 
     @Slot()
     def _on_review(self) -> None:
+        self._reviewed = self.session.strength
         self.options.strength.setValue(round(100 * self.session.strength))
         self.changed.emit()
 
     @Slot(object)
     def _on_lane_free(self, _job: object) -> None:
+        if not self.batch.running:
+            if self._other_model:
+                self._on_model()
+            if self._other_scans:
+                self._on_scans()
         self.batch.go_on()
         self._refresh()
 
@@ -235,6 +248,8 @@ class DeliverPage(Page):
                 for entry in entries:
                     self.thumbs.forget(entry.series.uid)
                 self.batch.retry(entries)
+                if not self.batch.running:
+                    self.start()
             case queue.INCLUDE:
                 self._include(entries)
             case queue.EXCLUDE:
@@ -288,8 +303,7 @@ class DeliverPage(Page):
             )
         elif not added:
             self.session.toast.emit("info", "These series are in the queue already", "")
-        if not self.batch.running:
-            self._on_model()
+        self._on_units()
 
     def _open_output(self) -> None:
         folder = Path(self.options.folder.text().strip() or ".").expanduser()
@@ -302,9 +316,8 @@ class DeliverPage(Page):
 
     @Slot()
     def _ask_report(self) -> None:
-        path = reports.ask_where(self, Path(self.options.folder.text().strip() or Path.home()) / "report.html")
-        if path is not None:
-            self.write_report(path)
+        folder = Path(self.options.folder.text().strip() or Path.home())
+        reports.ask_where(self, folder / "report.html", self.write_report)
 
     def write_report(self, path: Path) -> None:
         """Model, exports and queue as one HTML file."""

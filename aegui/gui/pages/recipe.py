@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from aegui import paths, recipes, workflow
 from aegui.errors import UserError
 from aegui.gui import theme
+from aegui.gui.dialogs import write_to
 from aegui.gui.forecasts import Forecasts
 from aegui.gui.pages.base import Page, RailState
 from aegui.gui.races import Races
@@ -53,6 +54,7 @@ class RecipePage(Page):
         self._checked: tuple[Any, dict[Recipe, str]] = ((), {})  # scans, and what presets lack with them
         self._edit = 0  # counts fields that were left: typing in one is one step of undo
         self._taken = -1  # the edit that changed the session's recipe last
+        self._beside: Recipe | None = None
         self._wrong: int | None = None  # the edit since which the form holds no recipe
         self.initial = Segmented(
             ["Pretrained", "Random"], names=["Start from the trained weights", "Start from random"]
@@ -147,7 +149,7 @@ class RecipePage(Page):
     def _take_recipe(self) -> None:
         """The session's recipe changed: another preset, an undo, a project."""
         form = self.editor.form
-        if form.value() != self.session.recipe or form.errors():
+        if form.value() != self.session.recipe or form.errors() or self._beside != self.session.preset:
             self._fill_form()
         self.initial.set_current(int(self.session.initial == "random"))
         self._show_presets()
@@ -156,6 +158,7 @@ class RecipePage(Page):
     def _fill_form(self) -> None:
         self._quiet = True
         self._wrong = None
+        self._beside = self.session.preset  # what the form tells changes from
         self.editor.form.set_value(self.session.recipe, self.session.preset)
         self._quiet = False
 
@@ -246,7 +249,7 @@ class RecipePage(Page):
 
     @Slot(int)
     def _on_initial(self, index: int) -> None:
-        self.session.initial = "random" if index else "pretrained"
+        self.session.set_initial("random" if index else "pretrained")
         self._check_timer.start()
 
     def _on_reset(self) -> None:
@@ -357,13 +360,15 @@ class RecipePage(Page):
     @Slot()
     def _on_save(self) -> None:
         dialog = SaveRecipe(self.window(), self.session.recipe, self.session.settings.last_folder)
-        dialog.chosen.connect(self.save_recipe)
+        dialog.chosen.connect(self._on_save_as)
         dialog.open()
 
     @Slot(object, str)
+    def _on_save_as(self, path: Path, title: str) -> None:
+        write_to(self.window(), path, (".yaml", ".yml"), lambda file: self.save_recipe(file, title))
+
     def save_recipe(self, path: Path, title: str = "") -> None:
         """Write the recipe as the command line reads it; with a title it becomes one of its own."""
-        path = path if path.suffix in (".yaml", ".yml") else path.with_suffix(".yaml")
         recipe = named(self.session.recipe, title)
         try:
             with paths.atomic(path) as temporary:

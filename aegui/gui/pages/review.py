@@ -88,6 +88,7 @@ class ReviewPage(Page):
 
     def _connect(self) -> None:
         session, bar, linked = self.session, self.bar, self.views.linked
+        session.review_changed.connect(self._on_verdict)
         bar.mode_asked.connect(self.set_mode)
         bar.preset_asked.connect(linked.apply_preset)
         bar.link_asked.connect(self._set_linked)
@@ -254,6 +255,10 @@ class ReviewPage(Page):
         if index == self.index:
             self._show()
 
+    @Slot()
+    def _on_verdict(self) -> None:
+        self.bar.strength.setValue(round(100 * self.session.strength))
+
     @Slot(int)
     def _on_strength(self, _value: int) -> None:
         self.session.strength = self.strength
@@ -379,9 +384,8 @@ class ReviewPage(Page):
         self.session.request_page("recipe")
 
     def _ask_report(self) -> None:
-        path = reports.ask_where(self, Path(self.session.settings.output_folder or Path.home()) / "review.html")
-        if path is not None:
-            self.write_report(path)
+        folder = Path(self.session.settings.output_folder or Path.home())
+        reports.ask_where(self, folder / "review.html", self.write_report)
 
     def write_report(self, path: Path) -> None:
         """The shown slice with its figures, as one HTML file."""

@@ -47,6 +47,8 @@ class TrainPage(Page):
         self.curves = Curves()
         self.run: workflow.TrainJob | None = None
         self.compared: Any = None  # what a run from scratch is held against
+        self._stays = False  # whether the model in use stays when the run ends
+        self._project = session.projects  # in which the run began
         self.epoch = 0
         self._job: Job | None = None
         self._missing = 0
@@ -93,6 +95,7 @@ class TrainPage(Page):
         self.band.again.clicked.connect(self._on_again)
         self.band.resume.clicked.connect(self._on_resume)
         self.band.on.clicked.connect(self._on_continue)
+        self.session.renewed.connect(self._on_renewed)
         for signal in (self.session.scans_changed, self.session.roles_changed, self.session.pairs_changed):
             signal.connect(self._on_inputs)
         self.session.page_state_changed.connect(self._on_inputs)
@@ -146,12 +149,19 @@ class TrainPage(Page):
             self._set_state("stopping")
 
     # ---- the run
-    def begin(self, job: workflow.TrainJob, compared: Any = None) -> None:
-        """Start a run and show it. compared: the result that it is only held against."""
-        made = self.session.attempt(lambda: self.session.lanes.create(lambda: runs.run(job), "Training"))
+    def begin(self, job: workflow.TrainJob, compared: Any = None, stays: bool = False) -> None:
+        """Start a run and show it.
+
+        stays: the model in use stays, as the run is only for comparison. compared: the result it is held against.
+        """
+        stays = stays or compared is not None
+        made = self.session.attempt(
+            lambda: self.session.lanes.create(lambda: runs.run(job, stays), "Training", resumable=True)
+        )
         if made is None:
             return
-        self.run, self._job, self.compared = job, made, compared
+        self.run, self._job, self.compared, self._stays = job, made, compared, stays
+        self._project = self.session.projects
         self.epoch = 0
         self.curves = Curves()
         self.plots.begin(self.curves)
@@ -170,7 +180,7 @@ class TrainPage(Page):
 
     def replay(self, job: workflow.TrainJob, told: Iterable[events.Event], result: Any) -> None:
         """Show a run that was done elsewhere, as if it had just ended here. told: what it said."""
-        self.run = job
+        self.run, self._project = job, self.session.projects
         for event in told:
             self._on_event(event)
         self.band.clock.start(result.seconds)
@@ -238,17 +248,28 @@ class TrainPage(Page):
         gain = f", PSNR {signed(psnr)} dB, {words}"
         best = f"epoch {result.best_epoch}" if result.best_epoch else "the model as it was"
         self.log.add(f"{head}; best is {best}{gain}, saved as {Path(result.bundle).name}", "circle-check")
-        self.scratch.setVisible(self.compared is None and self.run is not None and self.run.init == "pretrained")
+        self.scratch.setVisible(not self._stays and self.run is not None and self.run.init == "pretrained")
         if self.compared is not None:
             self._show_comparison(self.compared, result)
         elif self.note_room.isHidden():
-            text = f"{head}. Best: {best}{gain} on validation slices. Look at it in Review before you use it."
+            then = "The model in use stays." if self._stays else "Look at it in Review before you use it."
+            text = f"{head}. Best: {best}{gain} on validation slices. {then}"
             self.note.show_text("ok" if above > 0 else "warn", text)
             self.note_room.show()
-        self._set_state("done")
-        if self.compared is None:
-            self.session.set_result(result)
         self.session.toast.emit("ok", head, f"Best: {best}{gain}")
+        if self._project != self.session.projects:  # its model must not come into another project
+            self._on_renewed()
+            return
+        self._set_state("done")
+        if not self._stays:
+            self.session.set_result(result)
+
+    @Slot()
+    def _on_renewed(self) -> None:
+        """Another project. A run that is under way goes on, and stays among the earlier runs."""
+        if self._job is None:
+            self.run = None
+            self._set_state("none")
 
     def _show_comparison(self, yours: Any, scratch: Any) -> None:
         """What the pretrained weights were worth; the model in use stays."""
@@ -334,7 +355,8 @@ class TrainPage(Page):
     def _on_resume(self) -> None:
         left = runs.unfinished()
         if left is not None:
-            self.begin(left.job(self.session))
+            same = self.run is not None and self.run.run == left.folder
+            self.begin(left.job(self.session), self.compared if same else None, left.stays)
 
     def _on_scratch(self) -> None:
         if self.run is not None and self.session.result is not None:
@@ -344,7 +366,7 @@ class TrainPage(Page):
         self.session.request_page("review")
 
     def _on_compare(self) -> None:
-        open_runs(self.window(), self.session, self.begin)
+        open_runs(self.window(), self.session, lambda job: self.begin(job, stays=True))
 
     def _on_recipe(self) -> None:
         if self.run is None:

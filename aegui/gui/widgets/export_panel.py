@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QFileDialog, QFrame, QVBoxLayout
 from aegui.errors import UserError
 from aegui.events import Event, Progress
 from aegui.gui import exports
+from aegui.gui.dialogs import write_to
 from aegui.gui.job import Job
 from aegui.gui.session import Session
 from aegui.gui.widgets.basic import (
@@ -121,7 +122,7 @@ class ExportPanel(QFrame):
             self, f"Export as {export.title}", start, f"{export.title} (*{export.suffix})"
         )
         if name:
-            self.export(kind, Path(name))
+            write_to(self.window(), Path(name), (export.suffix,), lambda file: self.export(kind, file))
 
     def export(self, kind: str, path: Path) -> None:
         """Write and check one export in the background."""

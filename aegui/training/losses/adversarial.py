@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aegui.models.seeded import seeded
 from aegui.recipes.losses import Adversarial
 from aegui.training.losses.term import Context, Seen, Term, build_term
 
@@ -22,8 +23,7 @@ class Judge:
         from monai.losses.adversarial_loss import PatchAdversarialLoss
         from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with seeded(0):
             # Unlike batch norm, this keeps nothing between steps: validation cannot change it.
             self.net = PatchDiscriminator(2, WIDTH, 1, num_layers_d=LAYERS, norm="INSTANCE")
         self.net.to(device).requires_grad_(False)

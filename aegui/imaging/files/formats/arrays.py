@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -162,16 +163,19 @@ class FortranStack:
         self._raw = raw
         self._array = array
         self._values: Stored | None = None
+        self._lock = threading.Lock()  # slices are read ahead by several threads
 
     def slice(self, index: int) -> Stored:
         """Slice `index`."""
-        if self._values is None:
-            source = RawStack(self._raw)
-            try:
-                self._values = np.frombuffer(source.whole(), self._array.dtype).reshape(self._array.shape, order="F")
-            finally:
-                source.close()
-        values = self._values
+        with self._lock:
+            if self._values is None:
+                source = RawStack(self._raw)
+                try:
+                    whole = np.frombuffer(source.whole(), self._array.dtype)
+                finally:
+                    source.close()
+                self._values = whole.reshape(self._array.shape, order="F")
+            values = self._values
         return np.ascontiguousarray(values if values.ndim == 2 or is_colour(values.shape) else values[index])
 
     def close(self) -> None:

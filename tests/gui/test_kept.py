@@ -1,0 +1,152 @@
+"""What the user did stays: through undo, other folders, other projects, and files that cannot be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QAbstractButton
+
+from aegui import paths, recipes
+from aegui.gui import dialogs, project
+from aegui.gui.session import Session
+from tests.gui.generated import scanned, write_ct
+
+
+@pytest.fixture
+def session(qapp: object, tmp_path: Path) -> Session:
+    write_ct(tmp_path / "first")
+    made = Session()
+    made.set_scan(scanned(tmp_path / "first"), [tmp_path / "first"])
+    return made
+
+
+def press(qtbot: Any, window: Any, text: str) -> None:
+    (button,) = [b for b in window.findChildren(QAbstractButton) if b.text() == text and b.isVisible()]
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def test_undo_of_a_role_leaves_folders_alone_that_were_opened_since(session: Session, tmp_path: Path) -> None:
+    uid = session.series[0].uid
+    session.set_roles([uid], "holdout")
+    write_ct(tmp_path / "second", patient="B")
+    session.set_scan(scanned(tmp_path / "second"), [tmp_path / "second"], add=True)
+    session.undo.undo()
+    assert set(session.roles.values()) == {"noisy"}
+    session.undo.redo()
+    assert session.role(uid) == "holdout" and len(session.roles) == len(session.series)
+
+
+def test_undo_of_a_preset_brings_the_one_before_back(session: Session) -> None:
+    first, second = recipes.load("layerwise"), recipes.load("few-scans")
+    session.set_preset(first)
+    session.set_preset(second)
+    session.undo.undo()
+    assert (session.preset, session.recipe) == (first, first)
+    session.undo.redo()
+    assert (session.preset, session.recipe) == (second, second)
+
+
+def test_a_verdict_is_on_one_model(session: Session) -> None:
+    session.set_model("general-small")
+    session.set_accepted(True)
+    session.set_model("ct-small")
+    assert session.accepted is None
+
+
+def test_the_start_from_random_weights_is_something_to_save(session: Session, tmp_path: Path) -> None:
+    project.save(session, tmp_path / "a.aeguiproject")
+    session.set_initial("random")
+    assert not session.saved
+
+
+def test_the_strength_of_review_comes_back_with_the_project(session: Session, tmp_path: Path) -> None:
+    session.strength = 0.6
+    project.save(session, tmp_path / "a.aeguiproject")
+    other = Session()
+    project.apply(other, project.Project.load(tmp_path / "a.aeguiproject"))
+    assert other.strength == 0.6
+
+
+def test_a_project_of_which_a_folder_is_missing_is_opened_but_its_file_stays_as_it_is(
+    opened: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    write_ct(tmp_path / "a")
+    write_ct(tmp_path / "b", patient="B")
+    window = opened(tmp_path / "a", tmp_path / "b")
+    file = tmp_path / "both.aeguiproject"
+    window.session.set_roles([series.uid for series in window.session.series], "holdout")
+    project.save(window.session, file)
+    before = file.read_bytes()
+    (tmp_path / "b").rename(tmp_path / "away")
+    window.open_paths([file])
+    qtbot.waitUntil(lambda: bool(window.session.series), timeout=20_000)
+    assert len(window.session.series) < len(project.Project.load(file).roles)
+    assert {window.session.role(one.uid) for one in window.session.series} == {"holdout"}
+    assert window.session.project_file is None
+    window.session.set_roles([window.session.series[0].uid], "noisy")
+    window.new_project()
+    assert file.read_bytes() == before
+
+
+def test_a_project_of_which_nothing_is_left_does_not_take_the_place_of_the_open_one(
+    opened: Any, tmp_path: Path
+) -> None:
+    write_ct(tmp_path / "a")
+    window = opened(tmp_path / "a")
+    file = tmp_path / "gone.aeguiproject"
+    file.write_text(f"paths: [{tmp_path / 'nowhere'}]\n", encoding="utf-8")
+    window.open_paths([file])
+    assert window.session.series and window.session.paths == (tmp_path / "a",)
+
+
+def test_opening_a_project_keeps_what_was_never_saved(opened: Any, qtbot: Any, tmp_path: Path) -> None:
+    write_ct(tmp_path / "a")
+    window = opened(tmp_path / "a")
+    file = tmp_path / "a.aeguiproject"
+    project.save(window.session, file)
+    window.new_project()
+    window.open_paths([tmp_path / "a"])
+    qtbot.waitUntil(lambda: bool(window.session.series), timeout=20_000)
+    uid = window.session.series[0].uid
+    window.session.set_roles([uid], "clean")
+    window.open_paths([file])
+    qtbot.waitUntil(lambda: window.session.project_file == file, timeout=20_000)
+    assert project.Project.load(project.last_session_file()).roles[uid] == "clean"
+
+
+def test_where_the_project_cannot_be_kept_the_window_asks_before_it_goes_on(
+    opened: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    write_ct(tmp_path / "a")
+    window = opened(tmp_path / "a")
+    paths.data_home().mkdir(parents=True, exist_ok=True)
+    project.last_session_file().mkdir()
+    window.session.set_roles([window.session.series[0].uid], "clean")
+    window.new_project()
+    assert window.session.series, "not before the answer"
+    press(qtbot, window, "Stay here")
+    assert window.session.series
+    window.close()
+    assert window.isVisible()
+    press(qtbot, window, "Close without saving")
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=5000)
+
+
+def test_a_name_that_is_completed_does_not_overwrite_what_has_it(opened: Any, qtbot: Any, tmp_path: Path) -> None:
+    write_ct(tmp_path / "a")
+    window = opened(tmp_path / "a")
+    there = tmp_path / "study.aeguiproject"
+    there.write_text("mine", encoding="utf-8")
+    written: list[Path] = []
+    dialogs.write_to(window, tmp_path / "study", (".aeguiproject",), written.append)
+    press(qtbot, window, "Keep it")
+    dialogs.write_to(window, tmp_path / "study", (".aeguiproject",), written.append)
+    assert written == []
+    press(qtbot, window, "Replace it")
+    assert written == [there]
+    dialogs.write_to(window, tmp_path / "ct.v2", (".yaml", ".yml"), written.append)
+    dialogs.write_to(window, tmp_path / "other.yml", (".yaml", ".yml"), written.append)
+    assert written[1:] == [tmp_path / "ct.v2.yaml", tmp_path / "other.yml"]

@@ -1,0 +1,88 @@
+"""What is changed while the queue runs, or after it ran, is what counts next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aegui.gui.pages.deliver import DeliverPage
+from tests.gui import generated
+from tests.gui.deliveries import cut_short, finished
+
+
+@pytest.fixture
+def page(deliver_page: DeliverPage) -> DeliverPage:
+    return deliver_page
+
+
+def uids(page: DeliverPage) -> list[str]:
+    return [entry.series.uid for entry in page.batch.model.entries]
+
+
+def test_retry_goes_by_the_options_on_the_screen(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    first = page.batch.model.entries[0]
+    whole = cut_short(first.series)
+    page.start()
+    finished(qtbot, page)
+    first.series.files[1].write_bytes(whole)
+    page.options.folder.setText(str(tmp_path / "elsewhere"))
+    page.view.acted.emit([first], "Retry")
+    finished(qtbot, page)
+    assert first.status in ("done", "flagged")
+    assert len(generated.scanned(tmp_path / "elsewhere").series) == 1
+
+
+def test_another_folder_does_not_undo_what_is_done(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    page.start()
+    finished(qtbot, page)
+    generated.write_ct(tmp_path / "more", "More", slices=4, patient="B")
+    page.add_paths([tmp_path / "more"])
+    qtbot.waitUntil(lambda: len(page.batch.model.entries) == 3, timeout=20_000)
+    assert [entry.status for entry in page.batch.model.entries][:2] != ["waiting", "waiting"]
+    assert page.batch.model.count("waiting") == 1
+
+
+def test_a_row_that_was_removed_stays_away_until_its_folder_is_added_again(
+    page: DeliverPage, qtbot: Any, tmp_path: Path
+) -> None:
+    gone, stays = page.batch.model.entries
+    page.batch.remove([gone])
+    page.session.set_roles([stays.series.uid], "holdout")
+    assert uids(page) == [stays.series.uid]
+    page.add_paths([tmp_path / "scans"])
+    qtbot.waitUntil(lambda: len(uids(page)) == 2, timeout=20_000)
+
+
+def test_what_changed_while_it_ran_is_taken_over_at_its_end(page: DeliverPage, qtbot: Any) -> None:
+    first, second = page.batch.model.entries
+    page.start()
+    page.session.set_roles([second.series.uid], "clean")
+    page.session.set_model("ct-small")
+    finished(qtbot, page)
+    qtbot.waitUntil(lambda: uids(page) == [first.series.uid], timeout=5000)
+    assert first.status == "waiting", "what another model made is none of this one's"
+
+
+def test_another_project_begins_with_an_empty_queue(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    generated.write_ct(tmp_path / "more", "More", slices=4, patient="B")
+    page.add_paths([tmp_path / "more"])
+    qtbot.waitUntil(lambda: len(uids(page)) == 3, timeout=20_000)
+    page.start()
+    page.session.reset()
+    finished(qtbot, page)
+    qtbot.waitUntil(lambda: not uids(page), timeout=5000)
+
+
+def test_the_strength_that_was_set_here_stays_when_the_page_is_left(page: DeliverPage) -> None:
+    page.session.strength = 0.7
+    page.enter()
+    assert page.options.strength.value() == 70
+    page.options.strength.setValue(100)
+    page.enter()
+    assert page.options.strength.value() == 100
+    page.session.strength = 1.0
+    page.options.strength.setValue(80)
+    page.enter()
+    assert page.options.strength.value() == 100
