@@ -354,6 +354,19 @@ def test_what_was_not_used_for_long_is_forgotten_and_the_size_is_bounded(
     assert "b" not in known(homes)
 
 
+def test_a_scan_of_more_than_is_kept_keeps_as_much_as_it_can(
+    tmp_path: Path, homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_MOST", 3)
+    stack(tmp_path / "a", [0.0, 2.5, 5.0, 7.5, 10.0])
+    aged(tmp_path / "a")
+    scanned(tmp_path / "a")
+    with sqlite3.connect(database(homes)) as file:
+        kept = file.execute("SELECT count(*) FROM items").fetchone()[0]
+    file.close()
+    assert kept == 3
+
+
 def test_use_keeps_what_is_known_alive(tmp_path: Path, homes: Path) -> None:
     stack(tmp_path / "a", [0.0, 2.5])
     aged(tmp_path / "a")

@@ -158,6 +158,46 @@ def test_less_noise_than_an_engine_was_checked_with_is_checked_anew(
     assert desk.choose(noise_level=100.0).engine is engine and desk.checked == 0
 
 
+def test_what_was_only_trusted_is_not_trusted_further(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.made["openvino-bf16"] = Twisted("openvino-bf16", desk.net)
+    faster(monkeypatch, "openvino-bf16")
+    desk.choose(noise_level=200.0)
+    desk.choose(noise_level=170.0)
+    assert desk.checked == 0
+    desk.choose(noise_level=140.0)
+    assert desk.checked == check.SLICES
+
+
+def test_on_blank_slices_nothing_is_learnt_of_an_engine(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.made["openvino-bf16"] = Twisted("openvino-bf16", desk.net)
+    faster(monkeypatch, "openvino-bf16")
+    noisy = desk.series
+    (tmp_path / "blank").mkdir()
+    np.save(tmp_path / "blank" / "v.npy", np.full((20, 64, 72), 7, np.float32))
+    desk.series = finish(workflow.scan([tmp_path / "blank"])).series[0]
+    assert desk.choose().engine.kind.name == "torch"
+    desk.series = noisy
+    assert desk.choose().engine is desk.made["openvino-bf16"] and desk.checked == check.SLICES
+
+
+def test_a_full_disk_does_not_shut_an_engine_out_for_good(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.made["openvino-bf16"] = Twisted("openvino-bf16", desk.net)
+    faster(monkeypatch, "openvino-bf16")
+    build = desk._build
+
+    def full(name: str, *rest: object) -> Engine:
+        if name == "openvino-bf16":
+            raise OSError("No space left on device")
+        return build(name, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(choose, "build", full)
+    assert desk.choose().engine.kind.name == "torch"
+    monkeypatch.setattr(choose, "build", build)
+    assert desk.choose().engine is desk.made["openvino-bf16"]
+
+
 def test_an_engine_asked_for_is_checked_too(desk: Desk) -> None:
     desk.made["onnxruntime"] = Twisted("onnxruntime", desk.net)
     assert desk.choose(slices=1, wanted="onnxruntime").engine is desk.made["onnxruntime"]

@@ -20,7 +20,20 @@ import yaml
 
 from aegui import recipes, workflow
 from aegui.errors import UserError
-from aegui.events import Baselines, Epoch, Event, Features, Noted, Preview, Started, Step, Stop, Warned, finish
+from aegui.events import (
+    Baselines,
+    Epoch,
+    Event,
+    Features,
+    Noted,
+    Preview,
+    Progress,
+    Started,
+    Step,
+    Stop,
+    Warned,
+    finish,
+)
 from aegui.models import bundle
 from aegui.models.zoo import load_model
 from tests.training.runs import assert_same_weights, of, run, short_job, write_scans
@@ -96,6 +109,27 @@ def test_stop_keeps_the_best(job: workflow.TrainJob) -> None:
     assert score.psnr == result.scores["psnr"]
     assert score.others[result.classical_name] == result.baselines["classical"]["psnr"]
     assert set(card.gains()[1]) == {"validation"}
+
+
+def test_a_run_stopped_before_its_baselines_were_known_measures_them_when_it_goes_on(job: workflow.TrainJob) -> None:
+    tuned = replace(job, init="pretrained")
+    events = workflow.train(tuned)
+    for event in events:
+        if isinstance(event, Progress) and event.what == "Validating":
+            break
+    events.throw(Stop())  # type: ignore[attr-defined]
+    finish(events)
+    again, result = run(replace(tuned, resume=True))
+    assert set(of(again, Baselines)[0].scores) == {"input", "classical", "pretrained"}
+    assert result.scores["psnr"] >= result.baselines["pretrained"]["psnr"]
+
+
+def test_nothing_that_was_read_is_left_behind_by_a_run_that_could_not_begin(job: workflow.TrainJob) -> None:
+    events = workflow.train(job)
+    next(event for event in events if isinstance(event, Progress))
+    with pytest.raises(Stop):
+        events.throw(Stop())  # type: ignore[attr-defined]
+    assert not (job.run / "cache").exists()
 
 
 def test_an_abandoned_run_resumes_to_the_weights_of_an_uninterrupted_one(

@@ -17,6 +17,7 @@ from aegui.imaging import open_series
 from aegui.inference.denoiser import Denoiser
 from aegui.models.zoo import load_model
 from aegui.recipes import load
+from aegui.training import validation
 from aegui.training.validation import run_case, score, score_filter
 
 CPU = torch.device("cpu")
@@ -71,5 +72,27 @@ def test_slices_that_were_spared_by_the_corruptions_do_not_make_the_mean_infinit
         assert 0 < len(noisy) < len(every)
         expected = np.mean([score(c, c.noisy)[0] for c in noisy])
         assert drained(score_filter(None, data, recipe, ""))[0] == pytest.approx(expected)
+    finally:
+        data.close()
+
+
+def test_slices_without_a_clean_pixel_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "volume.npy", rng.uniform(0, 1000, (40, 32, 32)).astype(np.float32))
+    series = finish(workflow.scan([tmp_path])).series
+    recipe = load("denoise").with_set(["run.validation_slices=4"])
+    model = load_model("classic-small", "random", 0)
+    data = drained(prepare(recipe, model.card, 1, series, (), {}, (), tmp_path / "cache"))
+    try:
+        expected = drained(score_filter(None, data, recipe, ""))
+        original = validation.cases
+
+        def with_blanks(*given):  # type: ignore[no-untyped-def]
+            for c in original(*given):
+                yield c
+                yield c._replace(clean=np.full_like(c.clean, np.nan))
+
+        monkeypatch.setattr(validation, "cases", with_blanks)
+        assert drained(score_filter(None, data, recipe, "")) == expected
     finally:
         data.close()
