@@ -169,6 +169,21 @@ def test_evaluation_tells_input_from_output(scans: Path, tmp_path: Path) -> None
     assert result.slices == 3 and "R = " in result.psnr_range
 
 
+def test_slices_without_pixels_or_without_error_do_not_count_in_an_evaluation(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    clean = rng.uniform(0, 1000, (6, 48, 48)).astype(np.float32)
+    noisy = clean + rng.normal(0, 30, clean.shape).astype(np.float32)
+    noisy[4] = clean[4]
+    clean[5] = noisy[5] = np.nan
+    for name, values in (("noisy", noisy), ("clean", clean)):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "v.npy", values)
+    (pair,) = workflow.match_pairs(found(tmp_path / "noisy"), found(tmp_path / "clean"))
+    result = finish(workflow.evaluate("general-small", [pair], "cpu"))
+    assert result.slices == 4
+    assert result.input["rmse"] == pytest.approx(30, rel=0.05) and np.isfinite(result.output["psnr"])
+
+
 def test_white_noise_shows_no_structure_and_lost_edges_do() -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:256, :256] / 256

@@ -42,6 +42,7 @@ def evaluate(model: str, pairs: Sequence[Pair], device: str = "auto", noise_leve
     total = sum(len(pair.slices) for pair in pairs)
     rows: dict[str, list[tuple[float, float, float, float]]] = {"input": [], "output": []}
     names: list[str] = []
+    differs: list[bool] = []
     words = ("", "")
     for pair in pairs:
         noisy, clean = imaging.open_series(pair.noisy), imaging.open_series(pair.clean)
@@ -57,8 +58,9 @@ def evaluate(model: str, pairs: Sequence[Pair], device: str = "auto", noise_leve
                 reference, mask = _grey(clean.read(j)), clean.valid(j)
                 mask = mask & noisy.valid(i)
                 seen = noisy.read(i)
-                if not (_grey(seen) != reference)[mask].any():
-                    continue  # all padding, or the same: no error, of which no mean can be made
+                if not mask.any():
+                    continue
+                differs.append(bool((_grey(seen) != reference)[mask].any()))
                 for name, pixels in (("input", seen), ("output", denoiser.slice(i, 1.0, noise_level).pixels)):
                     image = _grey(pixels)
                     rows[name].append(
@@ -73,15 +75,15 @@ def evaluate(model: str, pairs: Sequence[Pair], device: str = "auto", noise_leve
         finally:
             noisy.close()
             clean.close()
-    if not names or not rows["input"]:
-        raise UserError(
-            "No slice of the pairs has pixels that differ.", "Choose the noisy scans and their clean partners."
-        )
+    if not differs:
+        raise UserError("No slice has pixels in both scans of a pair.", "Choose pairs that show the same place.")
+    # One slice without error would make every mean infinite.
+    kept = np.flatnonzero(differs) if any(differs) else np.arange(len(differs))
     means = {
-        name: dict(zip(("psnr", "ssim", "rmse", "bias"), np.asarray(values).mean(axis=0).tolist(), strict=True))
+        name: dict(zip(("psnr", "ssim", "rmse", "bias"), np.asarray(values)[kept].mean(axis=0).tolist(), strict=True))
         for name, values in rows.items()
     }
-    yield Done(Evaluation(model, len(rows["input"]), means["input"], means["output"], *words, tuple(names)))
+    yield Done(Evaluation(model, len(kept), means["input"], means["output"], *words, tuple(names)))
 
 
 def _grey(pixels: Pixels) -> Pixels:

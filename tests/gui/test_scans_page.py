@@ -211,7 +211,7 @@ def test_a_stopped_scan_keeps_what_it_has_found_and_names_the_rest(phantom):
             break
     events = [work.throw(Stop()), *work]
     assert isinstance(events[-1], Done)
-    result, opened = events[-1].result
+    result, opened, _ = events[-1].result
     assert opened == (phantom["low"], phantom["full"])
     assert any(one.reason.startswith("Not read") for one in result.skipped)
 
