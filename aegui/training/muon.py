@@ -58,13 +58,14 @@ class Muon(torch.optim.Optimizer):
             # Matrices of one shape go through the iterations together.
             alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
             for weight in group["params"]:
-                if weight.grad is None:
+                gradient = weight.grad
+                if gradient is None:
                     continue
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 if weight.ndim < 2:
-                    self._adam(weight, group)
+                    self._adam(weight, gradient, group)
                     continue
-                matrix = self._momentum(weight, group["momentum"]).flatten(1)
+                matrix = self._momentum(weight, gradient, group["momentum"]).flatten(1)
                 alike[matrix.shape[0], matrix.shape[1]].append((weight, matrix))
             for (rows, columns), found in alike.items():
                 length = group["lr"] * OF_ADAM * math.sqrt(max(rows, columns))
@@ -73,23 +74,23 @@ class Muon(torch.optim.Optimizer):
                     weight.sub_(step.view(weight.shape), alpha=length)
         return loss
 
-    def _momentum(self, weight: Tensor, kept: float) -> Tensor:
+    def _momentum(self, weight: Tensor, gradient: Tensor, kept: float) -> Tensor:
         """Nesterov's: where the momentum will be after the next step."""
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
         momentum: Tensor = state["momentum"]
-        momentum.lerp_(weight.grad, 1 - kept)  # type: ignore[arg-type]
-        return torch.lerp(weight.grad, momentum, kept)  # type: ignore[arg-type]
+        momentum.lerp_(gradient, 1 - kept)
+        return torch.lerp(gradient, momentum, kept)
 
-    def _adam(self, weight: Tensor, group: dict[str, Any]) -> None:
+    def _adam(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
         if not state:
             state |= {"step": torch.zeros(()), "mean": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
         first, second = group["betas"]
         state["step"] += 1
         count = float(state["step"])
-        state["mean"].lerp_(weight.grad, 1 - first)
-        state["square"].lerp_(weight.grad.square(), 1 - second)  # type: ignore[union-attr]
+        state["mean"].lerp_(gradient, 1 - first)
+        state["square"].lerp_(gradient.square(), 1 - second)
         root = (state["square"] / (1 - second**count)).sqrt_().add_(EPS)
         weight.addcdiv_(state["mean"], root, value=-group["lr"] / (1 - first**count))
