@@ -139,6 +139,5 @@ def outcome(found: ScanResult, rows: Sequence[Any], stopped: bool) -> int:
     if not any(row.status in ("done", "flagged") for row in rows):
         return 1
     damaged = any(skipped.damaged for skipped in found.skipped)
-    return (
-        2 if stopped or damaged or any(row.status == "failed" for row in rows) or len(rows) < len(found.series) else 0
-    )
+    failed = any(row.status == "failed" for row in rows) or len(rows) < len(found.series)
+    return 2 if stopped or damaged or failed else 0

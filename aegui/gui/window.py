@@ -261,21 +261,22 @@ class Window(QWidget):
     @Slot()
     def new_project(self) -> None:
         """An empty one; the old one is kept."""
-        self._keep_then(self._renew)
+        if self._kept("Go on without saving", self._renew):
+            self._renew()
 
     def _renew(self) -> None:
         self.session.reset()
         self.show_page(0)
 
-    def _keep_then(self, go: Callable[[], object]) -> None:
-        """Keep the open project, then go on; where it cannot be written, ask first."""
+    def _kept(self, otherwise: str, go: Callable[[], object]) -> bool:
+        """Whether the open project is kept. Where it cannot be written, asks whether to go on all the same."""
         try:
             project.keep(self.session)
         except UserError as error:
-            answers = [dialogs.Answer("Stay here"), dialogs.Answer("Go on without saving", go)]
+            answers = [dialogs.Answer("Stay here"), dialogs.Answer(otherwise, go)]
             dialogs.ask(self, error.message, f"{error.hint} What you changed would be lost.", answers)
-        else:
-            go()
+            return False
+        return True
 
     @Slot()
     def open_project(self) -> None:
@@ -306,7 +307,8 @@ class Window(QWidget):
             if found:
                 self.scans.open_paths(found, project=opened, file=file if bound else None)
 
-        self._keep_then(go)
+        if self._kept("Go on without saving", go):
+            go()
 
     @Slot()
     def save(self) -> None:
@@ -385,15 +387,10 @@ class Window(QWidget):
             self._leaving = True  # the last one that ends closes the window
             event.ignore()
             return
-        if not self._unsaved:
-            try:
-                project.keep(self.session)
-            except UserError as error:
-                event.ignore()
-                self._leaving = False
-                answers = [dialogs.Answer("Stay here"), dialogs.Answer("Close without saving", self._close_unsaved)]
-                dialogs.ask(self, error.message, f"{error.hint} What you changed would be lost.", answers)
-                return
+        if not self._unsaved and not self._kept("Close without saving", self._close_unsaved):
+            event.ignore()
+            self._leaving = False
+            return
         self.scans.release()
         self.page.leave()
         end_all()

@@ -47,7 +47,7 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "betas": betas})
 
-    @torch.no_grad()
+    @torch.no_grad()  # torch declares step() as overloads, which one signature cannot repeat
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One step; closure as in torch's optimisers."""
         loss = None

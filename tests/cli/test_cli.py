@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress as Progressbars
 
-from aegui.cli import arguments, run
+from aegui.cli import arguments, inputs, run
 from aegui.cli.show import _Bars, drive, plain
 from aegui.errors import Cancelled
 from aegui.events import (
@@ -222,6 +223,14 @@ def test_bars_show_training_and_what_else_goes_on() -> None:
     show.take(SeriesStarted("u", 1, 4, 9))
     show.take(SliceDone("u", 2, 9))
     assert ("Series 2 of 4", 3, 9) in [(task.description, task.completed, task.total) for task in bars.tasks]
+
+
+@pytest.mark.parametrize(
+    ("status", "stopped", "code"), [("done", False, 0), ("done", True, 2), ("failed", False, 1), ("skipped", True, 1)]
+)
+def test_a_batch_that_was_stopped_is_not_all_done(status: str, stopped: bool, code: int) -> None:
+    rows = [SimpleNamespace(status=status)]
+    assert inputs.outcome(SimpleNamespace(skipped=(), series=(1,)), rows, stopped) == code  # type: ignore[arg-type]
 
 
 def test_warnings_are_said_even_when_only_json_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:

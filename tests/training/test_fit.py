@@ -124,6 +124,14 @@ def test_a_run_stopped_before_its_baselines_were_known_measures_them_when_it_goe
     assert result.scores["psnr"] >= result.baselines["pretrained"]["psnr"]
 
 
+def test_a_model_made_for_ct_fits_what_it_was_trained_on(job: workflow.TrainJob, tmp_path: Path) -> None:
+    model = load_model(job.model)
+    ct = tmp_path / "ct.aegui"
+    bundle.save(ct, model.card.model_copy(update={"modalities": ("CT",)}), model.net, job.recipe, "", {})
+    _, result = run(replace(job, model=str(ct)))
+    assert load_model(result.bundle).card.modalities == ("CT", job.noisy[0].modality)
+
+
 def test_nothing_that_was_read_is_left_behind_by_a_run_that_could_not_begin(job: workflow.TrainJob) -> None:
     events = workflow.train(job)
     next(event for event in events if isinstance(event, Progress))
