@@ -17,22 +17,27 @@ DEFAULT = "general-small"
 
 
 def card_files() -> list[Path]:
-    """Shipped cards and the user's own, the default first."""
-    return _ordered([*paths.resource("models").glob("*.yaml"), *(paths.data_home() / "models").glob("*.yaml")])
+    """Shipped cards and the user's own."""
+    return [*_shipped_files(), *sorted((paths.data_home() / "models").glob("*.yaml"))]
 
 
-def _ordered(files: Iterable[Path]) -> list[Path]:
-    return sorted(files, key=lambda f: (f.stem != DEFAULT, f.stem))
+def _shipped_files() -> list[Path]:
+    return sorted(paths.resource("models").glob("*.yaml"))
 
 
 def shipped() -> list[Card]:
-    """The cards that come with the program, the default first."""
-    return [Card.load_known(file) for file in _ordered(paths.resource("models").glob("*.yaml"))]
+    """The cards that come with the program, the default first, those without weights last."""
+    return _ordered(_shipped_files())
 
 
 def cards() -> list[Card]:
-    """All cards, the default first."""
-    return [Card.load_known(file) for file in card_files()]
+    """All cards, in the same order."""
+    return _ordered(card_files())
+
+
+def _ordered(files: Iterable[Path]) -> list[Card]:
+    loaded = [Card.load_known(file) for file in files]
+    return sorted(loaded, key=lambda c: (c.id != DEFAULT, c.weights is None, not c.noise_level, c.id))
 
 
 def card_of(ref: str | Path) -> Card | None:

@@ -108,10 +108,14 @@ def test_scan_says_what_is_only_shown_and_what_could_be_learnt_from(
     assert all(proposal["words"] and proposal["kind"] for proposal in found["pairs"])
 
 
-def test_models_and_recipes_list_the_default_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_and_recipes_list_the_default_first_and_models_without_weights_last(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run(["models", "--json"]) == 0
     cards = printed(capsys)["models"]
-    assert [card["id"] for card in cards[:2]] == ["general-small", "classic-small"]
+    assert cards[0]["id"] == "general-small"
+    trained = [card["weights"] is not None for card in cards]
+    assert trained == sorted(trained, reverse=True)
     assert run(["recipes", "--json"]) == 0
     listed = [recipe["id"] for recipe in printed(capsys)["recipes"]]
     assert listed[:6] == ["denoise", "discriminative", "layerwise", "robust", "structure", "no-clean-scans"]
