@@ -116,6 +116,34 @@ class Charbonnier(ImageLoss):
     epsilon: float = knob(1e-3, title="ε", help="Errors below this count as squared, of the range", gt=0, le=1)
 
 
+class LogarithmicError(ImageLoss):
+    """Logarithmic: every slice gains alike in dB, so that those with little noise count as much as others."""
+
+    family: ClassVar[str] = "Pixels"
+    short: ClassVar[str] = "Log"
+    pointwise: ClassVar[bool] = True
+    kind: Literal["log"] = "log"
+    # Its value is in dB, some hundreds of times those of the terms beside it.
+    weight: float = knob(0.01, title="Weight", help="How much this term counts", ge=0, le=1e6)
+    of: Literal["absolute", "squared"] = knob(
+        "absolute",
+        title="Error",
+        help="Absolute learns faster; squared is what PSNR counts",
+        titles={"absolute": "Absolute", "squared": "Squared"},
+    )
+    floor: float = knob(0.01, title="Floor", help="Errors far below this hardly count, of the range", gt=0, le=1)
+
+    @property
+    def name(self) -> str:
+        """What curves and columns call it."""
+        return super().name if self.of == "absolute" else f"{super().name}_{self.of}"
+
+    @classmethod
+    def another(cls, present: Sequence[Spec]) -> Self | None:
+        """One of the other error, or in a window in which it does not compare yet."""
+        return cls._unlike(present, [cls(), cls(of="squared")]) or super().another(present)
+
+
 class BinaryCrossEntropy(ImageLoss):
     """Binary cross-entropy: for models whose output is 0 to 1, as of a sigmoid."""
 
@@ -279,6 +307,7 @@ Loss = Annotated[
     | L1
     | Huber
     | Charbonnier
+    | LogarithmicError
     | BinaryCrossEntropy
     | TotalVariation
     | SSIM

@@ -138,7 +138,7 @@ def _blind_spot(recipe: Recipe) -> Found:
         if term.compares and not term.pointwise and term.weight > 0:
             yield (
                 f"“{title(term)}” compares whole pictures, but a blind-spot recipe learns from single hidden pixels. "
-                "Use a mean squared, mean absolute, Huber or Charbonnier error, or another target.",
+                "Use a mean squared, mean absolute, logarithmic, Huber or Charbonnier error, or another target.",
                 _loss(index, recipe, "weight"),
             )
     if recipe.regularisation.mixup:

@@ -10,7 +10,16 @@ import torch
 from torch import nn
 
 from aegui.imaging import WINDOWS
-from aegui.recipes.losses import L1, MSE, BinaryCrossEntropy, Charbonnier, Huber, ImageLoss, TotalVariation
+from aegui.recipes.losses import (
+    L1,
+    MSE,
+    BinaryCrossEntropy,
+    Charbonnier,
+    Huber,
+    ImageLoss,
+    LogarithmicError,
+    TotalVariation,
+)
 from aegui.training.losses import total_variation
 from tests.training.looks import image, seen, term, value
 
@@ -25,6 +34,29 @@ def test_pointwise_terms_equal_their_formulas() -> None:
     assert value(Huber(delta=0.07), OUTPUT, TARGET) == pytest.approx(huber.mean(), rel=1e-5)
     charbonnier = np.sqrt(ERROR**2 + 0.02**2)
     assert value(Charbonnier(epsilon=0.02), OUTPUT, TARGET) == pytest.approx(charbonnier.mean(), rel=1e-5)
+
+
+def test_the_logarithmic_error_is_that_of_each_slice_in_db_above_the_floor() -> None:
+    mae, mse = (np.mean(error, axis=(1, 2, 3)) for error in (abs(ERROR), ERROR**2))
+    absolute = value(LogarithmicError(floor=0.03), OUTPUT, TARGET)
+    assert absolute == pytest.approx(np.mean(20 * np.log10(1 + mae / 0.03)), rel=1e-5)
+    squared = value(LogarithmicError(of="squared", floor=0.03), OUTPUT, TARGET)
+    assert squared == pytest.approx(np.mean(10 * np.log10(1 + mse / 0.03**2)), rel=1e-5)
+    assert value(LogarithmicError(), TARGET, TARGET) == value(LogarithmicError(of="squared"), TARGET, TARGET) == 0
+
+
+@pytest.mark.parametrize("of", ["absolute", "squared"])
+def test_by_the_logarithmic_error_a_slice_with_little_noise_counts_as_much_as_one_with_much(of: str) -> None:
+    clean = torch.zeros(2, 1, 32, 32)
+    errors = torch.randn(clean.shape, generator=torch.Generator().manual_seed(3))
+    pulls = []
+    for part in (LogarithmicError(of=of, floor=1e-6), MSE()):
+        sizes = torch.tensor([1.0, 1.0]).reshape(2, 1, 1, 1).requires_grad_()
+        noise = errors * torch.tensor([0.02, 0.2]).reshape(2, 1, 1, 1)
+        term(part)(seen(sizes * noise, clean)).backward()
+        pulls.append(sizes.grad.flatten())
+    assert float(pulls[0][0] / pulls[0][1]) == pytest.approx(1, rel=1e-4)
+    assert float(pulls[1][0] / pulls[1][1]) == pytest.approx(0.01, rel=0.2)
 
 
 def test_the_squared_error_is_torch_s_own_to_the_bit() -> None:
@@ -45,7 +77,9 @@ def test_binary_cross_entropy_equals_its_formula_and_stays_finite_at_certainty()
     assert bool(torch.isfinite(certain.grad).all())
 
 
-@pytest.mark.parametrize("part", [MSE(), L1(), Huber(), Charbonnier()])
+@pytest.mark.parametrize(
+    "part", [MSE(), L1(), Huber(), Charbonnier(), LogarithmicError(), LogarithmicError(of="squared")]
+)
 def test_at_a_mask_only_its_pixels_count(part: ImageLoss) -> None:
     mask = torch.zeros(2, 1, 48, 48, dtype=torch.bool)
     mask[:, :, 10:20, 5:9] = True

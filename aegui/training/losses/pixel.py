@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from aegui.recipes.losses import L1, MSE, BinaryCrossEntropy, Charbonnier, Huber, ImageLoss, TotalVariation
+from aegui.recipes.losses import (
+    L1,
+    MSE,
+    BinaryCrossEntropy,
+    Charbonnier,
+    Huber,
+    ImageLoss,
+    LogarithmicError,
+    TotalVariation,
+)
 from aegui.training.losses.term import Context, Seen, Term, build_term, compared, nothing
 
 # A sigmoid in float32 reaches 0 and 1; the logarithm's slope stays finite this close to them.
@@ -63,6 +73,30 @@ def _(part: Huber, context: Context) -> Term:
 @build_term.register
 def _(part: Charbonnier, context: Context) -> Term:
     return _at_mask(part, lambda output, target: ((output - target).square() + part.epsilon**2).sqrt().mean())
+
+
+@build_term.register
+def _(part: LogarithmicError, context: Context) -> Term:
+    """20·log10(1 + MAE / floor) or 10·log10(1 + MSE / floor²), dB, of each slice, and their mean.
+
+    Far above the floor the slope of the squared one is that of −PSNR.
+    """
+    power = 1 if part.of == "absolute" else 2
+
+    def term(seen: Seen) -> Tensor:
+        output, target = compared(part, seen)
+        errors = (output - target).abs() if power == 1 else (output - target).square()
+        if seen.mask is None:
+            means = errors.mean(dim=(1, 2, 3))
+        else:
+            where = seen.mask.expand_as(errors)
+            counts = where.sum(dim=(1, 2, 3))
+            means = torch.where(where, errors, 0.0).sum(dim=(1, 2, 3))[counts > 0] / counts[counts > 0]
+            if not len(means):
+                return nothing(seen)
+        return 20 / power / math.log(10) * torch.log1p(means / part.floor**power).mean()
+
+    return term
 
 
 @build_term.register
