@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,7 @@ from aegui.imaging import Series
 from aegui.inference.denoiser import Denoiser
 from aegui.measure import estimate_noise
 from aegui.models.zoo import load_model
+from tests.imaging.made_files import dataset, save
 
 CPU = torch.device("cpu")
 
@@ -52,6 +54,44 @@ def test_every_series_gets_a_row_and_its_files(scans: Path) -> None:
     assert len(outputs) == 3
     result = np.load(outputs[0])
     assert result.dtype == np.float32 and result.shape == (3, 70, 61)
+
+
+def test_bytes_that_a_rescale_makes_other_values_of_are_not_taken_for_0_to_255(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[:64, :64] / 64
+    stored = np.clip(120 + 60 * np.sin(4 * x) * np.cos(3 * y) + rng.normal(0, 6, (64, 64)), 0, 255).astype(np.uint8)
+    (tmp_path / "scans").mkdir()
+    save(
+        dataset(
+            rows=64,
+            columns=64,
+            sop_class="1.2.840.10008.5.1.4.1.1.4",
+            modality="MR",
+            stored=stored,
+            signed=False,
+            bits=8,
+            RescaleSlope=40,
+            RescaleIntercept=0,
+        ),
+        tmp_path / "scans" / "mr.dcm",
+    )
+    volume = nib.Nifti1Image(stored[:, :, None], np.eye(4))
+    volume.header.set_slope_inter(16, 0)
+    volume.header.set_data_dtype(np.uint8)
+    (tmp_path / "scans" / "v").mkdir()
+    nib.save(volume, tmp_path / "scans" / "v" / "mr.nii.gz")
+    report = finish(workflow.denoise(job(tmp_path / "scans")))
+    assert len(report.series) == 2
+    for row in report.series:
+        assert row.status == "done" and row.outside_voxels == 0
+        assert row.noise_after < 0.7 * row.noise_before
+
+
+def test_a_series_that_the_model_leaves_as_it_is_is_flagged(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    np.save(tmp_path / "scans" / "v.npy", np.full((2, 32, 32), -900, np.float32))
+    (row,) = finish(workflow.denoise(job(tmp_path / "scans"))).series
+    assert row.status == "flagged" and "2048 voxels (100 %)" in row.reason
 
 
 def test_strength_zero_returns_the_input_and_half_lies_halfway(scans: Path) -> None:

@@ -46,7 +46,8 @@ class Series:
     several series. part: which array of an .npz or image of a TIFF file it is, "" where there is but one.
     mosaic: tiles per row where the frames are tiles of
     one picture (Siemens mosaic), else 0. root: the folder that was scanned. modality: PS3 code, "OT" if unknown.
-    unit: "HU" for CT, "" where values have no unit. treat: "denoise", "view" or "list", why in `reason`.
+    unit: "HU" for CT, "" where values have no unit. bits: of the stored values, see bits_of_values.
+    treat: "denoise", "view" or "list", why in `reason`.
     acquisition: kernel, kvp, exposure, thickness, tr, te, manufacturer … where known.
     """
 
@@ -90,6 +91,11 @@ class Series:
     def derived_here(self) -> bool:
         """Whether this program wrote it: nothing to learn from."""
         return DERIVED_HERE in self.warnings
+
+
+def bits_of_values(stored: int, rescale: tuple[float, float]) -> int:
+    """The bits of stored values; 16 for bytes that (slope, intercept) makes other values of than 0 to 255."""
+    return stored if stored > 8 or rescale == (1.0, 0.0) else 16
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +22,7 @@ from aegui.events import Done, Event, Events, Progress, SeriesDone, SeriesStarte
 from aegui.imaging import OutputRules, Pixels, Read, Series, Skipped, SliceSource
 from aegui.imaging.dicom.deidentify import Deidentifier
 from aegui.imaging.outlook import may_show_text
+from aegui.imaging.written import REPORT, earlier_reports
 from aegui.models import Card, card_of, require_trained
 from aegui.models.library import file_of, is_file
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-MANY_CLIPPED = 0.1  # of all pixels: more is no longer air that fell just below what is stored
+MANY = 0.1  # of all pixels: more is no longer metal beyond the range, or air that fell just below what is stored
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _refusal(card: Card | None, series: Series, job: DenoiseJob) -> str:
 def denoise(job: DenoiseJob) -> Events:
     """Denoise series one after another; a bad one never stops the rest. Done(Report)."""
     from aegui.inference.choose import Engines
-    from aegui.inference.graph import fingerprint
+    from aegui.models.slicenet import fingerprint
     from aegui.inference.streams import side_by_side
     from aegui.inference.views import require_count
     from aegui.models.zoo import load_trained
@@ -188,6 +189,7 @@ def _secret() -> str:
     """What pseudonyms are made from on this machine; they agree between batches, and nobody else can make them."""
     path = paths.data_home() / "pseudonyms.key"
     if not path.is_file():
+        paths.require_writable(path.parent, "data folder")
         with paths.atomic(path) as temporary:
             temporary.write_text(secrets.token_hex(32), encoding="ascii")
         path.chmod(0o600)
@@ -195,7 +197,7 @@ def _secret() -> str:
 
 
 def _write_report(job: DenoiseJob, results: Sequence[SeriesResult], origin: imaging.Provenance) -> Path:
-    path = job.output / "report.json"
+    path = job.output / REPORT
     salt = origin.salt
     again = {series.uid for series in job.series}
     rows = [*(row for row in job.earlier if row.uid not in again), *results]
@@ -217,8 +219,9 @@ def _write_report(job: DenoiseJob, results: Sequence[SeriesResult], origin: imag
         "note": "Research use only; not for primary diagnosis.",
     }
     try:
-        if path.is_file() and not job.earlier:  # of another batch, whose series are here too
-            path.rename(next(free for n in count(1) if not (free := path.with_name(f"report_{n}.json")).exists()))
+        replaced = any(row.output for row in job.earlier if row.uid in again)
+        if path.is_file() and (replaced or not job.earlier):  # what it tells of lies here still
+            path.rename(next(free for free in earlier_reports(job.output) if not free.exists()))
         with paths.atomic(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
     except OSError as error:
@@ -344,11 +347,12 @@ def _denoise_series(
         reasons.append(f"Not what the model has seen: {', '.join(strange)}")
     if flagged:
         reasons.append(f"Structure in the removed noise in {_numbers(flagged)}")
+    voxels = len(source) * series.rows * series.columns
+    untouched, lost = outside / voxels, clipped / (voxels * series.channels)
     if outside:
-        reasons.append(f"{outside} voxels outside the model's range were left as they were")
-    share = clipped / (len(source) * series.rows * series.columns * series.channels)
+        reasons.append(f"{outside} voxels ({100 * untouched:.3g} %) outside the model's range were left as they were")
     if clipped:
-        reasons.append(f"{clipped} pixels ({100 * share:.2g} % of all) were cut to what the stored type holds")
+        reasons.append(f"{clipped} pixels ({100 * lost:.3g} % of all) were cut to what the stored type holds")
     if job.rules.deidentify and may_show_text(series):
         reasons.append("Text may be part of the picture, which de-identification leaves as it is")
     reasons += notes
@@ -356,7 +360,7 @@ def _denoise_series(
         series.uid,
         series.label,
         series.description,
-        "flagged" if flagged or share > MANY_CLIPPED else "done",
+        "flagged" if flagged or max(untouched, lost) > MANY else "done",
         "; ".join(reasons),
         str(output),
         len(source),

@@ -15,7 +15,7 @@ from aegui.imaging.dicom.elements import Source, floats, number, text, texts, wh
 from aegui.imaging.dicom.frames import Frame, Value, rescale_of
 from aegui.imaging.dicom.headers import Header
 from aegui.imaging.dicom.stacks import Group, Part, Placed
-from aegui.imaging.series import DERIVED_HERE, Series, Skipped
+from aegui.imaging.series import DERIVED_HERE, Series, Skipped, bits_of_values
 from aegui.imaging.text import by_name, digest, made_uid
 
 _PLANE, _TISSUE, _CENTIMETRES = 1, 1, 3  # codes of an ultrasound region
@@ -264,7 +264,7 @@ def _describe(volume: _Volume, uid: str, study: str, notes: Sequence[str]) -> Se
         geometry=shape,
         unit=unit_of(middle, first.modality, _quantity(middle, frame), rescale, contrast),
         channels=3 if first.samples == 3 or first.photometric == "PALETTE COLOR" else 1,
-        bits=first.bits,
+        bits=bits_of_values(first.bits, rescale),
         acquisition=taken | _told(frame, volume.part.marks or {}),
         warnings=tuple(warnings),
         treat=treat,

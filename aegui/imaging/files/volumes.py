@@ -19,7 +19,7 @@ from aegui.imaging.files.formats.detached import companions
 from aegui.imaging.files.formats.layout import Layout, New, Stack
 from aegui.imaging.files.formats.raw import Broken, Raw, RawStack
 from aegui.imaging.recent import Recent
-from aegui.imaging.series import INVERTED, Mask, Pixels, Series, Skipped, Stored
+from aegui.imaging.series import INVERTED, Mask, Pixels, Series, Skipped, Stored, bits_of_values
 from aegui.imaging.text import digest, made_uid
 from aegui.imaging.values import OUTSIDE_CT, finite, looks_like_ct, numbers, single
 
@@ -125,7 +125,7 @@ def _series(
         unit="HU" if hounsfield else "",
         channels=layout.channels,
         acquisition=INVERTED if layout.inverted else {},
-        bits=layout.dtype.itemsize * 8,
+        bits=bits_of_values(layout.dtype.itemsize * 8, layout.scale),
         warnings=tuple(notes),
         treat="view" if layout.problem else "denoise",
         reason=layout.problem,
