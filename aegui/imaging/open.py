@@ -58,5 +58,11 @@ def _refuse_unread(source: SliceSource) -> None:
     series = source.series
     if series.channels == 1 and series.reason == PALETTE:
         raise UserError(f"{series.description} holds numbers of palette colours, which have no noise to remove.")
+    if isinstance(source, DicomSource) and source.header(0).get("ModalityLUTSequence"):
+        raise UserError(
+            f"{series.description or series.modality} is not written. Its values go through a look-up table, which "
+            "cannot be turned back.",
+            "Leave it out.",
+        )
     if isinstance(source, ImageSource) and source.partial:
         raise UserError(f"{series.description}: only 8 of its 16 bits are read, so it is not written.")

@@ -63,7 +63,7 @@ class Staging:
             self.path.chmod(0o777 & ~umask)
             final = self.folder / self.name
             number = 1
-            while final.exists():
+            while os.path.lexists(final):
                 number += 1
                 final = self.folder / f"{self.name}_{number}"
             self.path.rename(final)

@@ -102,6 +102,14 @@ def test_frames_come_back_in_file_order_whatever_the_order_of_the_slices(tmp_pat
     assert travel(series, tmp_path / "again", identity()).outcome == "same"
 
 
+@pytest.mark.parametrize("noise", [False, True])
+def test_a_file_may_be_called_anything(tmp_path: Path, noise: bool) -> None:
+    save(enhanced([{"z": 0.0}, {"z": 2.0}]), tmp_path / "in" / "frames.part")
+    out = copied(opened(tmp_path / "in"), tmp_path / "out", change=5.0, noise_series=noise)
+    (file,) = out.iterdir()
+    np.testing.assert_array_equal(pydicom.dcmread(file).pixel_array[:, 0, 0], [5, 6])
+
+
 def test_nuclear_medicine_keeps_its_vectors(tmp_path: Path) -> None:
     item = dataset(
         modality="NM",

@@ -381,7 +381,7 @@ def test_a_vanished_output_folder_is_told_in_words_and_nothing_is_left(tmp_path:
 
 
 @pytest.mark.skipif(os.name == "nt" or not Path("/dev/full").exists(), reason="needs a device that is always full")
-@pytest.mark.parametrize("at", ["frames.part", "a"])
+@pytest.mark.parametrize("at", [".frames.part", "a"])
 def test_a_full_disk_during_a_multi_frame_file_leaves_nothing(at: str, tmp_path: Path) -> None:
     values = np.zeros((3, 12, 10), int)
     item = dataset(

@@ -87,8 +87,7 @@ def test_padding_holds_no_noise_and_overlays_stay_with_the_image(tmp_path: Path)
     told = pydicom.dcmread(noise / "a.dcm")
     assert (told.pixel_array[0] == 0).all() and (told.pixel_array[1:] == 10).all()
     assert not [tag for tag in told if tag.tag.group == 0x6000]
-    words = np.frombuffer(pydicom.dcmread(done / "a.dcm").PixelData, "<u2")
-    assert words[44] == 90 | 0x1000
+    assert np.flatnonzero(pydicom.dcmread(done / "a.dcm").overlay_array(0x6000)).tolist() == [44]
 
 
 def test_frames_of_an_enhanced_file_add_up_with_the_slope_of_each(tmp_path: Path) -> None:
@@ -151,6 +150,30 @@ def test_a_failed_rename_of_the_noise_takes_the_images_with_it(tmp_path: Path, m
     with pytest.raises(UserError, match="No space left"):
         sink.finish()
     sink.abort()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_disk_that_fills_while_noise_is_widened_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for z in range(2):
+        stored = np.full((12, 10), 65000 * z)
+        item = dataset(number=z, z=2.0 * z, stored=stored, signed=False, modality="MR", sop_class=MR)
+        save(item, tmp_path / "in" / f"{z}.dcm")
+    source = opened(tmp_path / "in")
+    sink = open_sink(source, tmp_path / "out", OutputRules(noise_series=True), Provenance())
+    for index in range(2):
+        sink.write(index, np.zeros((12, 10), np.float32))
+
+    def fail(*_: object, **__: object) -> None:
+        # As pydicom does where a write fails.
+        raise OSError("Traceback …") from OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Dataset, "save_as", fail)
+    with pytest.raises(UserError) as caught:
+        sink.finish()
+    sink.abort()
+    assert caught.value.message == f"Cannot write to {tmp_path / 'out'}: No space left on device."
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -1,8 +1,10 @@
 """Derived series: identity, geometry, values, and nothing half written."""
 
+import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,29 +94,16 @@ def test_an_unchanged_slice_is_written_exactly_as_it_was(tmp_path: Path) -> None
         assert new.get("LossyImageCompression") == old.get("LossyImageCompression")
 
 
-def test_lowest_and_highest_value_follow_the_pixels_and_the_icon_goes(tmp_path: Path) -> None:
+def test_lowest_and_highest_value_follow_the_pixels_and_icon_and_histogram_go(tmp_path: Path) -> None:
     item = dataset()
     item.add_new("SmallestImagePixelValue", "SS", 0)
     item.add_new("LargestImagePixelValue", "SS", 119)
     item.IconImageSequence = [pydicom.Dataset()]
+    item.HistogramSequence = [pydicom.Dataset()]
     save(item, tmp_path / "in" / "a")
     new = pydicom.dcmread(copied(opened(tmp_path / "in"), tmp_path / "out", change=10) / "a")
     assert (new.SmallestImagePixelValue, new.LargestImagePixelValue) == (10, 129)
-    assert "IconImageSequence" not in new
-
-
-def test_overlays_survive_in_their_group_and_in_unused_bits(tmp_path: Path) -> None:
-    stored = np.full((12, 10), 100)
-    stored[4, 4] |= 0x1000
-    item = dataset(stored=stored, bits=12, signed=False, modality="MR", sop_class=MR)
-    for tag, vr, value in ((0x0010, "US", 12), (0x0011, "US", 10), (0x0100, "US", 16), (0x0102, "US", 12)):
-        item.add_new((0x6000, tag), vr, value)
-    item.add_new((0x6002, 0x3000), "OW", b"\x01\x02" * 8)
-    save(item, tmp_path / "in" / "a")
-    new = pydicom.dcmread(copied(opened(tmp_path / "in"), tmp_path / "out", change=1) / "a")
-    words = np.frombuffer(new.PixelData, "<u2").reshape(12, 10)
-    assert words[4, 4] == 101 | 0x1000 and (np.delete(words.ravel(), 44) == 101).all()
-    assert new[0x6002, 0x3000].value == b"\x01\x02" * 8
+    assert "IconImageSequence" not in new and "HistogramSequence" not in new
 
 
 def test_a_long_description_keeps_its_suffix(tmp_path: Path) -> None:
@@ -197,6 +186,22 @@ def test_a_second_run_does_not_overwrite_the_first(tmp_path: Path) -> None:
     for format in ("same", "nifti", "png"):
         first, second = (copied(source, tmp_path / "out", format=format) for _ in range(2))
         assert first != second and first.exists() and second.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_link_to_nowhere_keeps_its_name_as_any_other_file_does(tmp_path: Path) -> None:
+    stack(tmp_path / "in", [0.0])
+    source = opened(tmp_path / "in")
+    for format in ("same", "nifti", "png"):
+        first = copied(source, tmp_path / format, format=format)
+        _remove(first)
+        first.symlink_to(tmp_path / "nowhere")
+        second = copied(source, tmp_path / format, format=format)
+        assert second != first and second.exists() and first.is_symlink()
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def test_an_output_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -354,13 +359,62 @@ def test_png_output_keeps_whole_values_and_writes_its_scale(tmp_path: Path) -> N
     stack(tmp_path / "in", [0.0, 2.5])
     source = opened(tmp_path / "in")
     out = copied(source, tmp_path / "out", format="png")
-    import json
-
     scale = json.loads((out / "scale.json").read_text())
     for i in range(2):
         with Image.open(out / f"slice_{i + 1:04d}.png") as image:
             levels = np.asarray(image).astype(float)
         np.testing.assert_array_equal(levels * scale["slope"] + scale["offset"], source.read(i))
+
+
+def _inverted(path: Path, stored: np.ndarray) -> None:
+    save(dataset(stored=stored, signed=False, modality="CR", PhotometricInterpretation="MONOCHROME1"), path)
+
+
+def test_an_inverted_scan_becomes_a_png_that_looks_like_it_and_gives_back_its_values(tmp_path: Path) -> None:
+    stored = np.arange(120).reshape(12, 10) * 30
+    _inverted(tmp_path / "in" / "a", stored)
+    out = copied(opened(tmp_path / "in"), tmp_path / "out", format="png")
+    scale = json.loads((out / "scale.json").read_text())
+    with Image.open(out / "slice_0001.png") as image:
+        levels = np.asarray(image).astype(int)
+    assert levels[0, 0] == 4095 and (np.diff(levels.ravel()) == -30).all()
+    np.testing.assert_array_equal(levels * scale["slope"] + scale["offset"], stored)
+
+
+def test_an_inverted_picture_of_bytes_stays_one_of_bytes(tmp_path: Path) -> None:
+    values = np.arange(120, dtype=np.uint8).reshape(12, 10)
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "x1.tif", values, photometric="miniswhite", metadata=None)
+    out = copied(opened(tmp_path / "in"), tmp_path / "out", format="png")
+    scale = json.loads((out / "scale.json").read_text())
+    with Image.open(out / "slice_0001.png") as image:
+        assert image.mode == "L"
+        levels = np.asarray(image).astype(int)
+    np.testing.assert_array_equal(levels, 255 - values.astype(int))
+    np.testing.assert_array_equal(levels * scale["slope"] + scale["offset"], values)
+
+
+def test_an_inverted_scan_becomes_a_tiff_whose_zero_is_white(tmp_path: Path) -> None:
+    stored = np.arange(120).reshape(12, 10)
+    _inverted(tmp_path / "in" / "a", stored)
+    out = copied(opened(tmp_path / "in"), tmp_path / "out", format="tiff")
+    with tifffile.TiffFile(out) as tiff:
+        assert tiff.pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        np.testing.assert_array_equal(tiff.asarray().reshape(12, 10), stored)
+    assert only(tmp_path / "out").inverted
+
+
+@pytest.mark.parametrize("format", ["same", "dicom", "nifti", "nrrd", "tiff", "png"])
+def test_values_through_a_look_up_table_are_refused_in_every_format(tmp_path: Path, format: str) -> None:
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.ModalityLUTType = [3, 0, 16], "US"
+    table.add_new("LUTData", "US", [0, 10, 1000])
+    save(dataset(modality="MR", sop_class=MR, ModalityLUTSequence=[table]), tmp_path / "in" / "a")
+    source = open_series(replace(only(tmp_path / "in"), treat="denoise"))
+    with pytest.raises(UserError, match="look-up table") as caught:
+        open_sink(source, tmp_path / "out", OutputRules(format=format), Provenance())
+    assert caught.value.hint
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_a_killed_program_left_goes_after_a_day_and_what_is_at_work_stays(tmp_path: Path) -> None:

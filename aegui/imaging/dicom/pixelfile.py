@@ -27,9 +27,7 @@ _KEYWORDS = (
     *(f"{colour}PaletteColorLookupTable{part}" for colour in _COLOURS for part in ("Descriptor", "Data")),
     *(f"Segmented{colour}PaletteColorLookupTableData" for colour in _COLOURS),
 )
-_TAGS = {tag_of(keyword) for keyword in _KEYWORDS} | {
-    (0x6000 + group << 16) | element for group in range(0, 0x20, 2) for element in (0x0100, 0x0102, 0x3000)
-}
+_TAGS = {tag_of(keyword) for keyword in _KEYWORDS}
 _FLOATS = {0x7FE00008: 4, 0x7FE00009: 8}
 _PIXELS = 0x7FE00010
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
@@ -68,8 +66,15 @@ class PixelFile:
             self._find(file if self._unpacked is None else BytesIO(self._unpacked), syntax)
 
     def words(self, frame: int = 0) -> Stored:
-        """All bits of each sample as they are in the file: (rows, columns[, 3]). ValueError, DecodingError."""
-        return self._words(frame)[0]
+        """All bits of each sample as an uncompressed file has them: (rows, columns[, 3]). ValueError, DecodingError."""
+        words, stream = self._words(frame)
+        layout = self.layout
+        if stream is None or stream.precision > layout.stored:
+            return words
+        # What such a codec holds above the stored bits is their sign, no overlay.
+        return stored_values(words, replace(layout, high=layout.stored - 1, signed=False)) << (
+            layout.high + 1 - layout.stored
+        )
 
     def values(self, frame: int = 0) -> Stored:
         """Stored values: the stored bits alone, with their sign; colour as RGB. ValueError, DecodingError."""

@@ -137,9 +137,9 @@ class DicomSource:
             return read_dataset(path, pixels=False)
 
     def words(self, index: int) -> Stored:
-        """All bits of the pixels of slice `index` as its file has them, those that are not stored values too."""
+        """All bits of the frame that slice `index` is, or is a tile of, those that are not stored values too."""
         with _named(self.file(index)):
-            return self._tile(self._pixels(index).words(self._number(index)), index)
+            return self._pixels(index).words(self._number(index))
 
     def slice(self, index: int) -> Slice:
         """Stored values with what turns them into real ones."""

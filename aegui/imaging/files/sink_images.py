@@ -113,7 +113,7 @@ class PngSink:
         self._source = source
         self._tally = Tally(len(source))
         self._eight = _is_eight(source)
-        self._slope, self._offset = (1.0, 0.0) if self._eight else _png_scale(source)
+        self._slope, self._offset = _png_scale(source, eight=self._eight)
         self._staging = Staging(folder, output_name(series, rules))
         self._digits = max(4, int(math.log10(max(1, len(source)))) + 1)
 
@@ -125,6 +125,8 @@ class PngSink:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the report should say of how it was written."""
+        if self._slope == -1.0:
+            return ("Levels count down from white, as the source is shown: scale.json says how",)
         return () if self._slope == 1.0 else ("Values are scaled to 16 bits: scale.json says how",)
 
     def write(self, index: int, pixels: Pixels) -> None:
@@ -172,15 +174,28 @@ def _is_eight(source: SliceSource) -> bool:
     return isinstance(source, ImageSource | VolumeSource) and source.stored(0).dtype == np.uint8
 
 
-def _png_scale(source: SliceSource) -> tuple[float, float]:
-    """(slope, offset) that spreads the series over 16 bits; whole steps of 1 where the values allow it."""
+def _png_scale(source: SliceSource, *, eight: bool) -> tuple[float, float]:
+    """(slope, offset) of the levels: bytes as they are, else spread over 16 bits; whole steps of 1 where values allow.
+
+    Where low values are bright, which PNG cannot say, the slope is negative.
+    """
+    slope, offset, high = (1.0, 0.0, 255.0) if eight else _rising(source)
+    if not source.series.inverted:
+        return slope, offset
+    # Down from the highest level of as many bits as they take: dark stays dark, and denoised values find room below.
+    top = (1 << int((high - offset) / slope).bit_length()) - 1
+    return -slope, offset + slope * top
+
+
+def _rising(source: SliceSource) -> tuple[float, float, float]:
+    """(slope, offset) where high values are bright, and the highest value."""
     low, high, whole = math.inf, -math.inf, True
     for index in range(len(source)):
         values = source.read(index)
         low, high = min(low, float(values.min())), max(high, float(values.max()))
         whole = whole and bool((values == np.rint(values)).all())
     if whole and high - low <= _LEVELS and low >= -32768:
-        return 1.0, math.floor(min(low, 0.0)) if high - min(low, 0.0) <= _LEVELS else math.floor(low)
+        return 1.0, math.floor(min(low, 0.0)) if high - min(low, 0.0) <= _LEVELS else math.floor(low), high
     # Denoised values may go a little beyond the source's own.
     margin = 0.05 * (high - low) or 1.0
-    return (high - low + 2 * margin) / _LEVELS, low - margin
+    return (high - low + 2 * margin) / _LEVELS, low - margin, high

@@ -20,6 +20,7 @@ from aegui.imaging.text import made_uid
 _DROPPED = (
     "InstanceCreatorUID",
     "IconImageSequence",
+    "HistogramSequence",
     "SmallestValidPixelValue",
     "LargestValidPixelValue",
     "SmallestPixelValueInSeries",

@@ -9,6 +9,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from aegui.imaging.dicom.derived.classes import FRAME_GROUPS
+from aegui.imaging.dicom.derived.overlays import keep_overlay_frames
 from aegui.imaging.dicom.elements import whole
 
 # They number the source's frames.
@@ -34,6 +35,7 @@ def keep_frames(dataset: Dataset, numbers: tuple[int, ...]) -> None:
         _renumber(kept)
         dataset[FRAME_GROUPS].value = Sequence(kept)
     _cut_vectors(dataset, numbers, total)
+    keep_overlay_frames(dataset, numbers)
     for keyword in _NUMBERED:
         if keyword in dataset:
             delattr(dataset, keyword)

@@ -1,4 +1,4 @@
-"""Pixel data of derived instances: transfer syntax, encoding that is checked, bits, overlays kept in high bits."""
+"""Pixel data of derived instances: transfer syntax, encoding that is checked, bits."""
 
 from __future__ import annotations
 
@@ -162,25 +162,6 @@ def _drop_pixels(dataset: Dataset) -> None:
 def little(values: Stored) -> Stored:
     """The same values in little-endian order."""
     return np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-
-
-def embedded_overlays(header: Dataset) -> list[int]:
-    """Bit numbers, above the stored ones, in which pixel words hold overlays (retired, still met)."""
-    bits: list[int] = []
-    for group in range(0x6000, 0x6020, 2):
-        if (group, 0x0102) not in header or (group, 0x3000) in header:
-            continue
-        if header[group, 0x0100].value == header.get("BitsAllocated") if (group, 0x0100) in header else True:
-            bits.append(int(header[group, 0x0102].value))
-    return [bit for bit in bits if bit >= whole(header, "BitsStored", 16)]
-
-
-def with_overlay_bits(values: Stored, words: Stored, bits: Sequence[int]) -> Stored:
-    """Put the overlays that live in these bits of the source's words back."""
-    size = values.dtype.itemsize
-    mask = np.array(sum(1 << bit for bit in bits), f"u{size}")
-    mixed = (values.view(f"u{size}") & ~mask) | (words.astype(f"u{size}") & mask)
-    return np.asarray(mixed.astype(f"<u{size}").view(f"<{values.dtype.kind}{size}"))
 
 
 def stored_range(bits: int, signed: bool) -> tuple[int, int]:

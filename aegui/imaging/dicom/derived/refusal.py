@@ -21,8 +21,6 @@ def refusal(series: Series, header: Dataset, rules: OutputRules) -> str:
     """Why a series with such a header is not written; "" if it is."""
     if whole(header, "BitsAllocated", 16) == 1 or whole(header, "BitsStored", 16) == 1:
         return "One-bit images have no noise to remove and are not written."
-    if header.get("ModalityLUTSequence"):
-        return "Its values go through a look-up table, which cannot be turned back."
     if text(header, "SOPClassUID") in LEGACY and _conversion_sources_missing(header):
         return "This legacy-converted file does not name the images it was converted from, so no valid one can follow."
     if series.mosaic and (rules.private_tags == "drop" or rules.deidentify):

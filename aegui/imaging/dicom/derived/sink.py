@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_left
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID
 
 from aegui.errors import UserError
 from aegui.imaging.dicom.deidentify import Deidentifier
@@ -19,6 +20,7 @@ from aegui.imaging.dicom.derived.keepframes import keep_frames
 from aegui.imaging.dicom.derived.loss import keep_loss, was_lossy
 from aegui.imaging.dicom.derived.naming import FileNames
 from aegui.imaging.dicom.derived.outframes import FrameStore, OutputFrames
+from aegui.imaging.dicom.derived.overlays import lift_overlays
 from aegui.imaging.dicom.derived.provenance import Reference
 from aegui.imaging.dicom.derived.refusal import refusal
 from aegui.imaging.dicom.elements import BIG_ENDIAN, text, whole
@@ -28,7 +30,9 @@ from aegui.imaging.encoding import Tally, encode
 from aegui.imaging.removed import difference, narrow
 from aegui.imaging.rules import OutputRules, Provenance, output_name
 from aegui.imaging.series import Pixels, Stored
-from aegui.imaging.staging import SeriesFolders
+from aegui.imaging.staging import SeriesFolders, writing
+
+_SPOOL = ".frames.part"  # safe names never begin with a dot
 
 
 class DicomSink:
@@ -46,8 +50,6 @@ class DicomSink:
         self._tally = Tally(len(source))
         self._names = FileNames()
         self._lossy = False
-        # Bits above the stored ones in which overlays lie; de-identification takes those out.
-        self._overlays = [] if rules.deidentify else pixeldata.embedded_overlays(header)
         self._wide: set[Path] = set()
         self._narrow: set[Path] = set()
         name = output_name(series, rules, self._pseudonym(header))
@@ -80,8 +82,6 @@ class DicomSink:
         stored = item.stored
         values = self._encoded(index, pixels)
         removed = difference(stored, values) if self._folders.noise else None
-        if self._overlays:
-            values = pixeldata.with_overlay_bits(values, self._source.words(index), self._overlays)
         if self._source.series.mosaic:
             self._put_tile(index, values, removed)
         elif self._in_one_file:
@@ -109,7 +109,8 @@ class DicomSink:
         if self._frames is not None:
             self._save_frames(self._frames)
         for path in self._narrow if self._wide else ():
-            noise.widen(path)
+            with writing(self._folders.denoised.folder):
+                noise.widen(path)
         return self._folders.publish()
 
     def abort(self) -> None:
@@ -142,10 +143,9 @@ class DicomSink:
     def _put_frame(self, index: int, values: Stored, removed: Stored | None) -> None:
         if self._frames is None:
             count, bits, syntax = len(self._order), self._bits(index), self._target(self._source.header(0))
-            path = self._folders.denoised.path / "frames.part"
-            self._frames = FrameStore(path, count, values, bits, ExplicitVRLittleEndian if self._overlays else syntax)
+            self._frames = FrameStore(self._folders.denoised.path / _SPOOL, count, values, bits, syntax)
             if self._folders.noise:
-                path = self._folders.noise.path / "frames.part"
+                path = self._folders.noise.path / _SPOOL
                 self._noise_frames = FrameStore(path, count, values, bits, syntax, removed=True)
         place = bisect_left(self._order, self._source.series.frames[index])
         self._frames.put(place, values)
@@ -154,8 +154,7 @@ class DicomSink:
 
     def _save_slice(self, index: int, values: Stored, removed: Stored | None) -> None:
         draft, beside = self._drafts(index)
-        syntax = ExplicitVRLittleEndian if self._overlays else draft.syntax
-        uid = self._writer.write(draft, OutputFrames.single(values, self._bits(index), syntax))
+        uid = self._writer.write(draft, OutputFrames.single(values, self._bits(index), draft.syntax))
         if beside is None or removed is None:
             return
         short = narrow(removed) and values.dtype.itemsize <= 2
@@ -178,10 +177,17 @@ class DicomSink:
         source = self._adapted(dataset, index)
         if self._order:
             keep_frames(dataset, tuple(self._order))
+        lift_overlays(dataset, self._words(index))
         draft = Draft(self._folders.denoised, self._name(index), dataset, source, syntax)
         if self._folders.noise is None:
             return draft, None
         return draft, draft._replace(staging=self._folders.noise, dataset=copy.deepcopy(dataset))
+
+    def _words(self, index: int) -> Iterator[Stored]:
+        """The words of the frames of the file of slice `index`, in file order."""
+        frames = self._source.series.frames
+        indices = sorted(range(len(frames)), key=frames.__getitem__) if self._order else [index]
+        return (self._source.words(one) for one in indices)
 
     def _bits(self, index: int) -> int:
         item = self._source.slice(index)

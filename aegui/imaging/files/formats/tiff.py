@@ -346,11 +346,11 @@ def _fresh(found: Layout, new: New) -> dict[str, Any]:
     return described
 
 
-def create(target: Path, new: New, spacing: Vector, words: str) -> None:
-    """A new OME-TIFF stack. spacing: mm, (z, y, x), 0 where unknown. words: how it was made."""
+def create(target: Path, new: New, spacing: Vector, words: str, *, inverted: bool = False) -> None:
+    """A new OME-TIFF stack. spacing: mm, (z, y, x), 0 where unknown. words: how it was made. inverted: as in Layout."""
     found = Layout((1, *new.shape[:3]), new.dtype, spacing=spacing)  # type: ignore[arg-type]
     options: dict[str, Any] = {
-        "photometric": "rgb" if len(new.shape) == 4 else "minisblack",
+        "photometric": "rgb" if len(new.shape) == 4 else "miniswhite" if inverted else "minisblack",
         "metadata": _fresh(found, new) | {"Description": words},
         "software": False,
         "compression": "zlib",
