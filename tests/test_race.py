@@ -292,6 +292,19 @@ def test_padding_is_neither_learnt_nor_judged(tmp_path: Path) -> None:
         assert np.isfinite(one.noisy).all() and np.isfinite(one.reference).all()
 
 
+def test_slices_that_hold_nothing_do_not_make_scores_infinite(tmp_path: Path) -> None:
+    for p in range(4):
+        volume = np.load(write_scans(tmp_path / f"made{p}", 5, 1, 6, seed=p) / "case0" / "volume.npy")
+        volume[[0, -1]] = 0
+        (tmp_path / "scans" / str(p)).mkdir(parents=True)
+        np.save(tmp_path / "scans" / str(p) / "v.npy", volume)
+    chosen = recipe("denoise", "targets={kind: synthetic, corruptions: [{kind: speckle}]}")
+    job = workflow.TrainJob("classic-small", chosen, scanned(tmp_path / "scans"), tmp_path / "run", device="cpu")
+    course = lay(job, [chosen], tmp_path / "course")
+    for one in (*course.judged, *course.tuning):
+        assert (one.noisy != one.reference)[one.counted].any()
+
+
 def test_two_slices_are_too_few_and_that_is_said(tmp_path: Path) -> None:
     series = scanned(write_scans(tmp_path / "scans", patients=1, slices=2))
     with pytest.raises(UserError, match="at least three slices"):

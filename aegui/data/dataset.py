@@ -109,6 +109,7 @@ def prepare(
             warnings.append(f"{left_out} of {total} slices are too noisy to be clean targets and were left out.")
         classes, items = _classes(recipe, names, items, warnings)
         parts = targets.part(items, blocks, recipe.run)
+        warnings += _of_held_patients(work, marked)
         seen = _beside(items, [number for _, number in blocks], parts, card.neighbours)
         alone = sum(
             set(others) == {member} and set(beside(item.series, item.index, card.neighbours)) != {item.index}
@@ -132,7 +133,7 @@ def prepare(
             targets,
             classes,
             (*told, *targets.warnings, *warnings, *parts.warnings),
-            _fingerprint(items, work),
+            _fingerprint(items, work, parts, classes),
             beside=seen,
         )
 
@@ -197,7 +198,21 @@ def _beside(items: Sequence[Item], blocks: Sequence[int], parts: Split, neighbou
     )
 
 
-def _fingerprint(items: Sequence[Item], work: Sequence[Work]) -> str:
-    text = "\n".join(f"{item.series.uid} {item.index} {item.scale}" for item in items)
-    text += "\n".join(f"{part.series.uid} {(part.partner or part.series).uid}" for part in work)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _of_held_patients(work: Sequence[Work], marked: frozenset[str]) -> list[str]:
+    """Warned where a series is held out and others of its patient are learnt from."""
+    patients = {part.series.patient for part in work if part.series.uid in marked}
+    count = sum(part.series.patient in patients and part.series.uid not in marked for part in work)
+    if not count:
+        return []
+    others = "One other series" if count == 1 else f"{count} other series"
+    return [
+        f"{others} of a patient with hold-out series will be learnt from: Review then judges on anatomy that the model "
+        "knows. Hold out all series of a patient."
+    ]
+
+
+def _fingerprint(items: Sequence[Item], work: Sequence[Work], parts: Split, classes: Sequence[str]) -> str:
+    lines = [f"{item.series.uid} {item.index} {item.scale} {item.label}" for item in items]
+    lines += [f"{part.series.uid} {(part.partner or part.series).uid}" for part in work]
+    lines += [repr((parts.train, parts.validation, parts.holdout)), *classes]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

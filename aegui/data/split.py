@@ -44,7 +44,7 @@ def split(
     patients = sorted({slices[i][0] for i in free})
     if len(patients) >= 3:
         order = [patients[i] for i in np.random.default_rng([seed, 1]).permutation(len(patients))]
-        n_val = max(1, round(validation * len(order)))
+        n_val = min(max(1, round(validation * len(order))), len(order) - 1)
         n_hold = min(max(1, round(holdout * len(order))) if holdout else 0, len(order) - n_val - 1)
         val, hold = set(order[:n_val]), set(order[n_val : n_val + n_hold])
         return Split(

@@ -24,10 +24,9 @@ from aegui.events import Event, Progress
 from aegui.inference.check import Reference, references
 from aegui.inference.denoiser import Denoiser
 from aegui.inference.engines import Engine, TorchEngine, Unavailable, build, processor
-from aegui.inference.graph import fingerprint
 from aegui.inference.kinds import ENGINES, KINDS
 from aegui.inference.streams import Streams, alone
-from aegui.models.slicenet import SliceNet
+from aegui.models.slicenet import SliceNet, fingerprint
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ def _file() -> Path:
 def _all() -> dict[str, Any]:
     try:
         content = json.loads(_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, UserError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -81,7 +80,7 @@ def _remember(key: str, known: Known) -> None:
     try:
         with paths.atomic(_file()) as temporary:
             temporary.write_text(json.dumps({**kept, key: known.model_dump()}, indent=1), encoding="utf-8")
-    except OSError as error:
+    except (OSError, UserError) as error:
         _log.info("the choice of engine is not remembered: %s", error)
 
 

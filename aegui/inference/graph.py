@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import logging
 import math
 import warnings
@@ -49,15 +48,6 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
-
-
-def fingerprint(net: SliceNet) -> str:
-    """SHA-256 of the weights and of the layers they lie in, hex."""
-    found = hashlib.sha256(f"{type(net.net).__name__} {net.channels} {net.multiple} {net.net}".encode())
-    for name, values in sorted(net.net.state_dict().items()):
-        found.update(name.encode())
-        found.update(values.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def write(net: SliceNet, path: Path) -> None:

@@ -140,6 +140,11 @@ class Card(Spec):
         return f"{self.summary}{end} {self.sees.capitalize()}.".lstrip()
 
     @property
+    def normalises_slices(self) -> bool:
+        """Whether it normalises the features of each slice by themselves, for which one pixel of them is too few."""
+        return self.architecture == "monai_autoencoder" and self.options.get("norm", "instance") == "instance"
+
+    @property
     def bounded(self) -> bool:
         """Whether its output is 0 … 1."""
         return self.architecture == "conv_autoencoder"

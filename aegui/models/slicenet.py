@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 from torch import Tensor, nn
 
@@ -120,3 +122,12 @@ def parameters_by_part(net: SliceNet) -> dict[str, int]:
 def on(device: torch.device, net: SliceNet) -> SliceNet:
     """The network on the device, in the memory layout convolutions like best."""
     return net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def fingerprint(net: SliceNet) -> str:
+    """SHA-256 of the weights and of the layers they lie in, hex."""
+    found = hashlib.sha256(f"{type(net.net).__name__} {net.channels} {net.multiple} {net.net}".encode())
+    for name, values in sorted(net.net.state_dict().items()):
+        found.update(name.encode())
+        found.update(values.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()

@@ -129,7 +129,7 @@ def _(schedule: CosineSchedule, steps: float, steps_per_epoch: int) -> Callable[
 
 @_shape.register
 def _(schedule: WarmRestarts, steps: float, steps_per_epoch: int) -> Callable[[float], float]:
-    period = schedule.period * steps_per_epoch
+    period = max(1.0, schedule.period * steps_per_epoch)
 
     def at(step: float) -> float:
         length = period
@@ -161,7 +161,7 @@ def _(schedule: Cyclical, steps: float, steps_per_epoch: int) -> Callable[[float
         cycle = math.floor(1 + step / (2 * half))
         height = max(0.0, 1 - abs(step / half - 2 * cycle + 1))
         if schedule.form == "halving":
-            height /= 2.0 ** (cycle - 1)
+            height *= 0.5 ** (cycle - 1)
         elif schedule.form == "exp_range":
             height *= schedule.decay ** (step / steps_per_epoch)
         return schedule.low + (1 - schedule.low) * height

@@ -158,13 +158,15 @@ def _search(trainer: Trainer) -> Iterator[Event]:
     nominal = [group["initial_lr"] for group in optimiser.param_groups]
     fastest = max(nominal)
     by_name = _nominal(optimiser)
-    untouched = deepcopy(trainer.net)
+    # Together, as the copy's hooks belong to the copied regulariser.
+    untouched, regulariser = deepcopy((trainer.net, trainer.regulariser))
     steps = max(STEPS, PROBES)
     order = training_order(trainer.data, recipe, 1, steps)
     starts: dict[int, float] = {}
 
     def before(step: int) -> float:
         if step not in starts:
+            regulariser.begin_step(1, step + 1)
             starts[step] = _loss(trainer, untouched, order[step], step)
         return starts[step]
 

@@ -19,6 +19,7 @@ from aegui.training.ending import TrainResult, conclude, started
 from aegui.training.loop import baselines, loop
 from aegui.training.runfolder import RunFolder
 from aegui.training.settle import settle
+from aegui.training.step import DivergenceError
 from aegui.training.trainer import Trainer, checkpoint
 from aegui.training.validation import doubt
 
@@ -45,7 +46,7 @@ def fit(
     memory.keep()
     try:
         if resume:
-            state, settled = checkpoint(run, recipe, data)
+            state, settled = checkpoint(run, recipe, model, data)
             trainer = Trainer(settled, model, data, run, device, start, state["asked"])
             trainer.resume(state)
         else:
@@ -55,6 +56,7 @@ def fit(
                 fresh = replace(model, net=trainer.pristine)
                 trainer.release()
                 trainer = Trainer(settled, fresh, data, run, device, start, recipe.to_yaml())
+            run.forget_best()
         run.write_text(run.recipe, settled.to_yaml())
         run.summarise(started(trainer))
         for warning in (*data.warnings, trainer.selection.warning):
@@ -71,6 +73,11 @@ def fit(
             stopped = True
             trainer.save()
             yield Noted(f"Stopped in epoch {trainer.at.epoch + 1}; the best is kept", "square")
+        except DivergenceError as error:
+            if not trainer.at.best.epoch:
+                raise
+            ended = f"Ended in epoch {trainer.at.epoch + 1}: {error.message[0].lower()}{error.message[1:]}"
+            yield Warned(f"{ended} The best epoch before is kept.", error.hint)
         yield Progress(0, 1, "Writing the model")
         try:
             known = yield from seen(data, settled)

@@ -107,7 +107,7 @@ def _train_epoch(trainer: Trainer, epoch: int) -> Iterator[Event]:
         trainer.average.update_step(trainer.net)
         seconds = time.monotonic() - began
         values = {"loss": result.loss, **result.terms}
-        at.add(values, result.grad_norm, result.clipped, seconds)
+        at.add(values, result.grad_norm, result.clipped, lr, seconds)
         assert trainer.curve is not None
         trainer.curve.append(
             {"epoch": epoch, "step": step, "grad_norm": result.grad_norm}
@@ -126,7 +126,6 @@ def _end_epoch(
     trainer: Trainer, epoch: int, space: FeatureSpace | None, preview: tuple[str, int] | None
 ) -> Iterator[Event]:
     at = trainer.at
-    lr = optimisation.rates(trainer.optimiser)
     began = time.monotonic()
     gathered, features = Gathered(), None
     with _averaged(trainer, epoch):
@@ -135,20 +134,21 @@ def _end_epoch(
         scores = yield from validate(
             trainer.net, trainer.data, trainer.recipe, trainer.objective, trainer.device, epoch, gathered.add
         )
+        if space is not None:
+            features = yield from space.at(epoch, gathered)
+        # No yield from here to the checkpoint: a run that is stopped comes back to this epoch and judges it once.
         best = trainer.selection.judge(at, epoch, scores)
         if best:
             trainer.run.save_best(trainer.net.net.state_dict())
         if trainer.recipe.run.keep_every and epoch % trainer.recipe.run.keep_every == 0:
             trainer.run.keep(epoch, lora.merged(trainer.net))
         shown = list(previews(trainer, epoch, preview))
-        if space is not None:
-            features = yield from space.at(epoch, gathered)
     trainer.schedule.after_epoch(trainer.selection.value(scores))
     spent = time.monotonic() - began
     at.seconds += spent
     seconds = at.epoch_seconds + spent
     train = {name: total / at.step for name, total in at.sums.items()}
-    _record(trainer, epoch, train, scores, lr, best, seconds)
+    _record(trainer, epoch, train, scores, best, seconds)
     notes = _notes(trainer, epoch, scores, best)
     at.turn(epoch)
     trainer.save()
@@ -159,7 +159,7 @@ def _end_epoch(
         scores.terms,
         scores.psnr,
         scores.ssim,
-        lr,
+        at.rates,
         best,
         at.best.epoch,
         seconds,
@@ -206,7 +206,6 @@ def _record(
     epoch: int,
     train: dict[str, float],
     scores: Scores,
-    lr: dict[str, float],
     best: bool,
     spent: float,
 ) -> None:
@@ -218,7 +217,7 @@ def _record(
         | {name: value for name, value in known.items() if value is not None}
         | {f"train_{k}": v for k, v in train.items()}
         | {f"val_{k}": v for k, v in scores.terms.items()}
-        | {f"lr_{k}": v for k, v in lr.items()}
+        | {f"lr_{k}": v for k, v in trainer.at.rates.items()}
     )
 
 

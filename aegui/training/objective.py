@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aegui.recipes.losses import LossTerm, weight_at
-from aegui.training.losses import Context, Learner, Seen, build_term
+from aegui.training.losses import Comparison, Context, Learner, Seen, build_term
 
 
 class Objective:
@@ -43,6 +43,15 @@ class Objective:
                 # No term says anything yet, or about this batch: a step goes nowhere, but it is one.
                 total = (0.0 if total is None else total) + 0 * seen.output.sum()
         return total, values
+
+    def among(self, latents: Tensor, labels: Tensor, epoch: float = 0.0) -> tuple[float, dict[str, float]]:
+        """As a call, of the terms that compare slices with each other: of all slices that validation saw one by one.
+
+        latents: (N, features), pooled. labels: (N,), −1 unknown.
+        """
+        terms = [(part, term) for part, term in self._terms if isinstance(term, Comparison)]
+        values = {part.name: float(term.among(latents, labels)) for part, term in terms}
+        return sum(weight_at(part, epoch, self._epochs) * values[part.name] for part, _ in terms), values
 
     def second(self, seen: Seen) -> dict[str, float]:
         """After a step of the main network: one of each network that terms have themselves; their losses by term.

@@ -44,6 +44,10 @@ class RunFolder:
             )
         return self.state.exists()
 
+    def forget_best(self) -> None:
+        """Remove the best weights of an older run, which a fresh one would take for its own."""
+        self.best.unlink(missing_ok=True)
+
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Where the run stands."""
         with paths.atomic(self.state) as temporary:

@@ -26,8 +26,8 @@ def _now() -> str:
 class Standing:
     """epoch: whole ones done; step: done in the next one. sums, clipped, norm, epoch_seconds: of that epoch so far.
 
-    passed: baselines that were beaten. began: date and time. gained, gained_epoch: what early stopping
-    measures gains from.
+    rates: learning rates of the last step, by recipe group. passed: baselines that were beaten. began: date and time.
+    gained, gained_epoch: what early stopping measures gains from.
     """
 
     epoch: int = 0
@@ -36,6 +36,7 @@ class Standing:
     sums: dict[str, float] = field(default_factory=dict)
     clipped: int = 0
     norm: float = 0.0
+    rates: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     epoch_seconds: float = 0.0
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -54,12 +55,15 @@ class Standing:
         """As it was stored."""
         return cls(**{**stored, "best": Best(**stored["best"])})
 
-    def add(self, values: Mapping[str, float], norm: float, clipped: bool, seconds: float) -> None:
-        """One more step. values: the losses; norm: of the gradient."""
+    def add(
+        self, values: Mapping[str, float], norm: float, clipped: bool, rates: dict[str, float], seconds: float
+    ) -> None:
+        """One more step. values: the losses; norm: of the gradient; rates: that it was taken with."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.clipped += clipped
         self.norm = max(self.norm, norm)
+        self.rates = rates
         self.step += 1
         self.seconds += seconds
         self.epoch_seconds += seconds

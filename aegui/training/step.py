@@ -22,6 +22,10 @@ from aegui.training.objective import Objective
 from aegui.training.stepping import take_step
 
 
+class DivergenceError(UserError):
+    """Training has left all numbers behind."""
+
+
 def choose_device(name: str) -> torch.device:
     """ "auto" takes CUDA where there is one."""
     if name == "cuda" and not torch.cuda.is_available():
@@ -122,7 +126,7 @@ def train_step(
     more: Sequence[Batch] = (),
     seed: int | None = None,
 ) -> StepResult:
-    """Forward, backward, clip, step. UserError when the loss is no longer a number.
+    """Forward, backward, clip, step. DivergenceError when the loss is no longer a number.
 
     epoch: how many have passed. more: batches whose gradients are added before the step. seed: of torch's own random
     numbers in this step; those outside it are left as they were.
@@ -155,10 +159,7 @@ def _step(
         for forward in forwards:
             loss, terms = forward()
             if not bool(torch.isfinite(loss)):
-                raise UserError(
-                    "The loss is no longer a number.",
-                    "Lower the learning rates, or clip gradients; the best model is kept.",
-                )
+                raise DivergenceError("The loss is no longer a number.", "Lower the learning rates, or clip gradients.")
             if count > 1:
                 loss = loss / count
             if loss.requires_grad:  # else no trained weight has a part in it yet: a step goes nowhere

@@ -12,9 +12,10 @@ import yaml
 
 from aegui.data.dataset import TrainingData
 from aegui.data.draw import patch_size, validation_members
+from aegui.data.targets import too_small
 from aegui.errors import UserError
 from aegui.models.seeded import seeded
-from aegui.models.slicenet import on
+from aegui.models.slicenet import fingerprint, on
 from aegui.models.zoo import Model
 from aegui.recipes import Recipe
 from aegui.training import averaging, optimisation
@@ -42,6 +43,7 @@ class Trainer:
     ) -> None:
         self.recipe, self.model, self.data, self.run, self.device = recipe, model, data, run, device
         self.start, self.asked = start, asked or recipe.to_yaml()
+        self.base = fingerprint(model.net)
         self.pristine = deepcopy(model.net)
         self.net = on(device, model.net)
         if not recipe.run.channels_last:
@@ -57,6 +59,7 @@ class Trainer:
             self.length.total / self.length.per_epoch,
         )
         self.size = patch_size(data, recipe)
+        self._require_size()
         self.optimiser, self.schedule = optimisation.build(
             recipe, self.net, self.length.per_epoch, steps=self.length.total, fresh_head=self.new_head
         )
@@ -74,6 +77,13 @@ class Trainer:
         from aegui.training.probe import largest_batch, rehearsal
 
         return largest_batch(rehearsal(self))
+
+    def _require_size(self) -> None:
+        """UserError where a patch or a validation slice is too small for the network."""
+        whole = (self.data.noisy[member].shape[1:] for member in validation_members(self.data, self.recipe))
+        for rows, columns in (self.size, *whole):
+            if words := too_small(self.model.card, self.net.multiple, self.recipe.targets, rows, columns):
+                raise UserError(*words)
 
     def _items(self, members: Any) -> list[Any]:
         return [self.data.items[member] for member in members]
@@ -119,6 +129,7 @@ class Trainer:
                 "asked": self.asked,
                 "recipe": self.recipe.to_yaml(),
                 "fingerprint": self.data.fingerprint,
+                "base": self.base,
             }
         )
         self.saved = time.monotonic()
@@ -149,7 +160,7 @@ class Trainer:
                 table.close()
 
 
-def checkpoint(run: RunFolder, recipe: Recipe, data: TrainingData) -> tuple[dict[str, Any], Recipe]:
+def checkpoint(run: RunFolder, recipe: Recipe, model: Model, data: TrainingData) -> tuple[dict[str, Any], Recipe]:
     """(state to resume from, recipe as it was settled). UserError if the run was another one."""
     state = run.load_state()
     if "asked" not in state:
@@ -158,9 +169,17 @@ def checkpoint(run: RunFolder, recipe: Recipe, data: TrainingData) -> tuple[dict
         )
     # Read, not compared as text: versions that know more fields write them all.
     asked, settled = (Recipe.parse(yaml.safe_load(state[name]), run.recipe.name) for name in ("asked", "recipe"))
-    if recipe not in (asked, settled) or state["fingerprint"] != data.fingerprint:
-        raise UserError(
-            f"The run in {run.folder.name} was started with another recipe or other scans.",
-            "Resume it with the same recipe, model and folders, or choose another run folder.",
-        )
+    if recipe not in (asked, settled):
+        raise _another(run, "another recipe")
+    if state["fingerprint"] != data.fingerprint:
+        raise _another(run, "other scans, labels or hold-out")
+    if state.get("base") != fingerprint(model.net):
+        raise _another(run, "another model, or other first weights")
     return state, settled
+
+
+def _another(run: RunFolder, words: str) -> UserError:
+    return UserError(
+        f"The run in {run.folder.name} was started with {words}.",
+        "Resume it with what it was started with, or choose another run folder.",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,8 +20,10 @@ from aegui.measure import auc, psnr, ssim, ssim_window
 from aegui.models.networks import Outputs
 from aegui.models.slicenet import SliceNet
 from aegui.recipes import Recipe
-from aegui.training.losses import Seen
+from aegui.training.losses import Seen, pooled
 from aegui.training.objective import Objective
+
+T = TypeVar("T")
 
 TUNING_SLICES = 4
 TUNING_SIDE = 192
@@ -99,11 +102,14 @@ def validate(
 ) -> Generator[Event, None, Scores]:
     """Score the network on the validation slices. epoch: how many have passed.
 
+    A term is the mean of its values of single slices; one that compares slices with each other is of all of them.
     gather: is given all that the network computes of each slice, and the slice's label.
     """
     members = validation_members(data, recipe)
     results: list[tuple[float, float]] = []
     terms: dict[str, list[float]] = {"loss": [], **{name: [] for name in objective.names}}
+    latents: list[torch.Tensor] = []
+    given: list[int] = []  # labels, −1 unknown
     logits: list[Pixels] = []
     labels: list[int] = []
     training = net.training
@@ -121,6 +127,8 @@ def validate(
                 terms["loss"].append(loss)
                 for name, value in values.items():
                     terms[name].append(value)
+                latents.append(pooled(found))
+                given.append(c.item.label)
                 if gather is not None:
                     gather(found, c.item.label)
                 if found.logits is not None and c.item.label >= 0:
@@ -134,10 +142,13 @@ def validate(
             "Choose clean scans that cover the noisy ones, or another seed.",
         )
     mean_psnr, mean_ssim = _mean(results)
+    means = {name: float(np.mean(values)) for name, values in terms.items()}
+    # Of one slice they were 0.
+    total, values = objective.among(torch.cat(latents), torch.tensor(given, device=device), epoch)
     return Scores(
         mean_psnr,
         mean_ssim,
-        {name: float(np.mean(values)) for name, values in terms.items()},
+        means | values | {"loss": means["loss"] + total},
         *_classified(logits, labels),
     )
 
@@ -216,16 +227,20 @@ def tune_classical(
 ) -> Generator[Event, None, list[Tuned]]:
     """Classical filters tuned on crops of training slices, best first, in normalised units."""
     train = data.split.train
-    members = [train[round(i)] for i in np.linspace(0, len(train) - 1, min(TUNING_SLICES, len(train)))]
+    # Ends of volumes may hold nothing: any strength is perfect there.
+    looked = [case(data, recipe, member) for member in _evenly(train, 3 * TUNING_SLICES)]
     pairs = []
-    for member in members:
-        c = case(data, recipe, member)
-        if blank(c):
-            continue
+    for c in _evenly([c for c in looked if not (blank(c) or spared(c))], TUNING_SLICES):
         height, width = c.clean.shape[1:]
         top, left = max(0, (height - TUNING_SIDE) // 2), max(0, (width - TUNING_SIDE) // 2)
         window = np.s_[0, top : top + TUNING_SIDE, left : left + TUNING_SIDE]
         noisy, clean = c.slice[window], c.clean[window]
         mask = np.isfinite(clean) if c.mask is None else np.isfinite(clean) & c.mask[window[1:]]
         pairs.append((np.nan_to_num(noisy), np.nan_to_num(clean), c.item.range.value / c.item.scale.span, mask))
+    if not pairs:
+        raise ValueError("no training slice differs from its target")
     return (yield from tune(pairs, filters))
+
+
+def _evenly(items: Sequence[T], count: int) -> list[T]:
+    return [items[round(i)] for i in np.linspace(0, len(items) - 1, min(count, len(items)))]

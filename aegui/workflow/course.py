@@ -217,8 +217,8 @@ class _Layout:
         else:
             judged = [one for cut, series in zip(self.judge, asked, strict=True) for one in _guessed(cut, series)]
             learned = [one for cut, series in zip(self.train, scans, strict=True) for one in _guessed(cut, series)]
-        judged = [one for one in judged if one.counted.any()]
-        learned = [one for one in learned if one.counted.any()]
+        judged = [one for one in judged if _tells(one)]
+        learned = [one for one in learned if _tells(one)]
         if not judged or not learned:
             raise UserError("The crops hold nothing but padding.", "Choose scans whose middle shows something.")
         count = sum(len(cut.judges) for cut in self.judge)
@@ -394,6 +394,11 @@ def _filled(image: Pixels) -> Pixels:
     """Padding as the lowest value there is."""
     lowest = float(np.nanmin(image)) if np.isfinite(image).any() else 0.0
     return np.nan_to_num(image, nan=lowest).astype(np.float32)
+
+
+def _tells(one: Judged) -> bool:
+    """Whether it has pixels that count, and an error: without one every score would be infinite."""
+    return not np.array_equal(one.noisy[one.counted], one.reference[one.counted])
 
 
 def _guessed(cut: Cut, series: Series) -> list[Judged]:

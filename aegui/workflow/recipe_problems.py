@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aegui.data.targets import too_small
+from aegui.imaging import Series
 from aegui.models import cards
 from aegui.recipes.optimisers import LBFGS, SWA, FullWeights, LoRA
-from aegui.recipes.targets import Neighbor2Neighbor
+from aegui.recipes.targets import Neighbor2Neighbor, SyntheticTargets
 from aegui.workflow.finding import Findings
+from aegui.workflow.loss_problems import card_of
 
 if TYPE_CHECKING:
     from aegui.workflow.adapt import TrainJob
@@ -52,6 +56,7 @@ def _sizes(job: TrainJob, slices: int) -> Findings:
             ("run", "patch_size"),
             False,
         )
+    yield from _too_small(job, usable)
     training = _training(job, slices)
     at_once = (run.batch_size or 1) * run.accumulate
     if slices and at_once > training:
@@ -63,6 +68,17 @@ def _sizes(job: TrainJob, slices: int) -> Findings:
             ("run", "batch_size"),
             False,
         )
+
+
+def _too_small(job: TrainJob, usable: Sequence[Series]) -> Findings:
+    recipe, card = job.recipe, card_of(job.model)
+    if card is None or not usable:
+        return
+    average = recipe.targets.average if isinstance(recipe.targets, SyntheticTargets) else 1
+    sides = (min(s.rows for s in usable) // average, min(s.columns for s in usable) // average)
+    rows, columns = (min(side, recipe.run.patch_size or side) for side in sides)
+    if words := too_small(card, card.multiple, recipe.targets, rows, columns):
+        yield *words, ("run", "patch_size"), True
 
 
 def _few(job: TrainJob, slices: int) -> Findings:

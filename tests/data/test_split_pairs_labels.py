@@ -48,6 +48,12 @@ def test_patients_are_never_on_both_sides() -> None:
     assert not parts.warnings
 
 
+@pytest.mark.parametrize("patients", [3, 4, 7])
+def test_however_many_validate_one_patient_is_left_to_train(patients: int) -> None:
+    parts = split([(f"p{p}", p) for p in range(patients)], 0.899, 0.5, seed=0)
+    assert len(parts.train) == 1 and len(parts.validation) == patients - 1 and not parts.holdout
+
+
 def test_the_split_follows_the_seed() -> None:
     slices = [(f"p{p}", p) for p in range(20)]
     assert split(slices, 0.3, 0, 1) == split(slices, 0.3, 0, 1) != split(slices, 0.3, 0, 2)

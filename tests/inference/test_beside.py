@@ -18,7 +18,7 @@ from aegui.imaging import Pixels, Series, SliceSource
 from aegui.inference import check
 from aegui.inference.denoiser import Denoiser, run
 from aegui.inference.engines import TorchEngine, Unavailable, build
-from aegui.inference.graph import fingerprint
+from aegui.models.slicenet import fingerprint
 from aegui.inference.kinds import KINDS
 from aegui.inference.tiles import reach
 from aegui.models.slicenet import SliceNet

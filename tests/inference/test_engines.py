@@ -13,7 +13,7 @@ import torch
 
 from aegui.inference import graph
 from aegui.inference.engines import Engine, TorchEngine, Unavailable, build
-from aegui.inference.graph import fingerprint
+from aegui.models.slicenet import fingerprint
 from aegui.inference.kinds import KINDS
 from aegui.models.networks import ARCHITECTURES, Halved
 from aegui.models.slicenet import SliceNet
@@ -120,7 +120,7 @@ CTRL_C = """
 import gc, os, signal, threading
 import torch
 from aegui.inference.engines import build
-from aegui.inference.graph import fingerprint
+from aegui.models.slicenet import fingerprint
 from aegui.models.zoo import load_model
 
 seen = []

@@ -19,6 +19,7 @@ from aegui.models.slicenet import SliceNet
 from aegui.training import features
 from aegui.training.features import FeatureSpace, Gathered, confusion_matrix, principal, turned
 from aegui.training.losses import Context
+from aegui.training.losses.latent import supervised_contrast
 from aegui.training.objective import Objective
 from aegui.training.validation import validate
 
@@ -167,6 +168,20 @@ def test_classes_that_the_network_sees_lie_apart(striped: workflow.TrainJob, tmp
     ones, others = (found.points[found.labels == k] for k in (0, 1))
     apart = np.linalg.norm(ones.mean(axis=0) - others.mean(axis=0))
     assert apart > 4 * max(ones.std(axis=0).max(), others.std(axis=0).max())
+
+
+def test_validation_contrasts_all_its_slices_with_each_other(striped: workflow.TrainJob, tmp_path: Path) -> None:
+    recipe = striped.recipe.with_set(["losses=[{kind: mse}, {kind: supcon, weight: 0.5}]"])
+    data = read(replace(striped, recipe=recipe), tmp_path / "cache")
+    net, gathered = network(), Gathered()
+    objective = Objective(recipe.losses, Context(net, CPU))
+    _, scores = run(validate(net, data, recipe, objective, CPU, gather=gathered.add))
+    data.close()
+    latents, labels = torch.from_numpy(np.stack(gathered.latents)), torch.tensor(gathered.labels)
+    expected = supervised_contrast(latents, labels, 0.1)
+    terms = scores.terms  # type: ignore[attr-defined]
+    assert expected is not None and terms["supcon"] == pytest.approx(float(expected), rel=1e-5) and expected > 0.1
+    assert terms["loss"] == pytest.approx(terms["mse"] + 0.5 * terms["supcon"])
 
 
 def test_a_recipe_that_only_shapes_the_latent_space_names_no_classes(

@@ -205,6 +205,14 @@ def test_a_search_that_is_given_up_removes_its_folder(
     assert not list(place.iterdir()) and not job.run.exists()
 
 
+def test_the_untouched_network_drops_what_the_trained_one_does(job: workflow.TrainJob) -> None:
+    dropping = replace(job, recipe=job.recipe.with_set(["regularisation.dropout=0.5"]))
+    _, result = search(dropping)
+    rates, losses_ = zip(*[(rate, loss) for rate, loss, _ in result.points[:5]], strict=True)
+    assert max(rates) < 1e-5  # too low to change the network
+    assert max(losses_) - min(losses_) < 1e-3 * losses_[0]
+
+
 def test_lbfgs_has_nothing_to_search(job: workflow.TrainJob) -> None:
     with pytest.raises(UserError, match="finds the length of its steps itself"):
         search(replace(job, recipe=job.recipe.with_set(["optimiser={kind: lbfgs}"])))

@@ -12,6 +12,7 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,8 @@ from aegui.events import (
 )
 from aegui.models import bundle
 from aegui.models.zoo import load_model
+from aegui.training import loop, step
+from aegui.training.fit import TrainResult
 from tests.training.runs import assert_same_weights, of, run, short_job, write_scans
 
 
@@ -69,6 +72,26 @@ def test_the_curves_equal_the_csv(job: workflow.TrainJob) -> None:
     with (result.run / "steps.csv").open() as handle:
         losses = [float(row["loss"]) for row in csv.DictReader(handle)]
     assert losses == [step.loss for step in of(events, Step)]
+
+
+def table(result: TrainResult, name: str) -> list[dict[str, str]]:
+    with (result.run / name).open() as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_an_epoch_tells_the_rate_of_its_last_step_after_a_break_too(job: workflow.TrainJob) -> None:
+    falling = job.recipe.with_set(["schedule={kind: step, every: 1, drop: 0.1}"])
+    job = replace(job, recipe=falling)
+    events = workflow.train(job)
+    for event in events:
+        if isinstance(event, Progress) and event.what == "Validating":
+            break
+    events.throw(Stop())  # type: ignore[attr-defined]
+    finish(events)
+    again, result = run(replace(job, resume=True))
+    last = [row["lr_rest"] for row in table(result, "steps.csv") if row["step"] == "3"]
+    assert [row["lr_rest"] for row in table(result, "metrics.csv")] == last
+    assert [epoch.lr["rest"] for epoch in of(again, Epoch)] == pytest.approx([1e-3, 1e-4, 1e-5])
 
 
 def test_training_learns(job: workflow.TrainJob) -> None:
@@ -122,6 +145,31 @@ def test_a_run_stopped_before_its_baselines_were_known_measures_them_when_it_goe
     again, result = run(replace(tuned, resume=True))
     assert set(of(again, Baselines)[0].scores) == {"input", "classical", "pretrained"}
     assert result.scores["psnr"] >= result.baselines["pretrained"]["psnr"]
+
+
+def test_a_run_stopped_while_it_looks_at_features_still_marks_that_epoch_as_the_best(tmp_path: Path) -> None:
+    job = short_job(tmp_path, ["run.epochs=1"], "discriminative")
+    events = workflow.train(job)
+    for event in events:
+        if isinstance(event, Progress) and event.what == "Looking at features":
+            break
+    events.throw(Stop())  # type: ignore[attr-defined]
+    finish(events)
+    again, result = run(replace(job, resume=True))
+    assert [epoch.best for epoch in of(again, Epoch)] == [True]
+    assert any("New best" in note.message for note in of(again, Noted))
+    assert [row["best"] for row in table(result, "metrics.csv")] == ["1"]
+
+
+def test_a_fresh_run_takes_no_weights_of_an_older_one_in_its_folder(job: workflow.TrainJob) -> None:
+    run(job)
+    (job.run / "last.pt").unlink()
+    events = workflow.train(replace(job, model="general-small"))
+    next(event for event in events if isinstance(event, Step))
+    assert not (job.run / "best.safetensors").exists()
+    events.throw(Stop())  # type: ignore[attr-defined]
+    result = finish(events)
+    assert load_model(result.bundle).card.architecture == "residual_autoencoder"
 
 
 def test_a_model_made_for_ct_fits_what_it_was_trained_on(job: workflow.TrainJob, tmp_path: Path) -> None:
@@ -212,6 +260,64 @@ def test_resuming_with_another_recipe_is_refused(job: workflow.TrainJob) -> None
     other = replace(job, recipe=job.recipe.with_set(["losses.tv.weight=0.2"]), resume=True)
     with pytest.raises(UserError, match="another recipe"):
         run(other)
+
+
+def test_resuming_with_another_hold_out_labels_model_or_start_is_refused(tmp_path: Path) -> None:
+    job = short_job(tmp_path, recipe="class-aware")
+    run(job)
+    held = replace(job, holdout=(job.noisy[0].uid,), resume=True)
+    with pytest.raises(UserError, match="other scans, labels or hold-out"):
+        run(held)
+    names = dict(zip(sorted(set(job.labels.values())), sorted(set(job.labels.values()), reverse=True), strict=True))
+    with pytest.raises(UserError, match="other scans, labels or hold-out"):
+        run(replace(job, labels={where: names[name] for where, name in job.labels.items()}, resume=True))
+    with pytest.raises(UserError, match="another model, or other first weights"):
+        run(replace(job, init="pretrained", resume=True))
+
+
+def test_a_run_that_diverges_ends_with_its_best_epoch(job: workflow.TrainJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*given: Any, **more: Any) -> Any:
+        if given[6] >= 2:  # epochs that are over
+            raise step.DivergenceError(
+                "The loss is no longer a number.", "Lower the learning rates, or clip gradients."
+            )
+        return step.train_step(*given, **more)
+
+    monkeypatch.setattr(loop, "train_step", breaks)
+    events, result = run(job)
+    assert result.best_epoch in (1, 2) and not result.stopped
+    assert load_model(result.bundle).card.metrics["best_epoch"] == result.best_epoch
+    (warned,) = [event for event in of(events, Warned) if "no longer a number" in event.message]
+    assert warned.message.startswith("Ended in epoch 3") and "Lower the learning rates" in warned.hint
+    assert "no longer a number" in json.loads((job.run / "run.json").read_text())["ended"]
+
+
+def test_a_run_that_diverges_before_it_has_learnt_anything_says_so_and_ends(
+    job: workflow.TrainJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*given: Any, **more: Any) -> Any:
+        raise step.DivergenceError("The loss is no longer a number.", "Lower the learning rates, or clip gradients.")
+
+    monkeypatch.setattr(loop, "train_step", breaks)
+    with pytest.raises(UserError, match="no longer a number"):
+        run(job)
+    assert not (job.run / "model.aegui").exists()
+
+
+def test_other_series_of_a_patient_with_hold_out_that_are_learnt_from_are_told(tmp_path: Path) -> None:
+    job = short_job(tmp_path)
+    for number, series in enumerate(job.noisy):
+        for name in "ab":
+            folder = tmp_path / "subjects"
+            folder.mkdir(exist_ok=True)
+            np.save(folder / f"sub-{number}_{name}.npy", np.load(series.files[0]))
+    noisy = finish(workflow.scan([tmp_path / "subjects"])).series
+    events, _ = run(replace(job, noisy=noisy, holdout=(noisy[0].uid,)))
+    assert any("One other series of a patient with hold-out" in event.message for event in of(events, Warned))
+    both = tuple(series.uid for series in noisy if series.patient == noisy[0].patient)
+    assert len(both) == 2
+    events, _ = run(replace(job, noisy=noisy, holdout=both, run=tmp_path / "other"))
+    assert not any("other series of a patient" in event.message for event in of(events, Warned))
 
 
 def test_the_card_tells_what_the_training_took(job: workflow.TrainJob) -> None:

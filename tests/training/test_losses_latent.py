@@ -13,6 +13,7 @@ from aegui.errors import UserError
 from aegui.models.networks import ConvAutoencoder, Outputs
 from aegui.models.slicenet import SliceNet
 from aegui.recipes.losses import Contrastive, CrossEntropy, KullbackLeibler, Sparsity
+from aegui.training.losses import Term
 from aegui.training.losses.latent import supervised_contrast
 from tests.training.looks import image, seen, start, term
 
@@ -39,10 +40,36 @@ def test_balanced_classes_count_alike_however_rare_they_are() -> None:
     part, counts = CrossEntropy(class_weights="balanced"), (30, 20, 10)
     weights = torch.tensor([60 / (3 * n) for n in counts])
     chance = LOGITS.log_softmax(dim=1)[torch.arange(6), LABELS]
-    expected = -(weights[LABELS] * chance).sum() / weights[LABELS].sum()
+    expected = -(weights[LABELS] * chance).mean()
     assert float(term(part, counts=counts)(of())) == pytest.approx(float(expected), rel=1e-5)
-    # A class that no training slice has must not divide by 0.
-    assert math.isfinite(float(term(part, counts=(30, 20, 0))(of())))
+    # A class that no training slice has must not divide by 0, nor take a share of the weight.
+    lacking = term(part, counts=(30, 20, 0))
+    assert math.isfinite(float(lacking(of())))
+    first = torch.where(LABELS == 0, 0, -1)
+    assert float(lacking(of(first))) == pytest.approx(50 / (2 * 30) * float(term(CrossEntropy())(of(first))), rel=1e-5)
+
+
+def test_balanced_weights_are_1_on_average_and_count_in_batches_of_one_slice() -> None:
+    counts, smooth = (3, 2, 1), 0.1
+    balanced, equal = (
+        term(CrossEntropy(class_weights=weights, label_smoothing=smooth), counts=counts)
+        for weights in ("balanced", "none")
+    )
+
+    def alone(part: Term, i: int) -> float:
+        return float(part(seen(PICTURE[i : i + 1], PICTURE[i : i + 1], one(i), LABELS[i : i + 1])))
+
+    def one(i: int) -> Outputs:
+        return Outputs(PICTURE[i : i + 1], LOGITS[i : i + 1], LATENT[i : i + 1])
+
+    share = [alone(balanced, i) / alone(equal, i) for i in range(6)]
+    assert share == pytest.approx([6 / (3 * counts[label]) for label in LABELS.tolist()], rel=1e-5)
+    assert float(np.mean(share)) == pytest.approx(1)
+    together = float(balanced(of()))
+    assert together == pytest.approx(np.mean([alone(balanced, i) for i in range(6)]), rel=1e-5)
+    # Those whose class is not known are left out, not counted as 0.
+    known = [i for i in range(6) if UNKNOWN[i] >= 0]
+    assert float(balanced(of(UNKNOWN))) == pytest.approx(np.mean([alone(balanced, i) for i in known]), rel=1e-5)
 
 
 def test_label_smoothing_gives_the_others_their_share() -> None:

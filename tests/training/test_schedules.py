@@ -121,6 +121,17 @@ def test_a_cyclical_rate_cycles() -> None:
     assert at(0) == at(10) == pytest.approx(0.25) and at(5) == pytest.approx(1.0)
 
 
+def test_peaks_that_halve_go_on_halving_in_runs_of_thousands_of_cycles() -> None:
+    at = factor(Cyclical(period=2, low=0.25, form="halving"), 10_000, 1)
+    assert at(1) == 1.0 and at(3) == pytest.approx(0.25 + 0.75 / 2)
+    assert at(4001) == 0.25
+
+
+def test_restarts_within_a_step_restart_at_every_step() -> None:
+    at = factor(WarmRestarts(period=1e-5, growth=1, final=0.1), 100, 10)
+    assert [at(step) for step in (0, 1, 50)] == [1.0, 1.0, 1.0]
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 7])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_shortest_runs_have_rates_between_nothing_and_the_peak(name: str, steps: int) -> None:

@@ -18,7 +18,7 @@ from aegui.inference.denoiser import Denoiser
 from aegui.models.zoo import load_model
 from aegui.recipes import load
 from aegui.training import validation
-from aegui.training.validation import run_case, score, score_filter
+from aegui.training.validation import run_case, score, score_filter, tune_classical
 
 CPU = torch.device("cpu")
 
@@ -74,6 +74,28 @@ def test_slices_that_were_spared_by_the_corruptions_do_not_make_the_mean_infinit
         assert drained(score_filter(None, data, recipe, ""))[0] == pytest.approx(expected)
     finally:
         data.close()
+
+
+def test_blank_ends_of_volumes_do_not_tune_filters(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:48, :48] / 48
+    best = {}
+    for name, blank in (("whole", 0), ("blank", 5)):
+        volume = np.stack([300 + 200 * np.sin(6 * x) * np.cos(5 * y + 0.1 * k) for k in range(24)])
+        volume += rng.uniform(0, 1, volume.shape)
+        volume[:blank], volume[24 - blank :] = 0, 0
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "volume.npy", volume.astype(np.float32))
+        series = finish(workflow.scan([tmp_path / name])).series
+        recipe = load("denoise").with_set(["targets={kind: synthetic, corruptions: [{kind: speckle}]}"])
+        model = load_model("classic-small", "random", 0)
+        data = drained(prepare(recipe, model.card, 1, series, (), {}, (), tmp_path / name / "cache"))
+        try:
+            best[name] = drained(tune_classical(data, recipe))
+        finally:
+            data.close()
+    assert all(np.isfinite(tuned.psnr) for tuned in best["blank"])
+    assert best["blank"][0].name == best["whole"][0].name
 
 
 def test_slices_without_a_clean_pixel_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from aegui.models.card import Card
 from aegui.models.intensity import Scale
 from aegui.recipes.recipe import title
 from aegui.recipes.run import Augmentation, Run
-from aegui.recipes.targets import Target
+from aegui.recipes.targets import Neighbor2Neighbor, Target
 
 Block = tuple[str, int]  # patient, run of neighbouring slices
 Place = tuple[int, int]  # row, column
@@ -147,6 +147,23 @@ def not_beside(card: Card, part: Target) -> tuple[str, str] | None:
         f"{card.title} looks at the slices beside the one it denoises; “{title(part)}” teaches models that look at "
         "single slices.",
         "Learn with clean scans, added noise or repeats, or choose a model that looks at single slices.",
+    )
+
+
+def too_small(card: Card, multiple: int, part: Target, rows: int, columns: int) -> tuple[str, str] | None:
+    """(message, hint) where patches of rows × columns px leave the model's deepest features a single pixel.
+
+    multiple: of the sides that it takes.
+    """
+    halved = isinstance(part, Neighbor2Neighbor)
+    if halved:
+        rows, columns = rows // 2, columns // 2
+    if not card.normalises_slices or max(rows, columns) > multiple:
+        return None
+    return (
+        f"{card.title} needs pictures of more than {multiple} px; the smallest has {rows} × {columns}"
+        f"{', half of its patch' if halved else ''}.",
+        f"Use larger patches{', other targets' if halved else ''} or another model, or leave small scans out.",
     )
 
 

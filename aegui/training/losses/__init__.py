@@ -2,6 +2,6 @@
 
 from aegui.training.losses import adversarial, latent, perceptual, pixel, structure  # noqa: F401 - registers builders
 from aegui.training.losses.pixel import total_variation
-from aegui.training.losses.term import Context, Learner, Seen, Term, build_term
+from aegui.training.losses.term import Comparison, Context, Learner, Seen, Term, build_term, pooled
 
-__all__ = ["Context", "Learner", "Seen", "Term", "build_term", "total_variation"]
+__all__ = ["Comparison", "Context", "Learner", "Seen", "Term", "build_term", "pooled", "total_variation"]

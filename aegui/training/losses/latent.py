@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from aegui.errors import UserError
 from aegui.recipes.losses import Contrastive, CrossEntropy, KullbackLeibler, Sparsity
-from aegui.training.losses.term import Context, Seen, Term, build_term, nothing
+from aegui.training.losses.term import Context, Seen, Term, build_term, nothing, pooled
 
 
 @build_term.register
@@ -15,16 +16,20 @@ def _(part: CrossEntropy, context: Context) -> Term:
     weights = None
     if part.class_weights == "balanced" and context.counts:
         counts = torch.tensor(context.counts, dtype=torch.float32, device=context.device).clamp_min(1)
-        weights = sum(context.counts) / (len(context.counts) * counts)
+        # 1 on average over the training slices, also where these lack a class that others have.
+        weights = sum(context.counts) / (max(1, sum(n > 0 for n in context.counts)) * counts)
 
     def term(seen: Seen) -> Tensor:
-        logits = seen.found.logits
+        logits, known = seen.found.logits, seen.labels >= 0
         # A batch without any label has no classification term; the mean over nothing would be NaN.
-        if logits is None or not bool((seen.labels >= 0).any()):
+        if logits is None or not bool(known.any()):
             return nothing(seen)
-        return nn.functional.cross_entropy(
-            logits.float(), seen.labels, weights, ignore_index=-1, label_smoothing=part.label_smoothing
-        )
+        logits, labels = logits[known].float(), seen.labels[known]
+        if weights is None:
+            return cross_entropy(logits, labels, label_smoothing=part.label_smoothing)
+        # Not divided by the sum of the weights, as torch does: they would cancel out where a batch is of one class.
+        losses = cross_entropy(logits, labels, reduction="none", label_smoothing=part.label_smoothing)
+        return (weights[labels] * losses).mean()
 
     return term
 
@@ -47,14 +52,25 @@ def supervised_contrast(features: Tensor, labels: Tensor, temperature: float) ->
     return -(chance.sum(dim=1)[anchors] / partners.sum(dim=1)[anchors]).mean()
 
 
+class Contrast:
+    """Supervised contrast of pooled latents; 0 where nobody has a partner."""
+
+    def __init__(self, temperature: float) -> None:
+        self._temperature = temperature
+
+    def __call__(self, seen: Seen) -> Tensor:
+        """Of a batch."""
+        return self.among(pooled(seen.found), seen.labels)
+
+    def among(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Of slices that came one by one."""
+        value = supervised_contrast(latents, labels, self._temperature)
+        return latents.new_zeros(()) if value is None else value
+
+
 @build_term.register
 def _(part: Contrastive, context: Context) -> Term:
-    def term(seen: Seen) -> Tensor:
-        pooled = seen.found.latent.float().mean(dim=(-2, -1))
-        value = supervised_contrast(pooled, seen.labels, part.temperature)
-        return nothing(seen) if value is None else value
-
-    return term
+    return Contrast(part.temperature)
 
 
 @build_term.register

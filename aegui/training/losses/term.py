@@ -54,6 +54,17 @@ class Learner(Protocol):
         """Go on from there."""
 
 
+@runtime_checkable
+class Comparison(Protocol):
+    """A term that compares slices with each other: in validation, which sees one at a time, it has one value of all."""
+
+    def __call__(self, seen: Seen) -> Tensor:
+        """The term's value of a batch."""
+
+    def among(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Of all slices. latents: (N, features), pooled. labels: (N,), −1 unknown."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What terms are built for. start: the network as it was before training. counts: training slices by class."""
@@ -80,6 +91,11 @@ def compared(part: ImageLoss, seen: Seen) -> tuple[Tensor, Tensor]:
         return ((image * span + low - (level - width / 2)) / width).clamp(0, 1)
 
     return shown(seen.output), shown(seen.target)
+
+
+def pooled(found: Outputs) -> Tensor:
+    """The mean latent of each slice, (N, features) float32."""
+    return found.latent.float().mean(dim=(-2, -1))
 
 
 def nothing(seen: Seen) -> Tensor:
