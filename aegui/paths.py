@@ -28,13 +28,20 @@ def resource(*parts: str) -> Path:
 
 
 def _home(kind: str, default: str) -> Path:
-    folder = Path(os.environ.get(f"AEGUI_{kind}_HOME") or default)
-    folder.mkdir(parents=True, exist_ok=True)
+    variable = f"AEGUI_{kind}_HOME"
+    folder = Path(os.environ.get(variable) or default)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The {kind.lower()} folder {folder} cannot be made.",
+            f"Set {variable} to a folder that you may write to. ({error.strerror})",
+        ) from None
     return folder
 
 
 def config_home() -> Path:
-    """Settings. AEGUI_CONFIG_HOME overrides it."""
+    """Settings. AEGUI_CONFIG_HOME overrides it. UserError, as of the others, where it cannot be made."""
     return _home("CONFIG", platformdirs.user_config_dir("aegui", appauthor=False))
 
 
@@ -46,6 +53,11 @@ def data_home() -> Path:
 def cache_home() -> Path:
     """What can be made again. AEGUI_CACHE_HOME overrides it."""
     return _home("CACHE", platformdirs.user_cache_dir("aegui", appauthor=False))
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there. Unlike Path.exists, False where the very name is refused, as too long a one is."""
+    return os.path.exists(path)  # noqa: PTH110
 
 
 @contextmanager

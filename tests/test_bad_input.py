@@ -130,6 +130,34 @@ def test_an_output_that_cannot_be_written(aegui: Aegui, scans: Path, tmp_path: P
     assert (tmp_path / "file").read_text() == "keep me"
 
 
+def test_folders_of_the_program_that_cannot_be_made(
+    aegui: Aegui, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    homes = {kind: tmp_path / "file" / kind.lower() for kind in ("CONFIG", "DATA", "CACHE")}
+    for kind, home in homes.items():
+        monkeypatch.setenv(f"AEGUI_{kind}_HOME", str(home))
+    assert "general-small" in aegui("models").out
+    words = ["--model", "classic-small", "--input", scans / "A", "--output", tmp_path / "out"]
+    assert aegui("denoise", *words, "--engine", "torch").code == 0
+    aegui("denoise", *words, "--deidentify").refuses(str(homes["DATA"]), "AEGUI_DATA_HOME")
+    aegui("export", "classic-small", "--format", "safetensors", "--output", tmp_path / "m.safetensors")
+    aegui("models", "--add", tmp_path / "m.safetensors").refuses(str(homes["DATA"]), "AEGUI_DATA_HOME")
+
+
+def test_names_longer_than_a_file_can_have(aegui: Aegui, scans: Path, tmp_path: Path) -> None:
+    long = "x" * 300
+    aegui("scan", tmp_path / long).refuses(long, "There is no folder or file")
+    aegui("denoise", "--input", tmp_path / long, "--output", tmp_path / "out").refuses(long, "There is no folder")
+    aegui("runs", tmp_path / long).refuses(long, "There is no folder")
+    words = ["denoise", "--input", scans / "A", "--output", tmp_path / "out", "--model"]
+    aegui(*words, long).refuses(long, "There is no model")
+    for suffix in (".aegui", ".safetensors", ".adapter.safetensors", ".pt", ".pth"):
+        aegui(*words, long + suffix).refuses(long + suffix, "There is no file")
+        aegui("models", "--add", long + suffix).refuses(long + suffix, "There is no file")
+    aegui("recipes", "show", long).refuses(long, "There is no recipe")
+
+
 # ---------------------------------------------------------------- files of a batch
 
 

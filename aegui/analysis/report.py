@@ -90,7 +90,7 @@ def write(report: Report, path: Path) -> Path:
     """Write it whole or not at all."""
     try:
         with paths.atomic(path) as temporary:
-            temporary.write_text(html(report), encoding="utf-8")
+            temporary.write_text(html(report), encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UserError(
             f"The report cannot be written to {path}.", f"Choose a folder you may write to. ({error.strerror})"

@@ -5,6 +5,7 @@ Exit codes: 0 all done, 1 wrong use or nothing done, 2 partly failed.
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from aegui import log, paths
+from aegui import log
 from aegui.cli.program import app
 from aegui.cli.show import print_json, say
 from aegui.cli.training import train as _train  # noqa: F401 - the modules add their verbs to the program
@@ -79,8 +80,9 @@ def run(given: Sequence[str]) -> int:
             say(f"{words}. See `aegui {_verb(given)}--help`.")
         else:
             _log.error("unexpected: aegui %s", " ".join(given), exc_info=True)
-            file = paths.data_home() / "aegui.log"
-            say(f"The program met an unexpected {type(error).__name__}. Its log says more: {file}")
+            file = log.file()
+            more = f"Its log says more: {file}" if file else f"It has no log to say more. ({error})"
+            say(f"The program met an unexpected {type(error).__name__}. {more}")
     return 1
 
 
@@ -95,4 +97,6 @@ def _verb(given: Sequence[str]) -> str:
 
 def main() -> NoReturn:
     """The entry point."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # which may know fewer letters than names have; stderr is always so
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aegui.cli.show import drive, say, warn
 from aegui.errors import UserError
+from aegui.paths import exists
 
 if TYPE_CHECKING:
     from aegui.imaging import ScanResult, Series
@@ -19,7 +20,7 @@ def scanned(paths: Sequence[Path], quiet: bool) -> ScanResult:
     from aegui import workflow
 
     for path in paths:
-        if not path.exists():
+        if not exists(path):
             raise UserError(f"There is no folder or file {path}.", "Check its name.")
     result: ScanResult = drive(workflow.scan(list(paths)), quiet)
     return result

@@ -49,7 +49,8 @@ def print_json(values: Any) -> None:
     """One JSON object on stdout, of a mapping or a dataclass."""
     import json
 
-    sys.stdout.write(json.dumps({"schema": SCHEMA, **plain(values)}, ensure_ascii=False, indent=1) + "\n")
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write(json.dumps({"schema": SCHEMA, **plain(values)}, ensure_ascii=not unicode, indent=1) + "\n")
 
 
 def print_text(text: str = "") -> None:

@@ -36,6 +36,7 @@ from aegui.cli.program import (
 )
 from aegui.cli.show import drive, print_json, print_text, say, warn
 from aegui.errors import UserError
+from aegui.paths import exists
 
 if TYPE_CHECKING:
     from aegui.imaging import Series
@@ -328,7 +329,7 @@ def runs(
     from aegui import workflow
 
     for folder in folders:
-        if not folder.exists():
+        if not exists(folder):
             raise UserError(f"There is no folder {folder}.", "Check its name.")
     found = workflow.runs(folders)
     differences = workflow.run_differences(found) if len(found) > 1 else []

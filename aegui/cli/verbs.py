@@ -16,6 +16,7 @@ from aegui.cli.show import drive, print_json, print_text, say
 from aegui.errors import UserError
 from aegui.inference.kinds import ENGINES
 from aegui.output_rules import OutputRules
+from aegui.paths import exists
 
 if TYPE_CHECKING:
     pass
@@ -46,7 +47,7 @@ def _version(
 @app.command()
 def gui(folder: Annotated[Path | None, typer.Argument(help="A folder of scans to open.")] = None) -> int:
     """Open the window."""
-    if folder is not None and not folder.exists():
+    if folder is not None and not exists(folder):
         raise UserError(f"There is no folder or verb “{folder}”.", "Run `aegui --help` for the verbs.")
     from aegui.gui.app import run
 

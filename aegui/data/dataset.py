@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from aegui.data.targets import Kind, Work, build_kind, not_beside
 from aegui.errors import UserError
 from aegui.events import Event, Progress
 from aegui.imaging import Pixels, Read, Series, SliceSource, ahead, beside, open_series
+from aegui.imaging.text import digest
 from aegui.measure import estimate_noise, signal_range
 from aegui.models.card import Card
 from aegui.models.intensity import Scale, sample, scale_for
@@ -215,4 +215,4 @@ def _fingerprint(items: Sequence[Item], work: Sequence[Work], parts: Split, clas
     lines = [f"{item.series.uid} {item.index} {item.scale} {item.label}" for item in items]
     lines += [f"{part.series.uid} {(part.partner or part.series).uid}" for part in work]
     lines += [repr((parts.train, parts.validation, parts.holdout)), *classes]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return digest(*lines)

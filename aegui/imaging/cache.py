@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from aegui import __version__
+from aegui.errors import UserError
 from aegui.imaging.dicom.frames import Frames
 from aegui.imaging.dicom.headers import KEPT, Header
 from aegui.imaging.files.images import Picture
@@ -76,7 +77,7 @@ class Cache:
                     return  # locked, or not ours to write
                 clear()
                 self._file = _open(path)
-        except (OSError, sqlite3.Error):
+        except (OSError, UserError, sqlite3.Error):
             self._file = None
 
     def unchanged(self, entries: Sequence[Entry]) -> Iterator[list[Entry]]:

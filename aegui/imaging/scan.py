@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
@@ -23,6 +23,7 @@ from aegui.imaging.files.formats import detached
 from aegui.imaging.listing import Entry, Listing
 from aegui.imaging.series import DERIVED_HERE, ScanResult, Series, Skipped
 from aegui.imaging.text import by_name, natural, shown
+from aegui.imaging.written import is_output, outputs, reports
 
 _EVERY = 0.1  # seconds between signs of life
 _THREADS = 8
@@ -231,9 +232,16 @@ class _Scan:
             if data not in used:
                 skipped.append(Skipped(data, f"Belongs to {shown(header.name)}, which was skipped."))
         skipped.sort(key=lambda item: by_name(item.file))
+        listed: set[str] = set()
+        for report in reports(self._entries):
+            listed |= outputs(report)
+            yield from self._pulse(Progress(len(entries), len(entries), "Sorting"))
+        found: list[Series] = []
         for item in series:
-            yield from self._tell(Found(item))
-        yield Done(ScanResult(tuple(series), tuple(skipped)))
+            # Not before the cache, which only knows what a series' own files say.
+            found.append(_listed(item, listed))
+            yield from self._tell(Found(found[-1]))
+        yield Done(ScanResult(tuple(found), tuple(skipped)))
 
     def _sort_all(self) -> Events:
         """Sort in a thread, because a series of thousands of slices is one long step."""
@@ -292,6 +300,13 @@ def _labelled(series: list[Series], roots: Mapping[Path, Path]) -> list[Series]:
         taken.add(number)
         labels[key] = f"ANON-{number:04d}"
     return [_once(replace(item, label=labels[item.patient], root=roots[item.files[0]])) for item in series]
+
+
+def _listed(item: Series, listed: Set[str]) -> Series:
+    """What reports list as written by this program is treated like what says so itself."""
+    if not listed or item.derived_here or not is_output(item.files[0], listed):
+        return item
+    return _once(replace(item, warnings=(*item.warnings, DERIVED_HERE)))
 
 
 def _once(item: Series) -> Series:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,13 +33,17 @@ def by_name(path: Path) -> tuple[tuple[tuple[int, int, str], ...], tuple[tuple[i
 
 def digest(*parts: object) -> str:
     """The same short key for the same parts, on every machine."""
-    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()[:24]
+    return _hash(parts).hex()[:24]
 
 
 def made_uid(*parts: object) -> str:
     """A valid DICOM UID that depends on nothing but the parts."""
-    number = int.from_bytes(hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()[:16], "big")
-    return f"2.25.{number}"
+    return f"2.25.{int.from_bytes(_hash(parts)[:16], 'big')}"
+
+
+def _hash(parts: Iterable[object]) -> bytes:
+    # The name of a file need not be Unicode.
+    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode("utf-8", "surrogatepass")).digest()
 
 
 def safe_name(text: str, limit: int = 80) -> str:

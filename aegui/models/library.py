@@ -18,11 +18,18 @@ DEFAULT = "general-small"
 
 def card_files() -> list[Path]:
     """Shipped cards and the user's own."""
-    return [*_shipped_files(), *sorted((paths.data_home() / "models").glob("*.yaml"))]
+    return [*_shipped_files(), *_own_files()]
 
 
 def _shipped_files() -> list[Path]:
     return sorted(paths.resource("models").glob("*.yaml"))
+
+
+def _own_files() -> list[Path]:
+    try:
+        return sorted((paths.data_home() / "models").glob("*.yaml"))
+    except UserError:  # nothing can have been kept where there can be no folder
+        return []
 
 
 def shipped() -> list[Card]:
@@ -67,7 +74,13 @@ def require_trained(card: Card) -> None:
 
 def is_file(ref: str) -> bool:
     """Whether a model is named by file, not by id."""
-    return Path(ref).suffix in (".aegui", ".safetensors", ".pt", ".pth") or Path(ref).exists()
+    return Path(ref).suffix in (".aegui", ".safetensors", ".pt", ".pth") or paths.exists(Path(ref))
+
+
+def require_there(file: Path) -> None:
+    """UserError where a model is named by a file that there is not."""
+    if not paths.exists(file):
+        raise UserError(f"There is no file {file}.", "Check the name of the model file.")
 
 
 def file_of(ref: str) -> Path:

@@ -12,7 +12,7 @@ from aegui.errors import UserError
 from aegui.models import adapter
 from aegui.models.card import Architecture, Card
 from aegui.models.checkpoint import Fit
-from aegui.models.library import card_files
+from aegui.models.library import card_files, require_there
 from aegui.models.zoo import import_checkpoint, load_model
 
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
@@ -24,6 +24,7 @@ def add(file: Path, architecture: str | None = None) -> tuple[Card, Fit]:
 
     if architecture is not None and architecture not in ARCHITECTURES:
         raise UserError(f"There is no architecture “{architecture}”.", f"Choose one of {', '.join(ARCHITECTURES)}.")
+    require_there(file)
     if file.suffix == ".aegui" or adapter.about(file) is not None:
         model = load_model(file)
         card, net = model.card, model.net
@@ -40,6 +41,7 @@ def add(file: Path, architecture: str | None = None) -> tuple[Card, Fit]:
         update={"id": name, "weights": f"{name}.safetensors", "sha256": hashlib.sha256(weights).hexdigest()}
     )
     folder = paths.data_home() / "models"
+    paths.require_writable(folder, "folder of your own models")
     # The card comes last: a model is listed only when its weights are there.
     with paths.atomic(folder / f"{name}.safetensors") as temporary:
         temporary.write_bytes(weights)

@@ -9,7 +9,7 @@ from pathlib import Path
 from aegui.errors import UserError
 from aegui.models.card import Card
 from aegui.models.checkpoint import Fit, apply, guess_card_options, read_weights, told
-from aegui.models.library import file_of, is_file, require_trained
+from aegui.models.library import file_of, is_file, require_there, require_trained
 from aegui.models.slicenet import SliceNet, build
 from aegui.recipes import Recipe
 
@@ -41,6 +41,7 @@ def load_model(ref: str | Path, init: str = "pretrained", seed: int = 0) -> Mode
                 _load_checked(net, file.parent / card.weights, card)
             return Model(card, net.eval(), name)
         path = Path(name)
+        require_there(path)
         if path.suffix == ".aegui":
             loaded = bundle.read(path)
             return Model(loaded.card, build(loaded.card).eval(), name, loaded.recipe) if init == "random" else loaded

@@ -214,10 +214,10 @@ def shipped() -> list[Recipe]:
 def load(ref: str | Path) -> Recipe:
     """A recipe by id or file."""
     path = Path(ref)
-    if path.suffix in (".yaml", ".yml") or path.exists():
+    if path.suffix in (".yaml", ".yml") or paths.exists(path):
         return Recipe.load(path)
     file = paths.resource("recipes", f"{ref}.yaml")
-    if file.exists():
+    if paths.exists(file):
         return Recipe.load(file)
     known = ", ".join(recipe.id for recipe in shipped())
     raise UserError(f"There is no recipe “{ref}”.", f"Shipped recipes: {known}. Or name a .yaml file.")

@@ -125,9 +125,9 @@ def _refusal(card: Card | None, series: Series, job: DenoiseJob) -> str:
 def denoise(job: DenoiseJob) -> Events:
     """Denoise series one after another; a bad one never stops the rest. Done(Report)."""
     from aegui.inference.choose import Engines
-    from aegui.models.slicenet import fingerprint
     from aegui.inference.streams import side_by_side
     from aegui.inference.views import require_count
+    from aegui.models.slicenet import fingerprint
     from aegui.models.zoo import load_trained
     from aegui.training.step import choose_device
 

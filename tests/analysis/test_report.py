@@ -70,6 +70,10 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_names_of_folders_that_are_no_unicode_are_written_all_the_same(tmp_path: Path) -> None:
+    assert r"caf\udce9" in write(Report("caf\udce9", "s"), tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_thick_slices_keep_their_shape_in_pictures() -> None:
     page = html(Report("t", "s", pictures=(Picture("Noisy", "", np.zeros((10, 20, 3), np.uint8), aspect=2.0),)))
     data = re.findall(r"base64,([A-Za-z0-9+/=]+)", page)[0]

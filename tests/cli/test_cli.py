@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -17,8 +18,8 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress as Progressbars
 
-from aegui.cli import arguments, inputs, run
-from aegui.cli.show import _Bars, drive, plain
+from aegui.cli import arguments, inputs, main, run
+from aegui.cli.show import _Bars, drive, plain, print_json, print_text
 from aegui.errors import Cancelled
 from aegui.events import (
     Done,
@@ -189,6 +190,53 @@ def test_an_unexpected_error_is_a_sentence_that_names_the_log(
     assert str(log) in said
     assert "Traceback" not in said
     assert "ZeroDivisionError: inside" in log.read_text()
+
+
+def test_without_a_log_an_unexpected_error_is_told_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], expect_log: Any
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("inside")
+
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AEGUI_DATA_HOME", str(tmp_path / "file" / "data"))
+    expect_log("unexpected: aegui recipes")
+    monkeypatch.setattr("aegui.recipes.shipped", broken)
+    assert run(["recipes"]) == 1
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError" in said and "(inside)" in said
+    assert "Traceback" not in said
+
+
+def test_a_log_takes_names_that_are_no_unicode(homes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recipes"]) == 0
+    logging.getLogger("aegui").info("caf\udce9")
+    assert "caf\\udce9" in (homes / "data" / "aegui.log").read_text()
+    assert "Logging error" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("json_too", [True, False])
+@pytest.mark.parametrize(("encoding", "name"), [("cp1252", "胸😀é→"), ("ascii", "胸😀é→"), ("utf-8", "caf\udce9 胸")])
+def test_letters_that_stdout_does_not_know_are_written_in_others(
+    encoding: str, name: str, json_too: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wordy(_: object) -> int:
+        if json_too:
+            print_json({"name": name})
+        else:
+            print_text(name)
+        return 0
+
+    monkeypatch.setattr("aegui.cli.run", wordy)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main()
+    sys.stdout.flush()
+    written = sys.stdout.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+    if json_too:
+        assert json.loads(written)["name"] == name
+    else:
+        assert written == name.encode(encoding, "backslashreplace").decode(encoding) + os.linesep
 
 
 def test_main_py_runs_the_command_line(repository: Path) -> None:

@@ -1,13 +1,18 @@
 """Denoising from the command line."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 import typer
+from PIL import Image
 
 from aegui.cli import app, run
 from aegui.imaging import OutputRules
@@ -179,3 +184,40 @@ def test_views_and_engine_are_options(
     assert "mean of 2 views" in pydicom.dcmread(file).DerivationDescription
     assert run(["denoise", *options[:4], "--average", "5"]) == 1
     assert "cannot be averaged over 5 views" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+def test_names_that_are_no_unicode_pass_from_folder_to_output(
+    scans: dict[str, Path], tmp_path: Path, repository: Path
+) -> None:
+    cafe, image, name = (os.fsdecode(word) for word in (b"caf\xe9", b"im\xe4", b"v\xe4"))
+    folder = tmp_path / cafe
+    values = np.random.default_rng(0).normal(100, 10, (2, 32, 32))
+    shutil.copytree(scans["low"] / "patient01", folder / "dicom")
+    (folder / "pictures").mkdir()
+    for i, picture in enumerate(values.astype(np.uint8)):
+        for kind in ("png", "tif"):
+            Image.fromarray(picture).save(folder / "pictures" / f"{image}{i}.{kind}")
+    for kind in ("nii.gz", "mha", "mhd", "nrrd"):
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values.astype(np.int16)), str(tmp_path / f"v.{kind}"))
+        (tmp_path / f"v.{kind}").rename(folder / f"{name * 70}.{kind}")
+    (tmp_path / "v.raw").rename(folder / "v.raw")
+    np.save(folder / f"{name}.npy", values)
+    np.savez(folder / f"{name}.npz", a=values)
+    (folder / f"{name}.txt").write_text("notes")
+
+    words = ["denoise", "--model", "classic-small", "--engine", "torch", "--input", folder, "--output", folder / "out"]
+    for encoding, more, series in (("utf-8", ["--json"], 9), ("cp1252", ["--include", "all"], 18)):
+        done = subprocess.run(
+            [sys.executable, repository / "main.py", *words, *more],
+            capture_output=True,
+            check=False,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+        )
+        said = done.stderr.decode(errors="replace")
+        assert done.returncode == 0 and "Traceback" not in said and "Logging error" not in said, said
+        rows = json.loads((folder / "out" / "report.json").read_text())["series"]
+        assert len(rows) == series and {row["status"] for row in rows} <= {"done", "flagged"}
+        assert all(Path(row["output"]).exists() for row in rows)
+        if "--json" in more:
+            assert [row["output"] for row in json.loads(done.stdout)["series"]] == [row["output"] for row in rows]

@@ -18,10 +18,9 @@ from aegui.imaging import Pixels, Series, SliceSource
 from aegui.inference import check
 from aegui.inference.denoiser import Denoiser, run
 from aegui.inference.engines import TorchEngine, Unavailable, build
-from aegui.models.slicenet import fingerprint
 from aegui.inference.kinds import KINDS
 from aegui.inference.tiles import reach
-from aegui.models.slicenet import SliceNet
+from aegui.models.slicenet import SliceNet, fingerprint
 from aegui.models.zoo import Model
 from tests.twohalf import SIDE, SLICES, card, model, network, saved, stacked, volumes
 

@@ -13,10 +13,9 @@ import torch
 
 from aegui.inference import graph
 from aegui.inference.engines import Engine, TorchEngine, Unavailable, build
-from aegui.models.slicenet import fingerprint
 from aegui.inference.kinds import KINDS
 from aegui.models.networks import ARCHITECTURES, Halved
-from aegui.models.slicenet import SliceNet
+from aegui.models.slicenet import SliceNet, fingerprint
 from aegui.models.zoo import load_model
 
 CPU = torch.device("cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,7 +112,7 @@ class _OneFile:
         endings = suffixes.get(self._suffix.lower(), (self._suffix,))
         beside = ("", NOISE_SUFFIX) if noise else ("",)
         stem, number = self._stem, 1
-        while any((folder / f"{stem}{part}{end}").exists() for end in endings for part in beside):
+        while any(os.path.lexists(folder / f"{stem}{part}{end}") for end in endings for part in beside):
             number += 1
             stem = f"{self._stem}_{number}"
         return stem
@@ -176,7 +177,7 @@ class VolumeSink:
 def _stem(series: Series, suffix: str, ending: str) -> str:
     """The source's own name, which part of it this is, and what the user adds to derived ones."""
     stem = series.files[0].name[: -len(suffix)]
-    while len(stem.encode()) > _LONGEST_STEM:
+    while len(os.fsencode(stem)) > _LONGEST_STEM:
         stem = stem[:-1]
     if series.part:
         stem += f"_{safe_name(series.part.removesuffix('.npy'), 60)}"
@@ -288,7 +289,8 @@ class StackSink:
             nrrd.create(target, new, self._affine, self._unit, self._words)
         else:
             z, y, x = series.geometry.spacing
-            tiff.create(target, new, (z if geo.regular(series.geometry) else 0.0, y, x), self._words)
+            spacing = (z if geo.regular(series.geometry) else 0.0, y, x)
+            tiff.create(target, new, spacing, self._words, inverted=series.inverted)
 
     def abort(self) -> None:
         """Remove what was written."""

@@ -194,7 +194,7 @@ def rewrite(source: Path, part: str, target: Path, new: New) -> None:
         info = archive.getinfo(part)
         shape = _member(archive, info, source).shape
     with zipfile.ZipFile(target, "w") as archive:
-        fresh = zipfile.ZipInfo(part, (1980, 1, 1, 0, 0, 0))
+        fresh = zipfile.ZipInfo("arr_0.npy" if new.clean else part, (1980, 1, 1, 0, 0, 0))
         fresh.compress_type = info.compress_type
         with archive.open(fresh, "w", force_zip64=True) as member:
             _write(member, shape, new)
