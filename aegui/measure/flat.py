@@ -115,8 +115,8 @@ def blocks(image: Pixels, usable: Mask, side: int, number: int = 0, signal: Pixe
     fine, quarters = _second_differences(rest)
     quarters.sort(axis=0)
     even = quarters[3] < UNEVEN * (quarters[0] + quarters[1]) / 2
-    variance = (rest**2).sum(axis=(1, 2)) / (side**2 - _basis(side).shape[1])
-    good = np.flatnonzero(even & (fine > 1e-9 * np.maximum(variance, 1e-30)) & (variance > 0))
+    variance = _variance(rest)
+    good = np.flatnonzero(even & _noisy(variance, fine))
     numbers = np.full(len(good), number, dtype=np.intp)
     place = np.flatnonzero(keep)[good]
     return Blocks(side, mean[good], variance[good], fine[good], _radial_power(rest[good]), numbers, place)
@@ -140,17 +140,28 @@ def together(parts: Sequence[Blocks]) -> Blocks:
 
 
 def noise_in(flat: Blocks, image: Pixels) -> float:
-    """Noise SD of a slice in the flat blocks of another that shows the same; what the surface took is given back."""
-    rest = _rest(_cut(image, flat.side)[flat.place].astype(np.float64))
-    variance = (rest**2).sum(axis=(1, 2)) / (flat.side**2 - _basis(flat.side).shape[1])
-    return float(np.sqrt(np.median(variance) * flat.regained()))
+    """Noise SD of a slice in the flat blocks of another that shows the same.
+
+    Its noise may be much smoother: what the surface took is given back by its own spectrum.
+    """
+    found = _cut(image, flat.side)[flat.place].astype(np.float64)
+    rest = _rest(found)
+    variance, fine = _variance(rest), _second_differences(rest)[0]
+    own = Blocks(flat.side, found.mean(axis=(1, 2)), variance, fine, _radial_power(rest), flat.slice, flat.place)
+    noisy = _noisy(variance, fine)
+    return own.where(noisy).sd() if 2 * np.count_nonzero(noisy) >= len(own) else 0.0
 
 
 def noise_of_both(before: Pixels, after: Pixels, usable: Mask) -> tuple[float, float]:
-    """Noise SD of a slice and of what became of it, in flat areas; where too few are flat, of the finest detail."""
-    flat = blocks(before, usable, SIDES[1]).flat()
-    if len(flat) < ENOUGH:
+    """Noise SD of a slice and of what became of it, in flat areas; where too few are flat, of the finest detail.
+
+    What is smoother than a block is taken for shading: of what strong smoothing by σ 3 px leaves, a tenth is missed.
+    """
+    _, middle, large = (blocks(before, usable, side).flat() for side in SIDES)
+    if len(middle) < ENOUGH:
         return estimate_noise(before, usable), estimate_noise(after, usable)
+    # What a denoiser leaves is smooth, which large blocks tell better; unless they hold structure.
+    flat = large if len(large) >= ENOUGH and large.sd() <= SETTLED * middle.sd() else middle
     return flat.sd(), noise_in(flat, after)
 
 
@@ -166,6 +177,17 @@ def _rest(found: Array) -> Array:
     flat = found.reshape(len(found), -1)
     flat = flat - flat.mean(axis=1, keepdims=True)
     return np.asarray((flat - (flat @ basis) @ basis.T).reshape(found.shape))
+
+
+def _variance(rest: Array) -> Array:
+    """Of blocks whose surface is out, (blocks,)."""
+    side = rest.shape[-1]
+    return np.asarray((rest**2).sum(axis=(1, 2)) / (side**2 - _basis(side).shape[1]))
+
+
+def _noisy(variance: Array, fine: Array) -> Mask:
+    """Blocks with noise to measure."""
+    return np.asarray((fine > 1e-9 * np.maximum(variance, 1e-30)) & (variance > 0))
 
 
 def settled(flats: Mapping[int, Blocks]) -> Blocks | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from aegui.measure.flat import blocks, noise_of_both
 
@@ -32,6 +33,17 @@ def test_where_nothing_is_flat_and_noisy_there_are_no_blocks(image: np.ndarray) 
     for found in (blocks(image, everything, 16), blocks(image, everything, 16).flat(), blocks(image, ~everything, 16)):
         assert len(found) == 0 and found.power.shape == (0, 9)
     assert noise_of_both(image, image, everything) == (0, 0)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
+def test_smooth_noise_that_is_left_is_measured_too(sigma: float) -> None:
+    noise = np.random.default_rng(0).normal(0, 20, (384, 384))
+    left = gaussian_filter(noise, sigma, mode="wrap")
+    y, x = np.mgrid[:384, :384] / 384
+    shading = 100 + 40 * x - 30 * y * y
+    before, after = noise_of_both(shading + noise, shading + left, np.ones(noise.shape, dtype=bool))
+    assert before == pytest.approx(20, rel=0.02)
+    assert 0.85 * left.std() < after < 1.02 * left.std()
 
 
 def test_the_noise_of_both_slices_is_that_of_the_same_flat_areas() -> None:
