@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aegui import imaging, paths, recipes, sample, workflow
 from aegui.errors import UserError
-from aegui.events import Done, Event, Events, Noted, Progress, Warned
+from aegui.events import Done, Event, Events, Noted, Progress, Stop, Warned
 from aegui.models import DEFAULT
 from aegui.recipes import Recipe
 from aegui.workflow import Pair
@@ -34,9 +34,17 @@ def recipe(epochs: int) -> Recipe:
 
 
 def run(out: Path, *, epochs: int = 8, pictures: bool = True) -> Events:
-    """Everything lies in `out` afterwards; Done(summary). A run that was broken off goes on."""
+    """Everything lies in `out` afterwards; Done(summary), Done(None) if stopped. What was broken off goes on."""
+    try:
+        summary = yield from _walk(out.absolute(), epochs, pictures)
+    except Stop:
+        summary = None
+    yield Done(summary)
+
+
+def _walk(out: Path, epochs: int, pictures: bool) -> Generator[Event, None, dict[str, Any]]:
+    """The summary. Raises Stop also after a part that ended early because of one."""
     began = time.monotonic()
-    out = out.absolute()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -66,8 +74,16 @@ def run(out: Path, *, epochs: int = 8, pictures: bool = True) -> Events:
     )
     if problem := next((p for p in workflow.check(job) if p.blocking), None):
         raise UserError(problem.message, problem.hint)
+    from aegui.training.trainer import AnotherRunError
+
     said: list[Event] = []
-    trained = yield from _end(workflow.train(job), said)
+    try:
+        trained = yield from _end(workflow.train(job), said)
+    except AnotherRunError as error:
+        hint = "Choose another folder with --out, or the --epochs that it was begun with."
+        raise UserError(error.message, hint) from None
+    if trained.stopped:
+        raise Stop
 
     before = yield from _end(workflow.evaluate(DEFAULT, [judged]))
     after = yield from _end(workflow.evaluate(str(trained.bundle), [judged]))
@@ -78,7 +94,11 @@ def run(out: Path, *, epochs: int = 8, pictures: bool = True) -> Events:
             workflow.DenoiseJob(str(trained.bundle), low, out / "denoised", rules=imaging.OutputRules(format="dicom"))
         )
     )
+    if report.stopped:
+        raise Stop
     row = next(row for row in report.series if row.uid == judged.noisy.uid)
+    if not row.output:
+        raise UserError(f"{judged.noisy.label} was not denoised.", row.reason)
     sd = yield from _noise(judged, Path(row.output))
     summary: dict[str, Any] = {
         "schema": 1,
@@ -119,7 +139,7 @@ def run(out: Path, *, epochs: int = 8, pictures: bool = True) -> Events:
     summary["seconds"] = round(time.monotonic() - began, 1)
     with paths.atomic(out / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    yield Done(summary)
+    return summary
 
 
 def _end(events: Events, said: list[Event] | None = None) -> Part:

@@ -1,15 +1,20 @@
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
 from PIL import Image
 
-from aegui import demo
-from aegui.events import Done, Event, Progress, Stop
+from aegui import demo, workflow
+from aegui.errors import UserError
+from aegui.events import Done, Event, Progress, SliceDone, Step, Stop, finish
+from aegui.workflow.batch import SeriesResult
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +88,79 @@ def test_stop_reaches_the_job_that_runs() -> None:
     event: Event = job.throw(Stop())
     assert heard == ["stop"]
     assert isinstance(event, Done) and event.result == "kept"
+
+
+# ---------------------------------------------------------------- broken off, and again
+
+
+@pytest.fixture
+def again(shown: tuple[Path, dict[str, object]], tmp_path: Path) -> Path:
+    """A copy of what the demo has made."""
+    return Path(shutil.copytree(shown[0], tmp_path / "out"))
+
+
+@pytest.fixture
+def denoising_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without judging and export, which come before and take long."""
+
+    def nothing(*given: object) -> Iterator[Event]:
+        yield Done()
+
+    def classical(*given: object) -> Generator[Event, None, tuple[None, float]]:
+        yield Progress(0, None, "nothing")
+        return None, 0.0
+
+    monkeypatch.setattr(workflow, "evaluate", nothing)
+    monkeypatch.setattr(workflow, "export", nothing)
+    monkeypatch.setattr(demo, "_classical", classical)
+
+
+def stopped_at(out: Path, here: Callable[[Event], bool]) -> tuple[list[Event], list[Event]]:
+    """What the demo says until it is stopped, and after."""
+    job: Any = demo.run(out, epochs=1, pictures=False)
+    before = []
+    for event in job:
+        before.append(event)
+        if here(event):
+            return before, [job.throw(Stop()), *job]
+    raise AssertionError("it never came to where it is stopped")
+
+
+def test_a_demo_stopped_in_training_ends_there_and_goes_on(again: Path) -> None:
+    shutil.rmtree(again / "run")
+    _, after = stopped_at(again, lambda event: isinstance(event, Step))
+    assert after[-1] == Done(None)
+    assert not [event for event in after if isinstance(event, Progress) and event.what == "Evaluating"]
+    assert (again / "run" / "last.pt").is_file()
+    before, after = stopped_at(again, lambda event: isinstance(event, Progress) and event.what == "Evaluating")
+    assert next(event.step for event in before if isinstance(event, Step)) > 1
+    assert after == [Done(None)]
+
+
+@pytest.mark.usefixtures("denoising_alone")
+def test_a_demo_stopped_while_it_denoises_measures_nothing(
+    again: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    _, after = stopped_at(again, lambda event: isinstance(event, SliceDone))
+    assert after == [Done(None)]
+
+
+@pytest.mark.usefixtures("denoising_alone")
+def test_a_patient_that_could_not_be_denoised_is_named_with_the_reason(
+    again: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denoise(job: workflow.DenoiseJob) -> Iterator[Event]:
+        rows = tuple(SeriesResult(s.uid, s.label, s.description, "failed", "The disk is full.") for s in job.series)
+        yield Done(workflow.Report(rows, job.output / "report.json", False))
+
+    monkeypatch.setattr(workflow, "denoise", denoise)
+    with pytest.raises(UserError, match=r"was not denoised\. The disk is full\."):
+        finish(demo.run(again, epochs=1, pictures=False))
+
+
+def test_other_epochs_in_the_same_folder_name_the_option_of_the_demo(again: Path) -> None:
+    with pytest.raises(UserError, match="another recipe") as refused:
+        finish(demo.run(again, epochs=2, pictures=False))
+    assert "--out" in refused.value.hint and "run folder" not in refused.value.hint

@@ -209,6 +209,24 @@ def test_evaluation_tells_input_from_output(scans: Path, tmp_path: Path) -> None
     assert result.slices == 3 and "R = " in result.psnr_range
 
 
+def test_a_mean_over_pairs_tells_the_ranges_of_all(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:48, :48] / 8
+    for name, gain in (("a", 1), ("b", 10)):
+        clean = np.repeat((100 + 60 * np.sin(x) * np.cos(y))[None], 3, axis=0)
+        for folder, sd in (("clean", 0), ("noisy", 10)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            values = gain * (clean + rng.normal(0, 1, clean.shape) * sd)
+            np.save(tmp_path / folder / f"{name}.npy", values.astype(np.float32))
+    pairs = workflow.match_pairs(found(tmp_path / "noisy"), found(tmp_path / "clean"))
+    one, other = (finish(workflow.evaluate("classic-small", [pair], "cpu")) for pair in pairs)
+    both = finish(workflow.evaluate("classic-small", pairs, "cpu"))
+    assert one.slices == other.slices == 3 and both.slices == 6
+    ends = [found.psnr_range.split()[2] for found in (one, other)]
+    assert both.psnr_range == f"R = {ends[0]} to {ends[1]} (99.5th percentile of foreground)"
+    assert both.ssim_window == f"SSIM, {both.psnr_range}"
+
+
 def test_slices_without_pixels_or_without_error_do_not_count_in_an_evaluation(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     clean = rng.uniform(0, 1000, (6, 48, 48)).astype(np.float32)

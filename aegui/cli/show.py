@@ -190,6 +190,7 @@ class _Bars(_Lines):
         self._training: Any = None
         self._now: Any = None  # the bar of whatever else goes on; one at a time
         self._what = ""
+        self._series = ""
         self._steps = 0
 
     def line(self, text: str) -> None:
@@ -214,8 +215,9 @@ class _Bars(_Lines):
                 self._steps += 1
                 self._bars.update(self._training, completed=self._steps)
             case ev.SeriesStarted():
-                self._bar(f"Series {event.index + 1} of {event.total}", 0, event.slices)
+                self._series = f"Series {event.index + 1} of {event.total}"
+                self._bar(self._series, 0, event.slices)
             case ev.SliceDone():
-                self._bar(self._what, event.index + 1, event.slices)
+                self._bar(self._series, event.index + 1, event.slices)
             case _:
                 super().take(event)

@@ -217,6 +217,7 @@ def evaluate(
         return 0
     for name in ("input", "output"):
         print_text(f"{name:<7} {scores_words(getattr(result, name))}, bias {getattr(result, name)['bias']:.4g}")
+    print_text(f"PSNR with {result.psnr_range}; {result.ssim_window}")
     return 0
 
 
@@ -248,6 +249,9 @@ def demo(
     from aegui import demo as show
 
     summary = drive(show.run(out, epochs=epochs), json)
+    if summary is None:
+        say(f"Stopped. What is done lies in {out}; the same command goes on.")
+        return 2
     if json:
         print_json(summary)
     else:

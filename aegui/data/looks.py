@@ -85,7 +85,7 @@ def looks_of(source: SliceSource) -> list[Look]:
 def looks(series: Series, slices: Sequence[Glimpse]) -> list[Look]:
     """Of slices of a scan; several, as the data range of MR is told by all."""
     data_range = signal_range(series.modality, series.bits, [seen.image for seen in slices])
-    spacing = series.geometry.spacing[1] if _measured(series) else 0.0
+    spacing = series.geometry.spacing[1] if series.geometry.measured else 0.0
     return [look(seen, series.modality, spacing, data_range) for seen in slices]
 
 
@@ -107,7 +107,8 @@ def seen(data: TrainingData, recipe: Recipe) -> Generator[Event, None, dict[str,
         image = item.scale.restore(case.slice).mean(axis=0)
         valid = np.asarray(np.isfinite(image))
         series = item.series
-        spacing = series.geometry.spacing[1] * (series.rows / image.shape[0]) if _measured(series) else 0.0
+        shape = series.geometry
+        spacing = shape.spacing[1] * (series.rows / image.shape[0]) if shape.measured else 0.0
         one = look(glimpse(np.nan_to_num(image), valid), series.modality, spacing, item.range)
         found[series.modality].append(one)
     return {modality: _ranges(looks) for modality, looks in sorted(found.items())}
@@ -168,8 +169,3 @@ def unlike(card: Card, looks: Sequence[Look]) -> list[str]:
 def _span(ends: tuple[float, float], form: str) -> str:
     """“0.5 to 0.9”, or one value."""
     return " to ".join(dict.fromkeys(form.format(end) for end in ends))
-
-
-def _measured(series: Series) -> bool:
-    """Whether its geometry is the scanner's, not made up for a picture."""
-    return series.modality not in _NAMES

@@ -77,21 +77,27 @@ def run(ref: str | Path, kind: str, path: Path) -> Iterator[Event]:
 def _bundle(ref: str | Path, path: Path) -> Iterator[Event]:
     yield Progress(0, 2, f"Writing {path.name}")
     from aegui import recipes
+    from aegui.inference.export import LIMIT
     from aegui.models import bundle, zoo
 
     source = Path(ref)
     try:
-        if source.suffix == ".aegui":
-            if not path.exists() or not path.samefile(source):
-                with paths.atomic(path) as temporary:
-                    shutil.copyfile(source, temporary)
-        else:
-            model = zoo.load_model(ref)
-            # A bundle holds the recipe that made its model; a shipped model names one on its card.
-            known = {recipe.id: recipe for recipe in recipes.shipped()}
-            recipe = model.recipe or known.get(model.card.training.recipe) or recipes.shipped()[0]
-            bundle.save(path, model.card, model.net, recipe, "", {})
+        with paths.atomic(path) as temporary:
+            if source.suffix == ".aegui":
+                shutil.copyfile(source, temporary)
+            else:
+                model = zoo.load_trained(ref)
+                # A bundle holds the recipe that made its model; a shipped model names one on its card.
+                known = {recipe.id: recipe for recipe in recipes.shipped()}
+                recipe = model.recipe or known.get(model.card.training.recipe) or recipes.shipped()[0]
+                bundle.save(temporary, model.card, model.net, recipe, "", {})
+            yield Progress(1, 2, "Checking")
+            worst = bundle.self_test(temporary)
+            if not worst <= LIMIT:
+                raise UserError(
+                    f"The bundle does not do what the model does: it differs by {worst:.2g}.",
+                    "Choose another format; nothing was written.",
+                )
     except OSError as error:
         raise UserError(f"{path} cannot be written.", f"Choose another place. ({error.strerror or error})") from None
-    yield Progress(1, 2, "Checking")
-    yield Done(Exported(path, bundle.self_test(path), "of the input range", "on its own test slice"))
+    yield Done(Exported(path, worst, "of the input range", "on its own test slice"))

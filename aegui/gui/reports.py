@@ -16,6 +16,7 @@ from aegui.gui.dialogs import write_to
 from aegui.gui.session import Session
 from aegui.gui.widgets.model_chooser import title_of
 from aegui.gui.widgets.queue import STATES, Entry, clock, ranges
+from aegui.gui.widgets.review_views import marks
 from aegui.gui.widgets.view_link import number, window_words
 from aegui.imaging.series import Series
 from aegui.models import Card, card_of
@@ -85,7 +86,7 @@ def review_report(
     if shown.reference is not None:
         pictures.append(Picture("Reference", window, shade(shown.reference), aspect))
     residual = residual_map(shown.noisy - shown.out, shown.limit)
-    words = f"noisy − denoised, ± {number(shown.limit)}{unit}; orange: was brighter, blue: was darker"
+    words = f"noisy − denoised, ± {number(shown.limit)}{unit}; {', '.join(marks(series.inverted))}"
     pictures.append(Picture("Residual", words, residual, aspect))
     tables, plots = [], []
     if rows:
@@ -93,10 +94,10 @@ def review_report(
         tables.append(Table("Regions", heads, rows, note))
     if noise is not None:
         name, frequency, before, after = noise
-        label = f"{series.unit}² mm²" if series.unit else "mm²"
-        plots.append(
-            Plot(f"Noise power, {name}", "mm⁻¹", label, (("before", frequency, before), ("after", frequency, after)))
-        )
+        length = series.geometry.length
+        label = f"{series.unit}² {length}²" if series.unit else f"{length}²"
+        curves = ("before", frequency, before), ("after", frequency, after)
+        plots.append(Plot(f"Noise power, {name}", f"{length}⁻¹", label, curves))
     flagged = f"flagged for structure in the residual: {ranges(flags)}" if flags else "none flagged"
     verdicts = {True: "accepted", False: "rejected"}
     return Report(

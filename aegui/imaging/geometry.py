@@ -70,7 +70,7 @@ def geometry(
         z = float(np.median(steps)) if len(steps) else 0.0
     elif positions:
         z = 0.0
-    return Geometry(spacing=(round(z, 6), float(y), float(x)), orientation=tuple(axes), positions=tuple(positions))
+    return Geometry((round(z, 6), float(y), float(x)), tuple(axes), tuple(positions), in_plane is not None)
 
 
 def tilt(shape: Geometry) -> float:

@@ -23,11 +23,18 @@ class Geometry:
     spacing: mm, (z, y, x); z is the median distance along the normal, 0 for a single slice.
     orientation: direction cosines of a row and of a column (6 numbers), as Image Orientation (Patient).
     positions: centre of the first voxel of each slice, in slice order; empty when unknown.
+    measured: False where the size of a pixel is not known, and 1 × 1 stands for it.
     """
 
     spacing: Vector
     orientation: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     positions: tuple[Vector, ...] = ()
+    measured: bool = True
+
+    @property
+    def length(self) -> str:
+        """Unit of distances in the slice."""
+        return "mm" if self.measured else "px"
 
 
 DERIVED_HERE = "Already denoised by aegui"  # a warning of such series

@@ -6,7 +6,18 @@ foreground (voxels above the slice's mean). PSNR = 10·log10(R²/MSE) inside the
 
 from aegui.measure.classes import auc
 from aegui.measure.noise import TISSUE, estimate_noise, level_of
-from aegui.measure.scores import CT_WINDOW, Range, bias, foreground, psnr, rmse, signal_range, ssim, ssim_window
+from aegui.measure.scores import (
+    CT_WINDOW,
+    Range,
+    bias,
+    foreground,
+    psnr,
+    rmse,
+    signal_range,
+    ssim,
+    ssim_window,
+    together,
+)
 
 __all__ = [
     "CT_WINDOW",
@@ -22,4 +33,5 @@ __all__ = [
     "signal_range",
     "ssim",
     "ssim_window",
+    "together",
 ]

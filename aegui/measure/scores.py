@@ -77,6 +77,20 @@ def ssim_window(modality: str, data_range: Range) -> tuple[tuple[float, float] |
     return None, data_range.value, f"SSIM, {data_range.name}"
 
 
+def together(words: Iterable[str]) -> str:
+    """The ranges of several series in words: “R = 160 to 1597 (…)” where they came about alike."""
+    alike: dict[tuple[str, str], set[str]] = {}
+    for one in words:
+        before, sign, rest = one.rpartition("R = ")
+        value, space, how = rest.partition(" ") if sign else ("", "", rest)
+        alike.setdefault((before + sign, space + how), set()).add(value)
+    found = []
+    for (before, how), values in alike.items():
+        least, *_, greatest = sorted([*values, *values], key=lambda value: float(value or 0))
+        found.append(f"{before}{least if len(values) == 1 else f'{least} to {greatest}'}{how}")
+    return " and ".join(found)
+
+
 def ssim(
     image: Array,
     reference: Array,
@@ -86,9 +100,12 @@ def ssim(
 ) -> float:
     """Mean structural similarity of one slice (Wang et al. 2004): Gaussian 11×11, σ 1.5, k 0.01 and 0.03.
 
-    The window's centre lies in the mask and the window inside the image. Slices under 11 px give 1 if equal, else 0.
+    The window's centre lies in the mask and the window inside the image; outside the mask there is no error. Slices
+    under 11 px give 1 if equal, else 0.
     """
     x, y = (np.asarray(v, dtype=np.float64) for v in (image, reference))
+    if mask is not None:
+        x = np.where(mask, x, y)
     if clip is not None:
         x, y = np.clip(x, *clip), np.clip(y, *clip)
     if min(x.shape) < 2 * _RADIUS + 1:

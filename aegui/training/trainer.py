@@ -28,6 +28,10 @@ from aegui.training.selection import Selection
 from aegui.training.standing import Standing
 
 
+class AnotherRunError(UserError):
+    """The run folder holds a run that was begun with something else."""
+
+
 class Trainer:
     """Everything a run works with. start: "pretrained" or "random". asked: the recipe before `settle`, as YAML."""
 
@@ -164,7 +168,7 @@ def checkpoint(run: RunFolder, recipe: Recipe, model: Model, data: TrainingData)
     """(state to resume from, recipe as it was settled). UserError if the run was another one."""
     state = run.load_state()
     if "asked" not in state:
-        raise UserError(
+        raise AnotherRunError(
             f"The run in {run.folder.name} was begun by an earlier version.", "Start again in another run folder."
         )
     # Read, not compared as text: versions that know more fields write them all.
@@ -178,8 +182,8 @@ def checkpoint(run: RunFolder, recipe: Recipe, model: Model, data: TrainingData)
     return state, settled
 
 
-def _another(run: RunFolder, words: str) -> UserError:
-    return UserError(
+def _another(run: RunFolder, words: str) -> AnotherRunError:
+    return AnotherRunError(
         f"The run in {run.folder.name} was started with {words}.",
         "Resume it with what it was started with, or choose another run folder.",
     )

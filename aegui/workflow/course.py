@@ -287,6 +287,7 @@ class _Layout:
                 shape.spacing,
                 shape.orientation if places else Geometry.orientation,
                 tuple(places[k] if places else (0.0, 0.0, gap * k) for k in numbers),
+                shape.measured,
             ),
         )
         name = label_of(source, numbers[0], self.labels)

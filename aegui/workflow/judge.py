@@ -19,7 +19,10 @@ FORMATS = ("onnx", "pt2", "torchscript", "safetensors", "monai", "adapter")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Means over all slices, of the input and of the output against the clean series."""
+    """Means over all slices, of the input and of the output against the clean series.
+
+    psnr_range, ssim_window: of all pairs that were judged.
+    """
 
     model: str
     slices: int
@@ -33,7 +36,7 @@ class Evaluation:
 def evaluate(model: str, pairs: Sequence[Pair], device: str = "auto", noise_level: float | None = None) -> Events:
     """PSNR (dB), SSIM, RMSE and bias (scan's unit), per slice in the valid mask, then the mean. Done(Evaluation)."""
     from aegui.inference.denoiser import Denoiser
-    from aegui.measure import bias, psnr, rmse, signal_range, ssim, ssim_window
+    from aegui.measure import bias, psnr, rmse, signal_range, ssim, ssim_window, together
     from aegui.models.intensity import sample
     from aegui.models.zoo import load_trained
     from aegui.training.step import choose_device
@@ -43,7 +46,8 @@ def evaluate(model: str, pairs: Sequence[Pair], device: str = "auto", noise_leve
     rows: dict[str, list[tuple[float, float, float, float]]] = {"input": [], "output": []}
     names: list[str] = []
     differs: list[bool] = []
-    words = ("", "")
+    ranges: list[str] = []
+    windows: list[str] = []
     for pair in pairs:
         noisy, clean = imaging.open_series(pair.noisy), imaging.open_series(pair.clean)
         try:
@@ -52,7 +56,6 @@ def evaluate(model: str, pairs: Sequence[Pair], device: str = "auto", noise_leve
                 pair.clean.modality, pair.clean.bits, (_grey(clean.read(i)) for i in sample(clean))
             )
             clip, ssim_range, window = ssim_window(pair.clean.modality, data_range)
-            words = (data_range.name, window)
             for i, j in pair.slices:
                 yield Progress(len(rows["input"]), total, "Evaluating")
                 reference, mask = _grey(clean.read(j)), clean.valid(j)
@@ -61,6 +64,8 @@ def evaluate(model: str, pairs: Sequence[Pair], device: str = "auto", noise_leve
                 if not mask.any():
                     continue
                 differs.append(bool((_grey(seen) != reference)[mask].any()))
+                ranges.append(data_range.name)
+                windows.append(window)
                 for name, pixels in (("input", seen), ("output", denoiser.slice(i, 1.0, noise_level).pixels)):
                     image = _grey(pixels)
                     rows[name].append(
@@ -83,7 +88,8 @@ def evaluate(model: str, pairs: Sequence[Pair], device: str = "auto", noise_leve
         name: dict(zip(("psnr", "ssim", "rmse", "bias"), np.asarray(values)[kept].mean(axis=0).tolist(), strict=True))
         for name, values in rows.items()
     }
-    yield Done(Evaluation(model, len(kept), means["input"], means["output"], *words, tuple(names)))
+    said = together(ranges[k] for k in kept), together(windows[k] for k in kept)
+    yield Done(Evaluation(model, len(kept), means["input"], means["output"], *said, tuple(names)))
 
 
 def _grey(pixels: Pixels) -> Pixels:

@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress as Progressbars
 
+from aegui import sample
 from aegui.cli import arguments, inputs, main, run
 from aegui.cli.show import _Bars, drive, plain, print_json, print_text
 from aegui.errors import Cancelled
@@ -277,6 +278,15 @@ def test_bars_show_training_and_what_else_goes_on() -> None:
     assert ("Series 2 of 4", 3, 9) in [(task.description, task.completed, task.total) for task in bars.tasks]
 
 
+def test_slices_are_counted_under_their_series_after_an_engine_was_tried() -> None:
+    bars = Progressbars(console=Console(file=io.StringIO()))
+    show = _Bars(bars)
+    show.take(SeriesStarted("u", 0, 2, 120))
+    show.take(Progress(4, 5, "Looking for the fastest way"))
+    show.take(SliceDone("u", 4, 120))
+    assert [(task.description, task.completed, task.total) for task in bars.tasks] == [("Series 1 of 2", 5, 120)]
+
+
 @pytest.mark.parametrize(
     ("status", "stopped", "code"), [("done", False, 0), ("done", True, 2), ("failed", False, 1), ("skipped", True, 1)]
 )
@@ -348,3 +358,19 @@ def test_a_job_with_nothing_to_keep_just_stops() -> None:
 
     with pytest.raises(Cancelled, match="Stopped"):
         drive(job())
+
+
+def test_a_demo_that_was_stopped_is_partly_done_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def generate(folder: Path) -> Iterator[Event]:
+        while True:
+            press()
+            yield Progress(0, None, "work")
+
+    monkeypatch.setattr(sample, "generate", generate)
+    assert run(["demo", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert f"Stopped. What is done lies in {tmp_path / 'out'}; the same command goes on." in said.err
+    assert "Nothing was written" not in said.err
+    assert said.out == ""

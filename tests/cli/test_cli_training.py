@@ -89,6 +89,10 @@ def test_evaluate_prints_the_scores_of_input_and_output(
     for part in ("input", "output"):
         assert {"psnr", "ssim", "rmse", "bias"} <= set(found[part])
     assert found["input"]["rmse"] > 5
+    words.remove("--json")
+    assert run(["evaluate", "--model", str(trained / "model.aegui"), *map(str, words)]) == 0
+    said = capsys.readouterr().out
+    assert f"PSNR with {found['psnr_range']}; {found['ssim_window']}" in said and "R = 400 HU" in said
 
 
 def test_export_prints_the_largest_difference(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aegui import imaging, workflow
-from aegui.data.looks import Look, glimpse, look, looks_of, unlike
+from aegui.data.looks import Look, glimpse, look, looks, looks_of, unlike
 from aegui.events import Done, finish
 from aegui.measure import Range, signal_range
 from aegui.models.card import Card, Seen
@@ -61,6 +61,14 @@ def test_the_figures_of_a_slice_are_what_they_are_called() -> None:
     assert found.bright == pytest.approx(1.04, abs=0.01)
     # White noise: the mean frequency of rings whose number grows with the frequency.
     assert found.grain == pytest.approx(1 / 3, abs=0.02)
+
+
+def test_a_pixel_size_that_is_not_known_is_not_compared() -> None:
+    slices = [glimpse(np.random.default_rng(0).normal(50, 20, (32, 32)), np.ones((32, 32), np.bool_))]
+    known = imaging.Geometry((0.0, 0.5, 0.5))
+    series = imaging.Series("1", "2", "p", "A", "", "CR", "", "dicom", (), 32, 32, 1, known)
+    unknown = replace(series, geometry=imaging.Geometry((0.0, 1.0, 1.0), measured=False))
+    assert [looks(one, slices)[0].spacing for one in (series, unknown)] == [0.5, 0.0]
 
 
 def test_a_trained_model_knows_what_it_has_seen_and_a_photograph_is_not_of_it(tmp_path: Path) -> None:

@@ -9,8 +9,13 @@ import pytest
 
 from aegui import recipes
 from aegui.analysis.report import USE
+from aegui.errors import UserError
+from aegui.events import finish
+from aegui.gui import exports
 from aegui.gui.pages.deliver import DeliverPage
-from tests.gui.deliveries import finished
+from aegui.inference.export import LIMIT
+from aegui.models import bundle
+from tests.gui.deliveries import ct_only, finished
 
 
 @pytest.fixture
@@ -19,7 +24,7 @@ def page(deliver_page: DeliverPage) -> DeliverPage:
 
 
 def test_adapters_are_offered_for_a_model_that_has_them(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
-    from aegui.models import bundle, lora, zoo
+    from aegui.models import lora, zoo
 
     one = page.exports.cards["adapter"]
     assert one.isHidden()
@@ -56,6 +61,24 @@ def test_a_bundle_of_a_shipped_model_is_written_and_checked(page: DeliverPage, q
     page.start()
     finished(qtbot, page)
     assert page.batch.model.count("done", "flagged") == 2
+
+
+def test_a_model_without_weights_makes_no_bundle(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    page.session.set_model("monai-autoencoder")
+    page.exports.export("bundle", tmp_path / "mine.aegui")
+    finished(qtbot, page)
+    assert page.exports.cards["bundle"].state == "err"
+    assert "has no trained weights" in page.exports.cards["bundle"].words.text()
+    assert not list(tmp_path.glob("*.aegui"))
+
+
+def test_a_bundle_that_fails_its_own_test_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = ct_only(tmp_path / "source.aegui")
+    monkeypatch.setattr(bundle, "self_test", lambda path: 2 * LIMIT)
+    for ref in (source, "general-small"):
+        with pytest.raises(UserError, match="does not do what the model does"):
+            finish(exports.run(ref, "bundle", tmp_path / "mine.aegui"))
+    assert list(tmp_path.glob("*.aegui")) == [source]
 
 
 def test_an_export_that_cannot_be_written_says_why_on_its_card(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:

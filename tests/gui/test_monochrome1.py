@@ -10,9 +10,11 @@ import pytest
 from PySide6.QtGui import QImage
 
 from aegui.events import Preview
-from aegui.gui import previews
+from aegui.gui import previews, reports
 from aegui.gui.widgets.gallery import grey_image
 from aegui.gui.widgets.pair_card import crops
+from aegui.gui.widgets.regions import Regions
+from aegui.gui.widgets.review_views import ReviewViews
 from aegui.gui.widgets.watch_card import WatchCard
 from aegui.workflow import Pair
 from tests.gui.generated import ct, scanned
@@ -75,3 +77,26 @@ def test_crops_gallery_and_training_preview_do_too(themed, qtbot, folders):
         strip.show_preview(Preview("", 1, ramp, ramp, ramp, (100, 50), 0, 0, inverted))
         shown.append(shades(strip.views[1].picture()))
     assert (shown[0] == 255 - shown[1]).all()
+
+
+def test_the_residual_says_brighter_of_the_picture_and_not_of_the_values(themed, qtbot, folders):
+    views = ReviewViews(Regions())
+    qtbot.addWidget(views)
+    noisy, out = np.full((32, 32), 100, np.float32), np.full((32, 32), 90, np.float32)
+    for folder, marks in zip(
+        folders,
+        (("orange: was brighter", "blue: was darker"), ("orange: was darker", "blue: was brighter")),
+        strict=True,
+    ):
+        series = scanned(folder).series[0]
+        views.open(series, 0)
+        assert views.residual.bottom_left == marks
+        views.set_doubt(True)
+        views.set_doubt(False)
+        assert views.residual.bottom_left == marks
+        shown = reports.Shown(series, 0, noisy, out, None, (200, 100), 60.0, 100)
+        report = reports.review_report(shown, [], (), (), None, [], 1, None)
+        before, after, residual = report.pictures
+        red, _, blue = residual.rgb[0, 0]
+        assert red > blue and residual.caption.endswith(", ".join(marks))
+        assert (before.rgb[0, 0] > after.rgb[0, 0]).all() == ("orange: was brighter" in marks)

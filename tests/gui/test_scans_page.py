@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pydicom
 import pytest
 from pydicom.data import DATA_ROOT
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
@@ -16,7 +17,9 @@ from aegui.gui.dialogs import Dialog
 from aegui.gui.scanning import Wish, _work
 from aegui.gui.skipped import skipped_lines
 from aegui.gui.widgets.first_run import SAMPLES
+from aegui.gui.widgets.series_rows import spacing_words
 from aegui.imaging.series import Skipped
+from tests.gui import generated
 
 
 @pytest.fixture
@@ -74,6 +77,21 @@ def test_scrolling_reads_other_slices_and_the_probe_follows_the_mouse(opened, qt
     assert viewer.place.text() == "x 128  y 128  z 1"
     assert viewer.value.text().endswith("HU")
     assert viewer.count.text() == "1 / 6"
+
+
+def test_nothing_is_in_millimetres_where_the_pixel_size_is_not_known(opened, tmp_path):
+    generated.write_ct(tmp_path / "known", "Known", slices=1)
+    generated.write_ct(tmp_path / "bare", "Bare", slices=1, patient="B")
+    (bare,) = (tmp_path / "bare").iterdir()
+    dataset = pydicom.dcmread(bare)
+    del dataset.PixelSpacing
+    dataset.save_as(bare)
+    window = opened(tmp_path)
+    viewer, found = window.scans.viewer, {}
+    for series in window.session.series:
+        window.scans.tree.select(series.uid)
+        found[series.description] = viewer.main.scale_bar, viewer.ruler.unit, spacing_words(series)
+    assert found == {"Known": (True, "mm", "0.80 × 0.80 mm"), "Bare": (False, "px", "64 × 64 px")}
 
 
 def test_window_chips_and_keys_change_all_planes(opened, qtbot, phantom):

@@ -267,6 +267,19 @@ def test_class_folders_keep_their_names_and_their_patients(tmp_path: Path) -> No
     assert healthy.patient == lesion.patient
 
 
+def test_a_pixel_size_that_no_file_tells_is_not_called_measured(tmp_path: Path) -> None:
+    pixels = Image.fromarray(np.zeros((8, 8), np.uint8))
+    for name, options in (("plain", {}), ("screen", {"dpi": (96, 96)}), ("scanned", {"dpi": (127, 127)})):
+        (tmp_path / name).mkdir()
+        pixels.save(tmp_path / name / "a.png", **options)
+    (tmp_path / "array").mkdir()
+    np.save(tmp_path / "array" / "a.npy", np.zeros((3, 8, 8), np.float32))
+    save(dataset(PixelSpacing=[1, 1]), tmp_path / "dicom" / "a.dcm")
+    save(dataset(PixelSpacing=None), tmp_path / "bare" / "a.dcm")
+    names = ("plain", "screen", "scanned", "array", "dicom", "bare")
+    assert [name for name in names if only(tmp_path / name).geometry.measured] == ["scanned", "dicom"]
+
+
 def test_grey_pictures_stored_as_rgb_are_grey(tmp_path: Path) -> None:
     grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
     (tmp_path / "a").mkdir()

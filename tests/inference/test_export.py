@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from aegui import recipes, workflow
@@ -28,6 +30,23 @@ def test_an_export_equals_the_model_at_every_size(model: str, format: str, tmp_p
     assert result.path.is_file() and result.path.suffix == module.SUFFIX[format]
     assert result.verified and result.normalised <= 1e-4
     assert any(h % 8 or w % 8 for h, w in result.sizes) and len(set(result.sizes)) == 3
+
+
+@pytest.mark.parametrize("format", ["onnx", "pt2", "torchscript"])
+def test_files_pad_and_crop_by_themselves_as_the_guide_says(format: str, tmp_path: Path) -> None:
+    model = load_model("general-small")
+    path = finish(workflow.export("general-small", format, tmp_path / "exported")).path
+    run = module._WRITERS[format][1](path, model)
+    small = [(1, 1), (8, 300)]  # a side of no more than the multiple
+    for size in [(9, 9), (37, 53), *small]:
+        image, level = module._example(model, size, 1, count=1)
+        with torch.inference_mode():
+            if format == "pt2" and size in small:
+                with pytest.raises(AssertionError, match="Guard failed"):
+                    run(image, level)
+            else:
+                expected = model.net.both(image, level)[0].numpy()
+                np.testing.assert_allclose(run(image, level), expected, atol=module.LIMIT)
 
 
 def test_weights_that_were_exported_come_back_with_their_card(tmp_path: Path) -> None:

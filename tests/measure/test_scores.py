@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from aegui.measure import CT_WINDOW, estimate_noise, psnr, rmse, signal_range, ssim
+from aegui.measure import CT_WINDOW, estimate_noise, psnr, rmse, signal_range, ssim, together
 
 
 @pytest.fixture
@@ -20,6 +20,14 @@ def images() -> tuple[np.ndarray, np.ndarray]:
 def test_psnr_is_the_reference_implementation(images: tuple[np.ndarray, np.ndarray]) -> None:
     clean, noisy = images
     assert psnr(noisy, clean, 400) == pytest.approx(peak_signal_noise_ratio(clean, noisy, data_range=400))
+
+
+def test_ssim_does_not_ask_what_lies_in_the_padding(images: tuple[np.ndarray, np.ndarray]) -> None:
+    clean, noisy = images
+    mask = np.zeros(clean.shape, bool)
+    mask[:40] = True
+    padded = np.where(mask, noisy, -2000)
+    assert ssim(padded, clean, 400, mask) == ssim(noisy, clean, 400, mask)
 
 
 def test_psnr_counts_the_mask_only(images: tuple[np.ndarray, np.ndarray]) -> None:
@@ -74,3 +82,12 @@ def test_ranges_are_those_of_the_architecture_page() -> None:
 
 def test_rmse_of_an_offset_is_the_offset() -> None:
     assert rmse(np.zeros((8, 8)) + 3, np.zeros((8, 8))) == 3
+
+
+def test_ranges_of_several_series_are_said_together() -> None:
+    ct, of_two = "R = 400 HU", ["R = 1597 (99.5th percentile)", "R = 160.2 (99.5th percentile)"]
+    assert together([ct, ct]) == ct
+    assert together(of_two) == "R = 160.2 to 1597 (99.5th percentile)"
+    assert together([ct, *of_two, "R = 255"]) == "R = 400 HU and R = 160.2 to 1597 (99.5th percentile) and R = 255"
+    windows = ["SSIM on −160 … 240 HU", *(f"SSIM, {one}" for one in of_two)]
+    assert together(windows) == "SSIM on −160 … 240 HU and SSIM, R = 160.2 to 1597 (99.5th percentile)"

@@ -71,10 +71,12 @@ class NoisePlot(QWidget):
         self.reason.setText(words)
         self._stack.setCurrentIndex(1)
 
-    def show_curves(self, name: str, unit: str, frequency: np.ndarray, before: np.ndarray, after: np.ndarray) -> None:
-        """frequency: 1/mm. unit: of the slice."""
+    def show_curves(
+        self, name: str, unit: str, length: str, frequency: np.ndarray, before: np.ndarray, after: np.ndarray
+    ) -> None:
+        """unit: of the slice. length: of a pixel's sides; frequency is one over it."""
         self.title.setText(f"Noise power, {name}")
-        self.unit.setText(f"{unit}² mm²" if unit else "mm²")
+        self.unit.setText(f"{unit}² {length}²" if unit else f"{length}²")
         self._before.setData(frequency, before)
         self._after.setData(frequency, after)
         top, right = float(max(before.max(), after.max(), 1e-12)), float(frequency.max())
@@ -85,7 +87,7 @@ class NoisePlot(QWidget):
         view.getAxis("left").setTicks([[(value, f"{value:.3g}") for value in _ticks(top, 4)]])
         marks = [(value, f"{value:.2g}") for value in _ticks(right, 4)]
         if marks:
-            marks[-1] = (marks[-1][0], f"{marks[-1][1]} mm⁻¹")
+            marks[-1] = (marks[-1][0], f"{marks[-1][1]} {length}⁻¹")
         view.getAxis("bottom").setTicks([marks])
         self._stack.setCurrentIndex(0)
         self.plot.setAccessibleName(f"Noise power of {name}")

@@ -128,13 +128,13 @@ class RegionFigures(QObject):
 
     def _plot(self, read: Read | None, after: Pixels | None, region: Region | None) -> None:
         self.noise = None
-        plot = self._view.plot
+        plot, series = self._view.plot, self._series
         if self._view.folded and region is None:
             return
         if region is None:
             plot.show_reason("", "Draw a region on a flat part of the image (G).")
             return
-        if read is None or after is None:
+        if read is None or after is None or series is None:
             return
         before = [_grey(square(image, region.circle, self._spacing)) for image in (read.pixels, after)]
         if min(before[0].shape) < SMALLEST:
@@ -142,10 +142,13 @@ class RegionFigures(QObject):
                 region.name, f"The region is too small: noise power needs {SMALLEST}×{SMALLEST} px inside."
             )
             return
+        if not square(read.valid.astype(np.float32), region.circle, self._spacing).all():
+            plot.show_reason(region.name, "The region reaches into padding.")
+            return
         spectra = [noise_power([part], self._spacing).radial() for part in before]
         frequency, (_, first), (_, second) = spectra[0][0], spectra[0], spectra[1]
         self.noise = (region.name, frequency, first, second)
-        plot.show_curves(region.name, self._series.unit if self._series else "", frequency, first, second)
+        plot.show_curves(region.name, series.unit, series.geometry.length, frequency, first, second)
 
 
 def _grey(pixels: np.ndarray) -> np.ndarray:

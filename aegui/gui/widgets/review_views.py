@@ -16,7 +16,12 @@ from aegui.gui.widgets.viewport import Viewport, grey, inverted
 from aegui.imaging.series import Series
 
 _COLOURS = [qRgb(*(int(part) for part in colour)) for colour in residual_table(255)]
-MARKS = ("orange: was brighter", "blue: was darker")
+
+
+def marks(inverted: bool) -> tuple[str, str]:
+    """What the residual's colours say of the shown picture, where high values may be dark."""
+    higher, lower = ("darker", "brighter") if inverted else ("brighter", "darker")
+    return f"orange: was {higher}", f"blue: was {lower}"
 
 
 def residual_picture(pixels: np.ndarray, limit: float) -> QImage:
@@ -59,6 +64,7 @@ class ReviewViews(QFrame):
         self.residual = Viewport("Residual", links[3])
         self.curtain = CurtainViewport("Noisy", links[4])
         self.mode, self.with_reference, self.with_doubt, self.limit = "side", False, False, 1.0
+        self.marks = marks(False)
         self.set_doubt(False)
         self.residual.colours = lambda pixels, _width, _level: residual_picture(pixels, self.limit)
         layout = QHBoxLayout(self)
@@ -106,7 +112,7 @@ class ReviewViews(QFrame):
         self.with_doubt = on
         self.residual.title = "Uncertainty" if on else "Residual"
         self.residual.subtitle = ("SD over eight views",) if on else ("noisy − denoised",)
-        self.residual.bottom_left = ("orange: mirrored or turned, it differs",) if on else MARKS
+        self.residual.bottom_left = ("orange: mirrored or turned, it differs",) if on else self.marks
         self.residual.set_image(None)
 
     def set_tool(self, tool: str) -> None:
@@ -139,6 +145,8 @@ class ReviewViews(QFrame):
         # Left and right only: the curtain and the corners need the top and the bottom.
         known = side_letters(series.geometry.orientation) if series.form == "dicom" else None
         letters = (known[0], known[1], "", "") if known else None
+        self.marks = marks(series.inverted)
+        self.set_doubt(self.with_doubt)
         for view in self.all():
             view.letters = letters
             view.set_image(None, spacing, "")

@@ -132,8 +132,8 @@ class ScanViewer(QWidget):
             view.title, view.letters, view.spacing = cut.name, cut.letters, cut.spacing
             view.colours = inverted if series.inverted else grey
         self.main.subtitle = (series.description,) if series.description else ()
-        self.ruler.unit = "px" if series.form == "images" else "mm"
-        self.main.scale_bar = series.form != "images"
+        self.ruler.unit = series.geometry.length
+        self.main.scale_bar = series.geometry.measured
         self._centre = [series.slices // 2, series.rows // 2, series.columns // 2]
         if others:
             self._stack = np.full((series.slices, series.rows, series.columns), np.nan, np.float32)

@@ -48,7 +48,7 @@ def date_words(date: str) -> str:
 def spacing_words(series: Series) -> str:
     """“0.70 × 0.70 × 1.0”, as far as it is known."""
     z, y, x = series.geometry.spacing
-    if series.form == "images":
+    if series.form == "images" or not series.geometry.measured:
         return f"{series.columns} × {series.rows} px"
     plane = f"{x:.2f} × {y:.2f}"
     return f"{plane} × {z:.1f}" if z else f"{plane} mm"

@@ -122,7 +122,7 @@ def _series(members: list[Picture]) -> Series:
         rows=first.rows,
         columns=first.columns,
         slices=len(members),
-        geometry=Geometry((0.0, *(first.spacing or (1.0, 1.0)))),
+        geometry=Geometry((0.0, *(first.spacing or (1.0, 1.0))), measured=first.spacing is not None),
         unit="HU" if hounsfield else "",
         channels=1 if grey else first.channels,
         acquisition=INVERTED if first.inverted else {},

@@ -56,7 +56,8 @@ class Layout:
         """Of each of its volumes."""
         slices = self.shape[1]
         if self.affine is None:
-            return Geometry(self.spacing if slices > 1 else (0.0, *self.spacing[1:]))
+            z, *pixel = self.spacing
+            return Geometry((z if slices > 1 else 0.0, pixel[0], pixel[1]), measured=pixel != [1.0, 1.0])
         along, column, step, origin = (self.affine[:3, i] for i in range(4))
         width, height = float(np.linalg.norm(along)), float(np.linalg.norm(column))
         row_axis, column_axis = along / width, column / height
