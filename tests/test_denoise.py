@@ -129,10 +129,11 @@ def test_padding_comes_back_as_it_was(scans: Path) -> None:
 def test_the_edge_of_padding_leaves_no_trace(scans: Path) -> None:
     source = imaging.open_series(found(scans)[0])
     denoiser = Denoiser(load_model("general-small"), source, CPU)
-    noisy = np.random.default_rng(0).normal(40, 30, (192, 192)).astype(np.float32)
+    # Well above the noise: a weaker signal may be the background of Rician noise, which becomes dark.
+    noisy = np.random.default_rng(0).normal(300, 30, (192, 192)).astype(np.float32)
     valid = np.zeros(noisy.shape, bool)
     valid[48:144, 48:144] = True
-    error = denoiser.pixels(np.where(valid, noisy, np.float32(-1024)), valid).pixels - 40
+    error = denoiser.pixels(np.where(valid, noisy, np.float32(-1024)), valid).pixels - 300
     edge = valid.copy()
     edge[52:140, 52:140] = False
     assert np.sqrt((error[edge] ** 2).mean()) < 2 * np.sqrt((error[valid & ~edge] ** 2).mean())
@@ -400,10 +401,8 @@ def test_a_slice_of_padding_alone_has_no_part_in_the_noise_that_is_told(tmp_path
 
 
 def test_a_series_unlike_those_of_the_training_is_denoised_and_told(scans: Path) -> None:
-    from skimage.data import camera
-
-    (scans.parent / "photo").mkdir()
-    np.save(scans.parent / "photo" / "v.npy", camera()[None, :128, :128].astype(np.float32))
-    (row,) = finish(workflow.denoise(job(scans, series=found(scans.parent / "photo")))).series
-    assert row.status == "done" and row.reason.startswith("Not what the model has seen: ")
-    assert "dark" in row.reason
+    noisy = np.load(scans / "a" / "v.npy") + np.random.default_rng(0).normal(0, 500, (3, 70, 61))
+    (scans.parent / "strong").mkdir()
+    np.save(scans.parent / "strong" / "v.npy", noisy.astype(np.float32))
+    (row,) = finish(workflow.denoise(job(scans, series=found(scans.parent / "strong")))).series
+    assert row.status != "failed" and row.reason.startswith("Not what the model has seen: noise of ")
