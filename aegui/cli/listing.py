@@ -19,6 +19,12 @@ _TREATED = {"view": "For viewing only, not denoised", "list": "Not a scan"}
 _ACQUISITION = {"kvp": "kVp", "tr": "TR", "te": "TE"}
 
 
+def _spacing(series: Series) -> list[float]:
+    """mm, (z, y, x); 0 where it is not known."""
+    z, y, x = series.geometry.spacing
+    return [z, y, x] if series.geometry.measured else [z, 0.0, 0.0]
+
+
 def _series_row(series: Series) -> dict[str, Any]:
     return {
         "uid": series.uid,
@@ -29,7 +35,7 @@ def _series_row(series: Series) -> dict[str, Any]:
         "rows": series.rows,
         "columns": series.columns,
         "slices": series.slices,
-        "spacing_mm": list(series.geometry.spacing),
+        "spacing_mm": _spacing(series),
         "acquisition": {_ACQUISITION.get(key, key): value for key, value in series.acquisition.items()},
         "warnings": list(series.warnings),
         "study": series.study_uid,
@@ -63,7 +69,7 @@ def found_rows(result: ScanResult, proposals: Sequence[Proposal]) -> dict[str, A
 def print_found(result: ScanResult, proposals: Sequence[Proposal]) -> None:
     """What `scan` prints."""
     for series in result.series:
-        sides = " × ".join(f"{side:g}" for side in series.geometry.spacing if side > 0)  # 0: not known
+        sides = " × ".join(f"{side:g}" for side in _spacing(series) if side > 0)
         print_text(
             f"{series.label}  {series.modality}  {series.description or '–'}: {series.slices} slice"
             f"{'s' * (series.slices != 1)} of {series.rows}×{series.columns}{f', {sides} mm' if sides else ''}"

@@ -123,6 +123,17 @@ def test_models_and_recipes_list_the_default_first_and_models_without_weights_la
     assert listed[:6] == ["denoise", "discriminative", "layerwise", "robust", "structure", "no-clean-scans"]
 
 
+def test_a_scan_of_pictures_of_unknown_size_tells_no_millimetres(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "picture.npy", np.random.default_rng(0).normal(0, 1, (16, 16)).astype(np.float32))
+    assert run(["scan", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "1 slice of 16×16" in text and "mm" not in text
+    assert run(["scan", str(tmp_path), "--json"]) == 0
+    assert printed(capsys)["series"][0]["spacing_mm"] == [0.0, 0.0, 0.0]
+
+
 @pytest.mark.parametrize(
     "words", [["--help"], ["models", "--json"], ["recipes", "--json"], ["scan", "{low}", "--json"]]
 )
