@@ -57,7 +57,7 @@ def cache_home() -> Path:
 
 def exists(path: Path) -> bool:
     """Whether something is there. Unlike Path.exists, False where the very name is refused, as too long a one is."""
-    return os.path.exists(path)  # noqa: PTH110
+    return os.path.exists(path)  # noqa: PTH110 - see above
 
 
 @contextmanager
