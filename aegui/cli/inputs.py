@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from aegui.imaging import ScanResult, Series
     from aegui.recipes import Recipe
 
+NAMED = 3  # series that a warning names one by one
+
 
 def scanned(paths: Sequence[Path], quiet: bool) -> ScanResult:
     """What folders hold."""
@@ -76,9 +78,16 @@ def usable(result: ScanResult, quiet: bool) -> tuple[Series, ...]:
     for skipped in result.skipped:
         if not quiet:
             say(f"Left out: {skipped.file}: {skipped.reason}")
+    concerned: dict[str, list[str]] = {}
     for series in result.series:
         for text in series.warnings:
-            warn(f"{series.description or series.uid}: {text}")
+            concerned.setdefault(text, []).append(series.description or series.uid)
+    for text, names in concerned.items():
+        if len(names) > NAMED:
+            warn(f"{len(names)} series, {', '.join(names[:NAMED])}, …: {text}")
+            continue
+        for name in names:
+            warn(f"{name}: {text}")
     return tuple(series for series in result.series if series.treat == "denoise")
 
 

@@ -318,6 +318,17 @@ def test_warnings_are_said_even_when_only_json_is_wanted(capsys: pytest.CaptureF
     assert (said.out, said.err) == ("", "Warning: Look out. Left of you.\n")
 
 
+def test_what_many_series_are_warned_of_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    def found(*names: str) -> SimpleNamespace:
+        series = [SimpleNamespace(description=n, uid="", warnings=("One slice only",), treat="denoise") for n in names]
+        return SimpleNamespace(skipped=(), series=series)
+
+    inputs.usable(found("Chest", "Scout"), quiet=False)  # type: ignore[arg-type]  # what it reads of a scan
+    assert capsys.readouterr().err.splitlines() == ["Warning: Chest: One slice only", "Warning: Scout: One slice only"]
+    inputs.usable(found("a", "b", "c", "d", "e"), quiet=False)  # type: ignore[arg-type]  # as above
+    assert capsys.readouterr().err == "Warning: 5 series, a, b, c, …: One slice only\n"
+
+
 # ---------------------------------------------------------------- Ctrl+C
 
 
