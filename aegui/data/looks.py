@@ -22,6 +22,7 @@ from aegui.recipes import Recipe
 TRAINING = 40  # slices that are looked at, of the training, of each modality
 SCAN = 5  # and of a scan
 DARK = 0.1  # of the range
+BARELY = 3.0  # times less dark than what was seen: not the same kind of picture
 AIR, WATER = -1000.0, 1000.0  # HU, and HU above air
 _NAMES = {"OT": "pictures of no modality", "": "pictures of no modality"}
 
@@ -36,6 +37,7 @@ class Look:
     grain: float | None
     dark: float
     bright: float
+    colour: bool = False
 
 
 def _grain(image: Pixels, valid: Mask) -> float | None:
@@ -61,7 +63,7 @@ def glimpse(pixels: Pixels, valid: Mask) -> Glimpse:
     return Glimpse(grey, valid, _grain(grey, valid))
 
 
-def look(seen: Glimpse, modality: str, spacing: float, data_range: Range) -> Look:
+def look(seen: Glimpse, modality: str, spacing: float, data_range: Range, colour: bool = False) -> Look:
     """spacing: mm in the slice, 0 if unknown."""
     image, valid, grain = seen
     low, span = (AIR, WATER) if modality == "CT" else (0.0, data_range.value)
@@ -74,6 +76,7 @@ def look(seen: Glimpse, modality: str, spacing: float, data_range: Range) -> Loo
         grain,
         1 - lit.size / signal.size,
         float(np.median(lit)) if lit.size else 0.0,
+        colour,
     )
 
 
@@ -86,7 +89,7 @@ def looks(series: Series, slices: Sequence[Glimpse]) -> list[Look]:
     """Of slices of a scan; several, as the data range of MR is told by all."""
     data_range = signal_range(series.modality, series.bits, [seen.image for seen in slices])
     spacing = series.geometry.spacing[1] if series.geometry.measured else 0.0
-    return [look(seen, series.modality, spacing, data_range) for seen in slices]
+    return [look(seen, series.modality, spacing, data_range, series.channels > 1) for seen in slices]
 
 
 def seen(data: TrainingData, recipe: Recipe) -> Generator[Event, None, dict[str, Seen]]:
@@ -109,8 +112,8 @@ def seen(data: TrainingData, recipe: Recipe) -> Generator[Event, None, dict[str,
         series = item.series
         shape = series.geometry
         spacing = shape.spacing[1] * (series.rows / image.shape[0]) if shape.measured else 0.0
-        one = look(glimpse(np.nan_to_num(image), valid), series.modality, spacing, item.range)
-        found[series.modality].append(one)
+        glimpsed = glimpse(np.nan_to_num(image), valid)
+        found[series.modality].append(look(glimpsed, series.modality, spacing, item.range, series.channels > 1))
     return {modality: _ranges(looks) for modality, looks in sorted(found.items())}
 
 
@@ -126,6 +129,7 @@ def _ranges(looks: Sequence[Look]) -> Seen:
         grain=ends(grains) if grains else None,
         dark=ends([one.dark for one in looks]),
         bright=ends([one.bright for one in looks]),
+        colour=any(one.colour for one in looks),
     )
 
 
@@ -147,11 +151,15 @@ def unlike(card: Card, looks: Sequence[Look]) -> list[str]:
     noise, dark, bright, grain = (middle(name) for name in ("noise", "dark", "bright", "grain"))
     spacing = looks[0].spacing
     assert noise is not None and dark is not None and bright is not None
+    if looks[0].colour and not known.colour:
+        found.append("colour; the model has seen grey pictures")
     if noise > 1.25 * known.noise[1] + 1 or noise < known.noise[0] / 3 - 1:
         found.append(f"noise of {noise:.0f} of 255; the model has seen {_span(known.noise, '{:.0f}')}")
     if spacing and known.spacing[1] and not known.spacing[0] / 2 <= spacing <= known.spacing[1] * 2:
         found.append(f"pixels of {spacing:.2g} mm; the model has seen {_span(known.spacing, '{:.2g}')} mm")
-    if not known.dark[0] - 0.2 <= dark <= known.dark[1] + 0.2:
+    # Headers say that a slice without air is CT; of other pictures nothing else tells a photograph from a scan.
+    least = known.dark[0] - 0.2 if modality not in _NAMES else known.dark[0] / BARELY
+    if not least <= dark <= known.dark[1] + 0.2:
         found.append(
             f"{dark:.0%} of each slice is dark; the model has seen {_span(known.dark, '{:.0%}')}: "
             "is this the same kind of picture?"

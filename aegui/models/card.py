@@ -55,6 +55,7 @@ class Seen(Spec):
     )
     dark: tuple[float, float] = knob(title="Dark", help="Share of pixels below a tenth of the range: air, background")
     bright: tuple[float, float] = knob(title="Bright", help="Median of the other pixels, of the range")
+    colour: bool = knob(False, title="Colour", help="Whether pictures in colour were among them")
 
 
 class Score(Spec):

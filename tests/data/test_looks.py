@@ -36,6 +36,7 @@ def test_a_scan_like_those_of_the_training_is_no_matter() -> None:
         ({"bright": 0.3}, "other grey values"),
         ({"grain": 0.05}, "coarser noise"),
         ({"grain": 0.45}, "finer noise"),
+        ({"colour": True}, "colour; the model has seen grey pictures"),
     ],
 )
 def test_what_is_far_outside_is_said_in_words(change: dict[str, float], words: str) -> None:
@@ -47,6 +48,28 @@ def test_one_odd_slice_of_a_scan_is_no_matter_and_cards_that_do_not_tell_say_not
     assert unlike(CARD, [USUAL, USUAL, replace(USUAL, noise=200)]) == []
     assert unlike(CARD.model_copy(update={"seen": {}}), [replace(USUAL, noise=200)]) == []
     assert unlike(CARD, [replace(USUAL, spacing=0)]) == []
+
+
+def test_pictures_that_no_header_names_are_hardly_less_dark_than_those_that_were_seen() -> None:
+    card = CARD.model_copy(update={"seen": {"OT": CT.model_copy(update={"dark": (0.1, 0.6)})}})
+    picture = replace(USUAL, modality="OT")
+    assert unlike(card, [replace(picture, dark=0.05)]) == []
+    (words,) = unlike(card, [replace(picture, dark=0.03)])
+    assert words.startswith("3% of each slice is dark")
+    assert unlike(CARD, [replace(USUAL, dark=0.15)]) == []
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "coins", "moon", "page", "text", "brick", "grass", "gravel"])
+def test_the_shipped_model_takes_no_photograph_for_a_scan(name: str, tmp_path: Path) -> None:
+    from PIL import Image
+    from skimage import data
+
+    Image.fromarray(getattr(data, name)()).save(tmp_path / "photo.png")
+    (series,) = finish(workflow.scan([tmp_path])).series
+    source = imaging.open_series(series)
+    words = unlike(load_model("general-small").card, looks_of(source))
+    source.close()
+    assert words
 
 
 def test_the_figures_of_a_slice_are_what_they_are_called() -> None:
