@@ -186,7 +186,8 @@ def print_runs(found: Sequence[RunInfo], differences: Sequence[Difference]) -> N
     if not found:
         say("There are no runs.")
     for number, run in enumerate(found, 1):
-        words = run.reason or f"best epoch {run.best_epoch} of {run.epochs}, {scores_words(run.scores)}"
+        against = f" ({run.psnr_range})" if run.psnr_range and run.scores else ""
+        words = run.reason or f"best epoch {run.best_epoch} of {run.epochs}, {scores_words(run.scores)}{against}"
         print_text(f"{number}  {run.path.name}: {run.title}, {words}")
     for row in differences:
         values = ", ".join(f"{number}: {value or '–'}" for number, value in enumerate(row.values, 1))

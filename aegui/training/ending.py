@@ -16,11 +16,15 @@ from aegui.data.draw import validation_members
 from aegui.models import bundle
 from aegui.models.card import Card, Score, Seen
 from aegui.training.trainer import Trainer
+from aegui.training.validation import score_ranges
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a run ended. scores, baselines: {"psnr", "ssim"}; holdout: (series uid, slice)."""
+    """How a run ended. scores, baselines: {"psnr", "ssim"}; holdout: (series uid, slice).
+
+    psnr_range: against what R the PSNR is, in words; "" where a run of an older version did not tell.
+    """
 
     run: Path
     bundle: Path
@@ -32,6 +36,7 @@ class TrainResult:
     holdout: tuple[tuple[str, int], ...]
     stopped: bool
     seconds: float
+    psnr_range: str
 
 
 def conclude(trainer: Trainer, stopped: bool, ended: str, seen: Mapping[str, Seen]) -> TrainResult:
@@ -64,6 +69,7 @@ def conclude(trainer: Trainer, stopped: bool, ended: str, seen: Mapping[str, See
         tuple((data.items[i].series.uid, data.items[i].index) for i in data.split.holdout),
         stopped,
         at.seconds,
+        score_ranges(data, trainer.recipe)[0],
     )
     run.summarise(started(trainer) | _outcome(trainer, result, ended))
     return result
@@ -91,6 +97,7 @@ def _outcome(trainer: Trainer, result: TrainResult, ended: str) -> dict[str, Any
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,
         "scores": result.scores,
+        "psnr_range": result.psnr_range,
         "baselines": result.baselines,
         "classical": result.classical_name,
         "stopped": result.stopped,

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from aegui.data.draw import draw_batch, training_order
 from aegui.events import Baselines, Epoch, Event, Noted, Step, Warned
-from aegui.measure import ssim_window
 from aegui.models import lora
 from aegui.training import optimisation
 from aegui.training.features import FeatureSpace, Gathered
@@ -22,7 +21,7 @@ from aegui.training.memory import too_big
 from aegui.training.previews import previews
 from aegui.training.step import train_step
 from aegui.training.trainer import Trainer
-from aegui.training.validation import Scores, score_filter, tune_classical, validate
+from aegui.training.validation import Scores, score_filter, score_ranges, tune_classical, validate
 
 _log = logging.getLogger(__name__)
 
@@ -53,8 +52,7 @@ def baselines(trainer: Trainer) -> Generator[Event, None, None]:
         # Last: a run that was stopped before does all of it again when it goes on.
         at.baselines = {name: {"psnr": p, "ssim": s} for name, (p, s) in values.items()}
         trainer.save()
-    item = data.items[data.split.validation[0]]
-    yield Baselines(at.baselines, at.classical, item.range.name, ssim_window(item.series.modality, item.range)[2])
+    yield Baselines(at.baselines, at.classical, *score_ranges(data, recipe))
 
 
 def loop(trainer: Trainer, preview: tuple[str, int] | None = None) -> Generator[Event, None, str]:

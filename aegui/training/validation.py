@@ -16,7 +16,7 @@ from aegui.errors import UserError
 from aegui.events import Event, Progress
 from aegui.imaging import Pixels
 from aegui.imaging.filling import filled, filled_together
-from aegui.measure import auc, psnr, ssim, ssim_window
+from aegui.measure import auc, psnr, ssim, ssim_window, together
 from aegui.models.networks import Outputs
 from aegui.models.slicenet import SliceNet
 from aegui.recipes import Recipe
@@ -73,6 +73,13 @@ def score(c: Case, output: Pixels) -> tuple[float, float]:
         psnr(restored, reference, c.item.range.value, mask if c.mask is None else mask & c.mask),
         ssim(restored, reference, ssim_range, mask, clip),
     )
+
+
+def score_ranges(data: TrainingData, recipe: Recipe) -> tuple[str, str]:
+    """Against what PSNR and SSIM of the validation slices are taken, in words."""
+    items = [data.items[member] for member in validation_members(data, recipe)]
+    windows = [ssim_window(item.series.modality, item.range)[2] for item in items]
+    return together(item.range.name for item in items), together(windows)
 
 
 def blank(c: Case) -> bool:

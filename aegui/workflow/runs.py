@@ -37,7 +37,7 @@ class RunInfo:
 
     curves: column of metrics.csv → one value per epoch, NaN where there is none; "epoch" is one of them.
     finished: it came to its end, or was stopped, and has a model. reason: why something is missing: still running,
-    interrupted, damaged. init: "pretrained", "random" or "".
+    interrupted, damaged. init: "pretrained", "random" or "". psnr_range: against what R the PSNR is; "" if not told.
     """
 
     path: Path
@@ -56,6 +56,7 @@ class RunInfo:
     seconds: float = 0.0
     finished: bool = False
     reason: str = ""
+    psnr_range: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def _read(folder: Path) -> RunInfo:
         _number(summary.get("seconds"), 0.0),
         finished,
         " ".join(reasons),
+        str(summary.get("psnr_range") or ""),
     )
 
 
@@ -235,6 +237,7 @@ def result_of(folder: Path, series: Sequence[Series]) -> TrainResult | None:
         tuple(one for one, name in zip(slices, hashed, strict=True) if name in held),
         info.stopped,
         info.seconds,
+        info.psnr_range,
     )
 
 

@@ -194,9 +194,10 @@ def test_runs_are_listed_with_what_they_do_differently(
     found = printed(capsys)
     assert {run["recipe"] for run in found["runs"]} == {"denoise"} and len(found["runs"]) == 2
     assert [row["name"] for row in found["differences"]] == ["losses.tv"]
+    assert {run["psnr_range"] for run in found["runs"]} == {"R = 400 HU"}
     assert run(["runs", str(trained), str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "best epoch" in said and "0.5" in said
+    assert "best epoch" in said and "(R = 400 HU)" in said and "0.5" in said
     assert run(["runs", str(tmp_path / "nowhere")]) == 1
 
 

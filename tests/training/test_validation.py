@@ -18,7 +18,7 @@ from aegui.inference.denoiser import Denoiser
 from aegui.models.zoo import load_model
 from aegui.recipes import load
 from aegui.training import validation
-from aegui.training.validation import run_case, score, score_filter, tune_classical
+from aegui.training.validation import run_case, score, score_filter, score_ranges, tune_classical
 
 CPU = torch.device("cpu")
 
@@ -56,6 +56,26 @@ def test_values_beyond_the_models_limits_are_scored_as_they_are_denoised(tmp_pat
     finally:
         data.close()
         source.close()
+
+
+def test_the_range_of_psnr_is_told_of_all_scans_that_validate(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, most in (("a", 200), ("b", 900)):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "volume.npy", rng.uniform(0, most, (8, 32, 32)).astype(np.float32))
+    mr, ct = finish(workflow.scan([tmp_path])).series
+    series = [replace(mr, modality="MR"), replace(ct, modality="CT", unit="HU")]
+    recipe = load("denoise").with_set(["run.validation_fraction=0.4", "run.validation_slices=16"])
+    model = load_model("classic-small", "random", 0)
+    data = drained(prepare(recipe, model.card, 1, series, (), {}, (), tmp_path / "cache"))
+    try:
+        several = {data.items[member].series.modality for member in validation_members(data, recipe)}
+        psnr, ssim = score_ranges(data, recipe)
+    finally:
+        data.close()
+    assert several == {"MR", "CT"}
+    assert "R = 400 HU" in psnr and " and " in psnr and "foreground" in psnr
+    assert "−160 … 240 HU" in ssim and " and " in ssim
 
 
 def test_slices_that_were_spared_by_the_corruptions_do_not_make_the_mean_infinite(tmp_path: Path) -> None:

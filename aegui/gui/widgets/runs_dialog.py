@@ -69,6 +69,7 @@ class RunRow(QFrame):
         self.box.setAccessibleDescription(f"{_when(run)}. {run.reason}".strip())
         self.box.toggled.connect(self._on_toggled)
         self.score = label(f"{run.scores['psnr']:.2f} dB" if "psnr" in run.scores else "", "cap1")
+        self.score.setToolTip(f"PSNR with {run.psnr_range}" if run.psnr_range else "PSNR")
         model = title_of(run.model) if run.model else "model not told"
         start = "from scratch · " if run.init == "random" else ""
         facts = ElidedLabel(f"{_when(run)} · {start}{model}", "ter", Qt.TextElideMode.ElideRight)
