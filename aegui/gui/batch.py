@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtGui import QUndoCommand
 
 from aegui.events import Event, Progress, SeriesDone, SeriesStarted, SliceDone, Warned
 from aegui.gui.job import Job
@@ -40,6 +41,21 @@ class Options:
     average: int = 1
 
 
+class _Removal(QUndoCommand):
+    """Rows that were taken out of the queue by hand."""
+
+    def __init__(self, batch: Batch, entries: list[Entry]) -> None:
+        count = len(entries)
+        super().__init__(f"Removal of {f'{count} series' if count != 1 else 'a series'} from the queue")
+        self._batch, self._entries = batch, entries
+
+    def redo(self) -> None:
+        self._batch.take_out(self._entries)
+
+    def undo(self) -> None:
+        self._batch.put_back(self._entries)
+
+
 class Batch(QObject):
     """Owns the queue.
 
@@ -65,7 +81,7 @@ class Batch(QObject):
         self._skipped: tuple[Skipped, ...] = ()
         self._results: dict[str, SeriesResult] = {}
         self._added: dict[str, Series] = {}
-        self._removed: set[str] = set()  # uids that were taken out by hand
+        self._removed: dict[str, Series] = {}  # what was taken out by hand, as it was read then
         self._planned: frozenset[str] = frozenset()  # what the running job will come to
         self._gaps: deque[float] = deque(maxlen=40)
         self._last = 0.0
@@ -75,8 +91,11 @@ class Batch(QObject):
 
     # ---- the queue
     def set_series(self, series: Iterable[Series]) -> None:
-        """What the project holds; series added by hand stay, known ones keep their state."""
-        wanted = {one.uid: one for one in series if one.uid not in self._removed} | self._added
+        """What the project holds; series added by hand stay, known ones keep their state.
+
+        What was taken out stays out until its folder is opened anew.
+        """
+        wanted = {one.uid: one for one in series if self._removed.get(one.uid) is not one} | self._added
         known = {entry.series.uid: entry for entry in self.model.entries}
         if list(wanted) == list(known) and all(known[uid].series is one for uid, one in wanted.items()):
             return
@@ -90,7 +109,6 @@ class Batch(QObject):
         """Queue the series of another folder."""
         self._more = self.running
         fresh = [one for one in series if self.model.find(one.uid) is None]
-        self._removed.difference_update(one.uid for one in fresh)
         self._added |= {one.uid: one for one in fresh}
         self._skipped += tuple(skipped)
         self.model.add([Entry(one) for one in fresh])
@@ -111,13 +129,32 @@ class Batch(QObject):
         return tuple({one.file: one for one in (*self._session.skipped, *self._skipped)}.values())
 
     def remove(self, entries: Iterable[Entry]) -> None:
-        """Take rows out; the running one stays, and so do rows whose turn is planned."""
+        """Take rows out (undoable); the running one stays, and so do rows whose turn is planned."""
         gone = [entry for entry in entries if not self.planned(entry)]
+        if gone:
+            self._session.undo.push(_Removal(self, gone))
+
+    def take_out(self, entries: Iterable[Entry]) -> None:
+        """As `remove` does, and again when that is done again."""
+        known = [found for entry in entries if (found := self.model.find(entry.series.uid)) is not None]
+        gone = [entry for entry in known if not self.planned(entry)]
         for entry in gone:
             self._added.pop(entry.series.uid, None)
-            self._removed.add(entry.series.uid)
+            self._removed[entry.series.uid] = entry.series
         self.model.remove(gone)
         self.changed.emit()
+
+    def put_back(self, entries: Iterable[Entry]) -> None:
+        """Undo a removal: at the end, as they were, and only what the queue has not got since."""
+        self._more = self.running
+        gone = [entry for entry in entries if self.model.find(entry.series.uid) is None]
+        for entry in gone:
+            uid = entry.series.uid
+            self._removed.pop(uid, None)
+            if self._session.find(uid) is None:
+                self._added[uid] = entry.series
+        self.model.add(gone)
+        self._judge()
 
     def planned(self, entry: Entry) -> bool:
         """Whether the running job works on it or will."""

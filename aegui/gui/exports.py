@@ -78,7 +78,7 @@ def _bundle(ref: str | Path, path: Path) -> Iterator[Event]:
     yield Progress(0, 2, f"Writing {path.name}")
     from aegui import recipes
     from aegui.inference.export import LIMIT
-    from aegui.models import bundle, zoo
+    from aegui.models import bundle, library, zoo
 
     source = Path(ref)
     try:
@@ -87,9 +87,9 @@ def _bundle(ref: str | Path, path: Path) -> Iterator[Event]:
                 shutil.copyfile(source, temporary)
             else:
                 model = zoo.load_trained(ref)
-                # A bundle holds the recipe that made its model; a shipped model names one on its card.
-                known = {recipe.id: recipe for recipe in recipes.shipped()}
-                recipe = model.recipe or known.get(model.card.training.recipe) or recipes.shipped()[0]
+                # A bundle holds the recipe that made its model; the card of a shipped model names it.
+                named = model.card.training.recipe if model.card in library.shipped() else ""
+                recipe = recipes.load(named) if named and model.recipe is None else model.recipe
                 bundle.save(temporary, model.card, model.net, recipe, "", {})
             yield Progress(1, 2, "Checking")
             worst = bundle.self_test(temporary)

@@ -28,6 +28,7 @@ class Project(Spec):
     model: str = knob("", title="Model", help="Id or file")
     initial: Literal["pretrained", "random"] = knob("pretrained", title="Start from", help="Weights to start from")
     preset: str = knob("", title="Preset", help="Recipe the values started from")
+    own_preset: recipes.Recipe | None = knob(None, title="Own preset", help="The preset, where it is not a shipped one")
     recipe: recipes.Recipe | None = knob(None, title="Recipe", help="All values")
     output: OutputRules | None = knob(None, title="Output", help="How denoised series are written")
     run: str = knob("", title="Run", help="Folder of the last run")
@@ -47,6 +48,7 @@ def of(session: Session) -> Project:
         model=str(session.model_ref),
         initial=session.initial,
         preset=session.preset.id,
+        own_preset=None if session.preset in recipes.shipped() else session.preset,
         recipe=session.recipe,
         output=session.output,
         run=str(session.run_folder or ""),
@@ -79,11 +81,11 @@ def last_session_file() -> Path:
 
 def keep(session: Session) -> None:
     """Before another comes or the window closes: a named project is saved, an unnamed one kept for the next start."""
-    if session.saved or not session.paths:
+    if session.saved:
         return
     if session.project_file is not None:
         save(session, session.project_file)
-    else:
+    elif session.paths:  # what was only looked at must not take the place of real work
         _write(session, last_session_file())
 
 
@@ -114,5 +116,7 @@ def _model(project: Project) -> str | Path:
 
 
 def _preset(project: Project) -> recipes.Recipe:
+    if project.own_preset is not None:
+        return project.own_preset
     presets = recipes.shipped()
     return next((preset for preset in presets if preset.id == project.preset), presets[0])

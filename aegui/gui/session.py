@@ -60,6 +60,7 @@ class Session(QObject):
     project_changed = Signal()  # file, name, or whether everything is saved
     renewed = Signal()  # another project: nothing of the old one holds any more
     page_requested = Signal(str)  # "scans" | "recipe" | "train" | "review" | "deliver"
+    open_wanted = Signal(list)  # paths of scans, or of a project
     page_state_changed = Signal()  # some page's rail state or subtitle may read differently
     notice = Signal(object)  # a UserError to show in place, with its hint
     crash = Signal(object)  # an exception that is a bug
@@ -327,6 +328,14 @@ class Session(QObject):
         """Review's verdict on the model."""
         self.accepted = accepted
         self.review_changed.emit()
+
+    def set_strength(self, strength: float) -> None:
+        """How much of the noise goes, 0 … 1. Review's verdict was on another."""
+        if strength != self.strength:
+            self.strength = strength
+            self._touch()
+            if self.accepted is not None:
+                self.set_accepted(None)
 
     def change_settings(self, **values: Any) -> None:
         """Remember preferences."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject
 from PySide6.QtGui import QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QApplication, QComboBox, QLineEdit, QWidget
+from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QLineEdit, QWidget
 
 
 class UndoKeys(QObject):
@@ -39,6 +39,6 @@ class UndoKeys(QObject):
 
 
 def _line(widget: QObject | None) -> QLineEdit | None:
-    if isinstance(widget, QComboBox):
+    if isinstance(widget, QComboBox | QAbstractSpinBox):
         return widget.lineEdit()
     return widget if isinstance(widget, QLineEdit) else None

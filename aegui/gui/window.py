@@ -94,6 +94,7 @@ class Window(QWidget):
         self.rail.chosen.connect(self.show_page)
         session.page_requested.connect(self.show_page_named)
         session.page_state_changed.connect(self.refresh)
+        session.open_wanted.connect(self.open_paths)
         session.notice.connect(self.show_notice)
         session.crash.connect(self.show_crash)
         session.toast.connect(self._toast)
@@ -118,7 +119,7 @@ class Window(QWidget):
         self._shortcut("Ctrl+S", self.save)
         self._undo_keys = UndoKeys(self)
         self._shortcut("Ctrl+Z", self._undo)
-        self._shortcut("Ctrl+Shift+Z", self.session.undo.redo)
+        self._shortcut("Ctrl+Shift+Z", self._redo)
         self._shortcut("Ctrl+Return", self._primary)
         self._shortcut("Ctrl+Enter", self._primary)
         self._shortcut("Ctrl+.", lambda: self.page.toggle_pause())
@@ -175,7 +176,18 @@ class Window(QWidget):
 
     def _undo(self) -> None:
         if not self.page.take_back():
-            self.session.undo.undo()
+            self._step(self.session.undo.undo, "Undone", self.session.undo.undoText())
+
+    def _redo(self) -> None:
+        self._step(self.session.undo.redo, "Done again", self.session.undo.redoText())
+
+    def _step(self, step: Callable[[], None], done: str, what: str) -> None:
+        """Undo or redo; says so where the change cannot be seen."""
+        before = self.session.preset, self.session.recipe
+        step()
+        place = "scans" if (self.session.preset, self.session.recipe) == before else "recipe"
+        if what and self.page.key != place:
+            self.toasts.show("info", f"{done}: {what[:1].lower()}{what[1:]}")
 
     def _primary(self) -> None:
         action = self.page.primary_action
@@ -247,6 +259,7 @@ class Window(QWidget):
         if files:
             self.open_project_file(files[0])
         elif chosen:
+            self.notices.hide()
             self.show_page(0)
             self.scans.open_paths(chosen)
 
@@ -266,6 +279,7 @@ class Window(QWidget):
 
     def _renew(self) -> None:
         self.session.reset()
+        self.notices.hide()
         self.show_page(0)
 
     def _kept(self, otherwise: str, go: Callable[[], object]) -> bool:
@@ -292,23 +306,35 @@ class Window(QWidget):
         opened = self.session.attempt(lambda: project.Project.load(file))
         if opened is None:
             return
-        found = [Path(text) for text in opened.paths if Path(text).exists()]
-        lost = [Path(text).name for text in opened.paths if not Path(text).exists()]
-        if lost and not found:
-            self.show_notice(UserError(f"{lost[0]} is no longer there.", "It may have been moved or renamed."))
+        if opened.paths and not any(Path(text).exists() for text in opened.paths):
+            name = Path(opened.paths[0]).name
+            self.show_notice(UserError(f"{name} is no longer there.", "It may have been moved or renamed."))
             return
+        again = file == self.session.project_file
 
         def go() -> None:
-            self._renew()
-            if lost:
-                hint = "It may have been moved or renamed. The project file still names it; save under another name."
-                self.show_notice(UserError(f"{lost[0]} is no longer there.", hint))
-            bound = not lost and file != project.last_session_file()
-            if found:
-                self.scans.open_paths(found, project=opened, file=file if bound else None)
+            # The file of the open project was written anew just now.
+            self._open(self.session.attempt(lambda: project.Project.load(file)) if again else opened, file)
 
         if self._kept("Go on without saving", go):
             go()
+
+    def _open(self, opened: project.Project | None, file: Path) -> None:
+        if opened is None:
+            return
+        self._renew()
+        places = [Path(text) for text in opened.paths]
+        found, lost = [p for p in places if p.exists()], [p for p in places if not p.exists()]
+        bound = file if not lost and file != project.last_session_file() else None
+        if found:
+            self.scans.open_paths(found, project=opened, file=bound)
+        else:
+            project.apply(self.session, opened)
+            if bound is not None:
+                self.session.mark_saved(bound)
+        if lost:
+            hint = "It may have been moved or renamed. The project file still names it; save under another name."
+            self.show_notice(UserError(f"{lost[0].name} is no longer there.", hint))
 
     @Slot()
     def save(self) -> None:

@@ -10,8 +10,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QAbstractButton
 
 from aegui import paths, recipes
+from aegui.errors import UserError
 from aegui.gui import dialogs, project
+from aegui.gui.pages.recipe import RecipePage
 from aegui.gui.session import Session
+from aegui.gui.widgets.save_recipe import named
 from tests.gui.generated import scanned, write_ct
 
 
@@ -54,6 +57,87 @@ def test_a_verdict_is_on_one_model(session: Session) -> None:
     session.set_accepted(True)
     session.set_model("ct-small")
     assert session.accepted is None
+
+
+def test_a_verdict_is_on_one_strength(session: Session) -> None:
+    session.set_strength(0.6)
+    session.set_accepted(True)
+    session.set_strength(0.6)
+    assert session.accepted
+    session.set_strength(0.3)
+    assert session.accepted is None and not session.saved
+
+
+def test_a_recipe_of_ones_own_comes_back_as_what_changes_are_marked_against(session: Session, tmp_path: Path) -> None:
+    mine = named(recipes.load("denoise").with_set(["run.epochs=7"]), "Robust")
+    assert mine.id not in {one.id for one in recipes.shipped()}
+    session.set_preset(mine)
+    session.set_recipe(mine.with_set(["run.batch_size=4"]))
+    project.save(session, tmp_path / "a.aeguiproject")
+    other = Session()
+    page = RecipePage(other)
+    project.apply(other, project.Project.load(tmp_path / "a.aeguiproject"))
+    assert other.preset == mine and other.recipe == session.recipe
+    page._show_presets()
+    assert mine in page.presets.extra and page.presets.chips[mine.id].text() == "Robust"
+
+
+def test_a_project_without_scans_keeps_its_recipe(opened: Any, qtbot: Any, tmp_path: Path) -> None:
+    window, file = opened(), tmp_path / "plan.aeguiproject"
+    window.session.set_recipe(recipes.load("denoise").with_set(["run.epochs=7"]))
+    project.save(window.session, file)
+    window.session.set_recipe(recipes.load("denoise").with_set(["run.epochs=9"]))
+    window.new_project()
+    assert window.session.recipe.run.epochs == 50
+    window.open_paths([file])
+    assert window.session.recipe.run.epochs == 9
+    assert window.session.project_file == file and window.session.saved
+
+
+def test_the_open_project_opened_again_is_as_it_was_left(opened: Any, qtbot: Any, tmp_path: Path) -> None:
+    write_ct(tmp_path / "a")
+    window, file = opened(tmp_path / "a"), tmp_path / "a.aeguiproject"
+    uid = window.session.series[0].uid
+    project.save(window.session, file)
+    window.session.set_roles([uid], "holdout")
+    window.open_paths([file])
+    qtbot.waitUntil(lambda: bool(window.session.series) and window.session.saved, timeout=20_000)
+    assert window.session.role(uid) == project.Project.load(file).roles[uid] == "holdout"
+
+
+def test_nothing_of_the_old_project_is_shown_in_a_new_one(opened: Any, qtbot: Any, tmp_path: Path) -> None:
+    write_ct(tmp_path / "a")
+    write_ct(tmp_path / "b", patient="B")
+    window = opened(tmp_path / "a")
+    window.scans.filter.setText("zzz")
+    window.scans.unused.setChecked(True)
+    window.show_notice(UserError("That did not work.", "Try again."))
+    guest = scanned(tmp_path / "b").series[0]
+    deliver, review = (next(page for page in window.pages if page.key == key) for key in ("deliver", "review"))
+    window.session.look = (guest, 0)
+    window.show_page_named("review")
+    assert review.slices.series == guest
+    deliver.add_paths([tmp_path / "b"])
+    window.new_project()
+    assert review.slices.series is None and window.notices.isHidden()
+    assert window.scans.filter.text() == "" and not window.scans.unused.isChecked()
+    qtbot.waitUntil(lambda: not window.session.lanes.running(), timeout=20_000)
+    qtbot.wait(50)
+    assert deliver.batch.model.entries == []
+
+
+def test_undo_says_what_it_took_back_where_that_cannot_be_seen(opened: Any, qtbot: Any, tmp_path: Path) -> None:
+    write_ct(tmp_path / "a")
+    window = opened(tmp_path / "a")
+    uid = window.session.series[0].uid
+    window.session.set_roles([uid], "holdout")
+    window._undo()
+    assert not window.toasts.shown, "it is seen"
+    window._redo()
+    window.show_page_named("deliver")
+    qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert window.session.role(uid) == "noisy"
+    assert [toast.accessibleName() for toast in window.toasts.shown] == ["Undone: role of a series"]
 
 
 def test_the_start_from_random_weights_is_something_to_save(session: Session, tmp_path: Path) -> None:

@@ -65,6 +65,30 @@ def test_what_changed_while_it_ran_is_taken_over_at_its_end(page: DeliverPage, q
     assert first.status == "waiting", "what another model made is none of this one's"
 
 
+def test_what_was_taken_out_of_the_queue_comes_back_by_undo_or_when_its_folder_is_opened_anew(
+    page: DeliverPage, tmp_path: Path
+) -> None:
+    first, second = page.batch.model.entries
+    both = uids(page)
+    page.batch.remove([first, second])
+    assert uids(page) == []
+    page.session.undo.undo()
+    assert uids(page) == both and page.batch.model.entries[0] is first
+    page.session.undo.redo()
+    page.session.set_roles([both[0]], "holdout")
+    assert uids(page) == []
+    page.session.set_scan(generated.scanned(tmp_path / "scans"), [tmp_path / "scans"])
+    assert uids(page) == both
+
+
+def test_a_strength_set_here_is_not_changed_by_another_model(page: DeliverPage) -> None:
+    page.session.set_strength(0.3)
+    page.session.set_accepted(True)
+    page.options.strength.setValue(45)
+    page.session.set_model("ct-small")
+    assert page.session.accepted is None and page.options.strength.value() == 45
+
+
 def test_another_project_begins_with_an_empty_queue(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
     generated.write_ct(tmp_path / "more", "More", slices=4, patient="B")
     page.add_paths([tmp_path / "more"])

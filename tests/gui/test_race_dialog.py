@@ -180,8 +180,10 @@ def test_a_race_is_shown_ranked_and_a_recipe_is_taken_from_it(
     use = [b for b in dialog.findChildren(QPushButton) if b.text() == "Use this recipe"]
     assert {b.accessibleName() for b in use} == {"Use the recipe Denoise", "Use the recipe Layer-wise"}
     next(b for b in use if b.accessibleName().endswith("Layer-wise")).click()
-    assert session.recipe.id == session.preset.id == "layerwise"
+    assert session.recipe == recipes.load("layerwise").with_set(QUICK) and session.preset == recipes.load("layerwise")
     assert not dialog.isVisible()
+    session.undo.undo()
+    assert session.preset.id == session.recipe.id == "denoise"
 
 
 def test_stopping_keeps_what_is_there(show: Show, session: Session, races: Races, qtbot) -> None:

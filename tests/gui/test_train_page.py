@@ -269,6 +269,7 @@ def test_a_run_from_scratch_asked_for_among_earlier_runs_leaves_the_model_in_use
     loaded.resume_link.click()
     wait(qtbot, loaded, "done", "failed")
     assert loaded.state == "done" and loaded.session.result is None and loaded.session.model_ref == MODEL
+    assert loaded.session.run_folder is None and loaded.rail_state() == ("done", "Compared")
 
 
 def test_a_project_knows_what_its_run_held_out(loaded, tmp_path):

@@ -14,6 +14,7 @@ from aegui.gui import outlook, reports
 from aegui.gui.batch import Batch, Options
 from aegui.gui.insisting import ask_to_denoise
 from aegui.gui.pages.base import Page, RailState
+from aegui.gui.project import SUFFIX
 from aegui.gui.session import Session
 from aegui.gui.thumbs import Thumbnails
 from aegui.gui.toasts import announce
@@ -193,8 +194,10 @@ class DeliverPage(Page):
 
     @Slot()
     def _on_review(self) -> None:
-        self._reviewed = self.session.strength
-        self.options.strength.setValue(round(100 * self.session.strength))
+        # What was set here stays, until Review looks at another strength or accepts one.
+        if self.session.accepted or self.session.strength != self._reviewed:
+            self._reviewed = self.session.strength
+            self.options.strength.setValue(round(100 * self.session.strength))
         self.changed.emit()
 
     @Slot(object)
@@ -287,12 +290,14 @@ class DeliverPage(Page):
         title = f"Scanning {found[0].name}"
         job = self.session.attempt(lambda: self.session.lanes.create(work, title, lane="scan"))
         if job is not None:
-            job.done.connect(self._on_scanned)
+            project = self.session.projects
+            job.done.connect(lambda result: self._on_scanned(result, project))
             job.failed.connect(self._on_failed)
             job.start()
 
-    @Slot(object)
-    def _on_scanned(self, result: Any) -> None:
+    def _on_scanned(self, result: Any, project: int) -> None:
+        if project != self.session.projects:
+            return
         before = len(self.batch.model.entries)
         self.batch.add_series(result.series, result.skipped)
         self._on_queue()
@@ -378,4 +383,8 @@ class DeliverPage(Page):
 
     def dropEvent(self, event: QDropEvent) -> None:
         event.acceptProposedAction()
-        self.add_paths(dropped_paths(event))
+        found = dropped_paths(event)
+        if any(path.suffix == SUFFIX for path in found):
+            self.session.open_wanted.emit(found)
+        else:
+            self.add_paths(found)

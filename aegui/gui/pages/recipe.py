@@ -30,7 +30,7 @@ from aegui.gui.widgets.race_dialog import open_race
 from aegui.gui.widgets.rate_dialog import RateDialog
 from aegui.gui.widgets.recipe_foot import Foot, Plan, size_words
 from aegui.gui.widgets.recipe_form import RecipeForm
-from aegui.gui.widgets.save_recipe import RECIPES, SaveRecipe, named
+from aegui.gui.widgets.save_recipe import RECIPES, SaveRecipe, named, own
 from aegui.gui.widgets.scanner_dialog import ScannerDialog
 from aegui.recipes import Recipe
 from aegui.recipes.targets import SyntheticTargets
@@ -168,6 +168,8 @@ class RecipePage(Page):
         self._refresh()
 
     def _show_presets(self) -> None:
+        if self.session.preset not in [*recipes.shipped(), *self.presets.extra]:
+            self.presets.add(self.session.preset)  # of a project that was opened
         presets = [*recipes.shipped(), *self.presets.extra]
         self.presets.show_presets(presets, self.session.preset, self._lacking(presets))
 
@@ -394,8 +396,7 @@ class RecipePage(Page):
         """Take a recipe from a file; it becomes what changes are marked against."""
         recipe = self.session.attempt(lambda: recipes.load(path))
         if recipe is not None:
-            self.presets.add(recipe)
-            self._on_preset(recipe)
+            self._on_preset(own(recipe))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if _recipe_file(event.mimeData()) is not None:

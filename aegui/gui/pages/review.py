@@ -112,6 +112,7 @@ class ReviewPage(Page):
         self.regions.changed.connect(self._measure)
         self.measurements.add_asked.connect(lambda: self.bar.tool.setChecked(True))
         self.chooser.chosen.connect(self._on_chosen)
+        session.renewed.connect(self._on_renewed)
         session.scans_changed.connect(self._on_series)
         session.roles_changed.connect(self._on_series)
         session.pairs_changed.connect(self._open_reference)
@@ -158,6 +159,11 @@ class ReviewPage(Page):
         self.slices.close()
 
     # ---- what is shown
+    @Slot()
+    def _on_renewed(self) -> None:
+        self._guest = ""
+        self.slices.close()
+
     @Slot()
     def _on_series(self) -> None:
         """Hold-out series first, then every other that can be shown."""
@@ -261,7 +267,7 @@ class ReviewPage(Page):
 
     @Slot(int)
     def _on_strength(self, _value: int) -> None:
-        self.session.strength = self.strength
+        self.session.set_strength(self.strength)
         self._show()
 
     def _show(self) -> None:

@@ -124,8 +124,8 @@ class ScansPage(Page):
         self.first.images_wanted.connect(self.ask_files)
         self.first.denoise_wanted.connect(self.denoise_now)
         self.first.sample_wanted.connect(self.open_sample)
-        self.first.dropped.connect(self.open_paths)
-        self.drop.dropped.connect(self.open_paths)
+        self.first.dropped.connect(session.open_wanted)
+        self.drop.dropped.connect(session.open_wanted)
         self.busy.cancel.clicked.connect(self.scanning.cancel)
         self.busy.stop.clicked.connect(self.scanning.stop)
         self.scanning.started.connect(self._scan_started)
@@ -142,6 +142,7 @@ class ScansPage(Page):
         self.side.skipped_wanted.connect(self._list_skipped)
         self.viewer.failed.connect(session.report)
         self.unused.toggled.connect(self._hide_unused)
+        session.renewed.connect(self._show_all)
         session.scans_changed.connect(self._show_scans)
         session.roles_changed.connect(self._roles_changed)
         session.insisted_changed.connect(self._roles_changed)
@@ -195,14 +196,14 @@ class ScansPage(Page):
         """Ctrl+O."""
         folder = QFileDialog.getExistingDirectory(self, "Open a folder of scans", self._start())
         if folder:
-            self.open_paths([Path(folder)])
+            self.session.open_wanted.emit([Path(folder)])
 
     @Slot()
     def ask_files(self) -> None:
         """Single images or volumes."""
         names, _ = QFileDialog.getOpenFileNames(self, "Open images", self._start(), f"{FILES};;All files (*)")
         if names:
-            self.open_paths([Path(name) for name in names])
+            self.session.open_wanted.emit([Path(name) for name in names])
 
     @Slot()
     def denoise_now(self) -> None:
@@ -297,6 +298,11 @@ class ScansPage(Page):
             found = workflow.folder_labels(self.session.with_role("label"))
             if found:
                 self.session.set_labels(found)
+
+    @Slot()
+    def _show_all(self) -> None:
+        self.filter.clear()
+        self.unused.setChecked(False)
 
     @Slot(bool)
     def _hide_unused(self, hide: bool) -> None:

@@ -117,6 +117,8 @@ class TrainPage(Page):
             return RailState("run", f"{self.epoch} of {self.curves.planned}" if self.epoch else "Preparing")
         if self.state == "failed":
             return RailState("warn", "Stopped")
+        if self.state == "done" and self._stays:
+            return RailState("done", "Compared")
         if self.state == "done":
             best = self.curves.best("psnr")
             gain = gain_words(best, self.band.scores)[1] if best is not None else 0.0
@@ -169,7 +171,6 @@ class TrainPage(Page):
         self.log.start(str(job.run))
         self.note_room.hide()
         self.scratch.hide()
-        self.session.run_folder = job.run
         made.event.connect(self._on_event)
         made.done.connect(self._on_done)
         made.failed.connect(self._on_failed)

@@ -295,12 +295,12 @@ def open_race(window: QWidget, session: Session, races: Races, others: Sequence[
 
     def use(recipe: Recipe) -> None:
         preset = next((one for one in [*recipes.shipped(), *others] if one.id == recipe.id), None)
-        if recipe == session.recipe:
-            pass
-        elif preset is not None:
-            session.set_preset(preset)
-        else:
-            session.set_recipe(recipe)
+        if recipe != session.recipe:
+            session.undo.beginMacro(f"Recipe {recipe.title}")
+            if preset is not None:
+                session.set_preset(preset)
+            session.set_recipe(recipe)  # as it raced, which may be edited
+            session.undo.endMacro()
         session.toast.emit("ok", "Recipe taken", recipe.title)
 
     dialog = RaceDialog(window, session, races, others)

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFileDialog, QLineEdit, QWidget
 
 from aegui.gui.dialogs import Dialog
 from aegui.gui.widgets.basic import button, column, holder, label
-from aegui.recipes import Recipe
+from aegui.recipes import Recipe, shipped
 
 RECIPES = "Recipes (*.yaml *.yml)"
 
@@ -25,7 +25,13 @@ def named(recipe: Recipe, title: str) -> Recipe:
     title = title.strip()
     if not title or title == recipe.title:
         return recipe
-    return recipe.model_copy(update={"title": title, "id": slug(title)})
+    return own(recipe.model_copy(update={"title": title, "id": slug(title)}))
+
+
+def own(recipe: Recipe) -> Recipe:
+    """The recipe with an id that no other recipe has which is shipped."""
+    taken = {one.id for one in shipped() if one != recipe}
+    return recipe.model_copy(update={"id": f"{recipe.id}-own"}) if recipe.id in taken else recipe
 
 
 class SaveRecipe(Dialog):
