@@ -349,6 +349,13 @@ def test_a_model_without_weights_is_for_training_only(scans: Path) -> None:
     assert not (scans.parent / "out").exists()
 
 
+def test_a_noise_level_is_refused_by_a_model_that_takes_none(scans: Path) -> None:
+    with pytest.raises(UserError, match="takes no noise level"):
+        finish(workflow.denoise(job(scans, model="classic-small", noise_level=30.0)))
+    report = finish(workflow.denoise(job(scans, model="classic-small")))
+    assert {row.noise_level for row in report.series} == {0.0}
+
+
 def test_a_noise_level_that_no_such_scan_has_fails_the_series_and_writes_nothing(scans: Path) -> None:
     report = finish(workflow.denoise(job(scans, noise_level=1e6)))
     assert {row.status for row in report.series} == {"failed"}

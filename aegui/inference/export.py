@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import tempfile
@@ -61,7 +62,8 @@ class ExportResult:
 class _Plain(nn.Module):
     """The exported signature: image (N, 1, H, W) and level (N,) → image, in normalised units.
 
-    Models that see neighbours get (N, 2·neighbours + 1, H, W), along the series, and give the middle slice.
+    Models that see neighbours get (N, 2·neighbours + 1, H, W), along the series, and give the middle slice; those for
+    colour get and give (N, 3, H, W).
     """
 
     def __init__(self, net: SliceNet) -> None:
@@ -75,7 +77,7 @@ class _Plain(nn.Module):
 def _example(model: Model, size: tuple[int, int], seed: int, count: int = 2) -> tuple[Tensor, Tensor]:
     """count: slices. Of one alone exporters would take that there is always one."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand((count, model.net.slices, *size), generator=generator), torch.linspace(0.05, 0.1, count)
+    return torch.rand((count, model.net.planes, *size), generator=generator), torch.linspace(0.05, 0.1, count)
 
 
 def _card_json(model: Model) -> str:
@@ -84,12 +86,17 @@ def _card_json(model: Model) -> str:
 
 def _planes(model: Model) -> list[str]:
     """What each plane of the input is."""
+    if model.net.channels > 1:
+        return ["red", "green", "blue"] if model.net.channels == 3 else [f"{k + 1}" for k in range(model.net.channels)]
     beside = model.net.neighbours
     return ["image" if step == 0 else f"slice {step:+d}" for step in range(-beside, beside + 1)]
 
 
 def _input(model: Model) -> str:
     """What the input is, in words."""
+    if model.net.channels > 1:
+        planes = ", ".join(_planes(model))
+        return f"image: (N, {model.net.channels}, rows, columns), normalised as the card says, channels {planes}."
     if not model.net.neighbours:
         return "image: (N, 1, rows, columns), normalised as the card says."
     return (
@@ -148,7 +155,10 @@ def _run_onnx(path: Path, model: Model) -> Run:
 def _pt2(model: Model, path: Path) -> None:
     with quiet():
         program = torch.export.export(_Plain(model.net).eval(), _example(model, SIZES[0], 0), dynamic_shapes=_shapes())
-        torch.export.save(program, path, extra_files=_extra_files(model))
+        # Into memory: where the disk is full torch's own writer ends the whole program.
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files=_extra_files(model))
+    path.write_bytes(content.getvalue())
 
 
 def _run_pt2(path: Path, model: Model) -> Run:
@@ -162,7 +172,9 @@ def _torchscript(model: Model, path: Path) -> None:
         script = torch.jit.trace(  # type: ignore[no-untyped-call]
             _Plain(model.net).eval(), _example(model, SIZES[0], 0), check_trace=False
         )
-        torch.jit.save(script, path, _extra_files=_extra_files(model))
+        content = io.BytesIO()
+        torch.jit.save(script, content, _extra_files=_extra_files(model))
+    path.write_bytes(content.getvalue())
 
 
 def _run_torchscript(path: Path, model: Model) -> Run:
@@ -172,10 +184,10 @@ def _run_torchscript(path: Path, model: Model) -> Run:
 
 
 def _safetensors(model: Model, path: Path) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights = {k: v.detach().cpu().contiguous() for k, v in model.net.net.state_dict().items()}
-    save_file(weights, path, metadata=_about(model))
+    path.write_bytes(save(weights, metadata=_about(model)))
 
 
 def _run_safetensors(path: Path, model: Model) -> Run:
@@ -192,6 +204,7 @@ def _monai(model: Model, path: Path) -> None:
     plane = {"type": "image", "format": "magnitude", "dtype": "float32", "is_patch_data": False}
     plane |= {"spatial_shape": ["*", "*"], "value_range": []}
     planes = _planes(model)
+    given = planes if model.net.channels > 1 else ["image"]
     metadata = {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
         "meta_schema_20240725.json",
@@ -212,7 +225,9 @@ def _monai(model: Model, path: Path) -> None:
                 | {"num_channels": len(planes), "channel_def": {str(k): name for k, name in enumerate(planes)}},
                 "level": {"type": "tuple", "format": "raw", "num_channels": 1, "dtype": "float32"},
             },
-            "outputs": {"pred": plane | {"num_channels": 1, "channel_def": {"0": "image"}}},
+            "outputs": {
+                "pred": plane | {"num_channels": len(given), "channel_def": {str(k): n for k, n in enumerate(given)}}
+            },
         },
         "aegui_card": card.model_dump(mode="json"),
     }
@@ -293,6 +308,8 @@ def export(model: Model, format: str, output: Path) -> Iterator[Event]:
     model.net.cpu().eval()
     if not path.name.endswith(SUFFIX[format]):
         path = path.with_name(path.name + SUFFIX[format])
+    if paths.exists(path) and path.resolve() == Path(model.ref).resolve():
+        raise UserError(f"{path.name} is the model itself.", "Name another file to write to.")
     yield Progress(0, 1 + len(SIZES), f"Writing {path.name}")
     try:
         with paths.atomic(path) as temporary:

@@ -11,6 +11,7 @@ import io
 import json
 import platform
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,13 +78,14 @@ def save(
     path: Path,
     card: Card,
     net: SliceNet,
-    recipe: Recipe,
+    recipe: Recipe | None,
     metrics: str,
     split: Mapping[str, list[str]],
     base: Card | None = None,
 ) -> Card:
     """Write a bundle atomically; returns the card as stored. metrics: the run's CSV. split: part → salted hashes.
 
+    recipe: that made the model, None if it is not known.
     Adapters are merged into the weights. base: of the model they were put on; then they are kept apart as well, in
     the bundle and in a file of their own beside it.
     """
@@ -102,14 +104,14 @@ def save(
     content = {
         "card.yaml": card.to_yaml().encode(),
         "weights.safetensors": weights,
-        "recipe.yaml": recipe.to_yaml().encode(),
+        **({"recipe.yaml": recipe.to_yaml().encode()} if recipe else {}),
         "metrics.csv": metrics.encode(),
         "split.json": json.dumps(split, indent=1).encode(),
         "versions.json": json.dumps(versions(), indent=1).encode(),
         "test_input.npy": _npy(test_input(card)[0]),
         "test_output.npy": _npy(run_test(net, card)),
     }
-    if base is not None and attached(net):
+    if base is not None and recipe is not None and attached(net):
         content[ADAPTER] = adapter.pack(net, base, card, recipe)
         with paths.atomic(path.with_name(ADAPTER)) as temporary:
             temporary.write_bytes(content[ADAPTER])
@@ -125,7 +127,7 @@ def _open(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as bundle:
             return {name: bundle.read(name) for name in bundle.namelist()}
-    except (zipfile.BadZipFile, OSError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError) as error:
         raise UserError(f"{path.name} is not a model bundle.", f"It may be cut short. ({error})") from None
 
 
@@ -159,7 +161,7 @@ def read(path: Path) -> Model:
 
     content = _open(path)
     card = Card.parse(_spec(content, "card.yaml", path), path.name)
-    recipe = Recipe.parse(_spec(content, "recipe.yaml", path), path.name)
+    recipe = Recipe.parse(_spec(content, "recipe.yaml", path), path.name) if "recipe.yaml" in content else None
     weights = content.get("weights.safetensors", b"")
     if hashlib.sha256(weights).hexdigest() != card.sha256:
         raise UserError(f"The weights in {path.name} were changed or damaged.", "Use another copy of the file.")

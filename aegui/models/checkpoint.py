@@ -93,6 +93,32 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
+# How MONAI's own networks call the parts of ours.
+_MONAI = {"encode.": "encoder.", "intermediate.": "decoder.0.", "decode.": "decoder.1."}
+_MONAI_KL = {
+    "encoder.": "encoder.body.",
+    "quant_conv_mu.": "encoder.mean.",
+    "quant_conv_log_sigma.": "encoder.spread.",
+    "post_quant_conv.": "decoder.0.",
+    "decoder.": "decoder.1.",
+}
+
+
+def ours(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by the names they have here, if they are from MONAI's own AutoEncoder or AutoencoderKL."""
+    if any(name.startswith("encode.encode_") for name in weights):
+        parts = _MONAI
+    elif any(name.startswith("quant_conv_mu.") for name in weights):
+        parts = _MONAI_KL
+    else:
+        return weights
+    found = {}
+    for name, tensor in weights.items():
+        part = next((theirs for theirs in parts if name.startswith(theirs)), "")
+        found[parts.get(part, "") + name[len(part) :]] = tensor
+    return found
+
+
 def apply(net: SliceNet, weights: dict[str, Tensor]) -> Fit:
     """Copy every tensor whose name and shape fit; say what did not."""
     own = net.net.state_dict()
@@ -112,6 +138,13 @@ def apply(net: SliceNet, weights: dict[str, Tensor]) -> Fit:
 
 def guess_card_options(weights: dict[str, Tensor]) -> tuple[str, dict[str, Any]] | None:
     """(architecture, options) of a checkpoint whose layer names tell, else None."""
+    try:
+        return _guess(weights)
+    except (IndexError, ValueError, KeyError, StopIteration):  # names like ours on layers of another make
+        return None
+
+
+def _guess(weights: dict[str, Tensor]) -> tuple[str, dict[str, Any]] | None:
     first = weights.get("encoder.0.weight")
     if first is not None and first.ndim == 4 and "decoder.2.weight" in weights:
         options: dict[str, Any] = {"channels": first.shape[1]}
@@ -141,6 +174,16 @@ def guess_card_options(weights: dict[str, Tensor]) -> tuple[str, dict[str, Any]]
     mean, first = weights.get("encoder.mean.conv.weight"), weights.get("encoder.body.blocks.0.conv.weight")
     if mean is not None and first is not None:
         return "monai_autoencoder_kl", {"channels": first.shape[1], "latent": mean.shape[0]}
-    if any(k.startswith("encoder.encode_") for k in weights):
-        return "monai_autoencoder", {"norm": "batch"} if any(k.endswith("running_mean") for k in weights) else {}
+    levels = len({k.split(".")[1] for k in weights if k.startswith("encoder.encode_")})
+    if levels:
+        firsts = [_first(weights, f"encoder.encode_{level}.") for level in range(levels)]
+        options = {"channels": firsts[0].shape[1], "widths": [one.shape[0] for one in firsts], "strides": [2] * levels}
+        if any(k.endswith("running_mean") for k in weights):
+            options["norm"] = "batch"
+        return "monai_autoencoder", options
     return None
+
+
+def _first(weights: dict[str, Tensor], start: str) -> Tensor:
+    """The first layer of a part."""
+    return next(v for k, v in weights.items() if k.startswith(start) and v.ndim == 4)

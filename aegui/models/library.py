@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import yaml
 from aegui import paths
 from aegui.errors import UserError
 from aegui.models.card import Card
+
+_log = logging.getLogger(__name__)
 
 DEFAULT = "general-small"
 
@@ -27,23 +31,31 @@ def _shipped_files() -> list[Path]:
 
 def _own_files() -> list[Path]:
     try:
-        return sorted((paths.data_home() / "models").glob("*.yaml"))
+        return sorted((paths.data_home() / "models").glob("[!.]*.yaml"))
     except UserError:  # nothing can have been kept where there can be no folder
         return []
 
 
 def shipped() -> list[Card]:
     """The cards that come with the program, the default first, those without weights last."""
-    return _ordered(_shipped_files())
+    return _ordered(Card.load_known(file) for file in _shipped_files())
 
 
 def cards() -> list[Card]:
-    """All cards, in the same order."""
-    return _ordered(card_files())
+    """All cards, in the same order; of the user's own those that can be read."""
+    return _ordered([*shipped(), *_readable(_own_files())])
 
 
-def _ordered(files: Iterable[Path]) -> list[Card]:
-    loaded = [Card.load_known(file) for file in files]
+def _readable(files: Iterable[Path]) -> Iterator[Card]:
+    """A damaged card, or one of a later version, must not keep the program from starting."""
+    for file in files:
+        try:
+            yield Card.load_known(file)
+        except UserError as error:
+            _log.warning("a model of your own is left out: %s: %s", file, error)
+
+
+def _ordered(loaded: Iterable[Card]) -> list[Card]:
     return sorted(loaded, key=lambda c: (c.id != DEFAULT, c.weights is None, not c.noise_level, c.id))
 
 
@@ -62,7 +74,7 @@ def _bundle_card(path: str, _changed: int) -> Card | None:
     try:
         with zipfile.ZipFile(path) as bundle:
             return Card.parse(yaml.safe_load(bundle.read("card.yaml").decode()), Path(path).name)
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, yaml.YAMLError, UserError):
+    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, yaml.YAMLError, UserError):
         return None
 
 

@@ -106,7 +106,7 @@ def build(card: Card) -> SliceNet:
     """The card's network with random weights."""
     try:
         net = ARCHITECTURES[card.architecture](**card.options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, IndexError) as error:
         raise UserError(f"The options of model “{card.id}” do not fit its architecture.", f"({error})") from None
     return SliceNet(net, net.channels, net.multiple)
 

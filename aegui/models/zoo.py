@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aegui.errors import UserError
 from aegui.models.card import Card
-from aegui.models.checkpoint import Fit, apply, guess_card_options, read_weights, told
+from aegui.models.checkpoint import Fit, apply, guess_card_options, ours, read_weights, told
 from aegui.models.library import file_of, is_file, require_there, require_trained
 from aegui.models.slicenet import SliceNet, build
 from aegui.recipes import Recipe
@@ -76,7 +76,7 @@ def import_checkpoint(path: Path, architecture: str | None = None) -> tuple[Card
 
     architecture: None to take it from the card that files exported here hold, else from the layer names.
     """
-    weights = read_weights(path)
+    weights = ours(read_weights(path))
     if architecture is None and (said := told(path, CARD)) is not None:
         card = Card.parse(said, path.name).model_copy(update={"weights": path.name, "sha256": ""})
         net = build(card)

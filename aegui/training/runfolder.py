@@ -50,8 +50,10 @@ class RunFolder:
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Where the run stands."""
+        content = io.BytesIO()  # torch's own writer tells of a full disk in words of its own
+        torch.save(dict(state), content)
         with paths.atomic(self.state) as temporary:
-            torch.save(dict(state), temporary)
+            temporary.write_bytes(content.getbuffer())
 
     def load_state(self) -> dict[str, Any]:
         """Tensors and plain values only."""
@@ -66,10 +68,11 @@ class RunFolder:
         self._save_weights(self.best, weights)
 
     def _save_weights(self, path: Path, weights: Mapping[str, torch.Tensor]) -> None:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
+        content = save({k: v.detach().cpu().contiguous() for k, v in weights.items()})
         with paths.atomic(path) as temporary:
-            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
+            temporary.write_bytes(content)
 
     def keep(self, epoch: int, weights: Mapping[str, torch.Tensor]) -> None:
         """The weights of an epoch, besides the best."""

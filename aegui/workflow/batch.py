@@ -67,6 +67,7 @@ class SeriesResult:
     source: the file, or the folder of the files. clipped: pixels that were cut to what the stored type holds.
     noise_before, noise_after: noise SD in flat areas of up to five slices; where none is flat, of the finest detail.
     noise_level: mean of what the model was told, as measured in the finest detail; noise that is correlated has more.
+    0 where the model takes none.
     engine: what ran the model, "OpenVINO, bf16". engine_note: why nothing faster did. spread: mean SD over the views
     that were averaged. All SD in the scan's unit.
     """
@@ -139,8 +140,10 @@ def denoise(job: DenoiseJob) -> Events:
     device = choose_device(job.device)
     yield Progress(0, None, "Loading the model")
     model = load_trained(job.model)
-    paths.require_writable(job.output, "output folder")
     card = model.card
+    if job.noise_level is not None and not card.noise_level:
+        raise UserError(f"“{card.title}” takes no noise level.", "Leave it at auto.")
+    paths.require_writable(job.output, "output folder")
     engines = Engines(model.net, device, side_by_side(device, max((series.slices for series in job.series), default=0)))
     engines.require(job.engine)
     origin = imaging.Provenance(
@@ -375,7 +378,7 @@ def _denoise_series(
         float(np.mean(spreads)) if spreads else 0.0,
         str(series.place),
         series.unit,
-        float(np.mean(levels)) if levels else 0.0,
+        float(np.mean(levels)) if levels and model.card.noise_level else 0.0,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from aegui.errors import UserError
 from aegui.events import Progress, finish
 from aegui.inference import export as module
 from aegui.models import bundle
+from aegui.models.card import Card
+from aegui.models.slicenet import build
 from aegui.models.zoo import load_model
 
 MODELS = ["general-small", "classic-small", "monai-autoencoder", "monai-autoencoder-kl"]
@@ -30,6 +34,24 @@ def test_an_export_equals_the_model_at_every_size(model: str, format: str, tmp_p
     assert result.path.is_file() and result.path.suffix == module.SUFFIX[format]
     assert result.verified and result.normalised <= 1e-4
     assert any(h % 8 or w % 8 for h, w in result.sizes) and len(set(result.sizes)) == 3
+
+
+@pytest.mark.parametrize("format", ["onnx", "pt2", "torchscript"])
+def test_a_model_for_colour_is_exported_for_colour(format: str, tmp_path: Path) -> None:
+    options = {"channels": 3, "widths": [8, 16], "blocks": [1, 1]}
+    card = Card(id="c", title="C", architecture="residual_autoencoder", options=options, noise_level=True)
+    net = build(card).eval()
+    torch.nn.init.normal_(net.net.decoder.out.weight, std=0.1)
+    bundle.save(tmp_path / "c.aegui", card, net, None, "", {})
+    path = finish(workflow.export(str(tmp_path / "c.aegui"), format, tmp_path / "exported")).path
+    model = load_model(tmp_path / "c.aegui")
+    image, level = torch.rand(1, 3, 40, 56), torch.tensor([0.1])
+    with torch.inference_mode():
+        expected = model.net.both(image, level)[0].numpy()
+        found = module._WRITERS[format][1](path, model)(image, level)
+    assert found.shape == (1, 3, 40, 56)
+    np.testing.assert_allclose(found, expected, atol=module.LIMIT)
+    assert "(N, 3, rows, columns)" in module._input(model) and "red, green, blue" in module._input(model)
 
 
 @pytest.mark.parametrize("format", ["onnx", "pt2", "torchscript"])
@@ -57,6 +79,31 @@ def test_weights_that_were_exported_come_back_with_their_card(tmp_path: Path) ->
     save_file(load_file(path), other, {"aegui.card": "{}"})
     with pytest.raises(UserError, match=r"other\.safetensors"):
         load_model(other)
+
+
+def test_weights_are_not_exported_over_themselves(tmp_path: Path) -> None:
+    path = finish(workflow.export("classic-small", "safetensors", tmp_path / "mine.safetensors")).path
+    card = load_model(path).card
+    own = path.rename(tmp_path / f"{card.id}.safetensors")
+    before = own.read_bytes()
+    with pytest.raises(UserError, match="is the model itself"):
+        finish(workflow.export(str(own), "safetensors", tmp_path))
+    assert own.read_bytes() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("format", module.FORMATS[:4])
+def test_a_full_disk_is_said_and_nothing_else_happens(
+    format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def full(_path: Path) -> Iterator[Path]:
+        yield Path("/dev/full")
+
+    monkeypatch.setattr(module.paths, "atomic", full)
+    with pytest.raises(UserError, match=r"cannot be written") as told:
+        finish(workflow.export("classic-small", format, tmp_path / "exported"))
+    assert "No space left" in told.value.hint
 
 
 def test_the_formats_of_the_window_and_the_exporter_are_the_same() -> None:

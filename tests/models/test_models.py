@@ -5,15 +5,18 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from aegui import recipes
+from aegui import paths, recipes
 from aegui.errors import UserError
-from aegui.models import bundle, cards
+from aegui.models import bundle, card_of, cards
+from aegui.models.library import shipped
 from aegui.models.networks import ARCHITECTURES, ConvAutoencoder
 from aegui.models.slicenet import SliceNet, parameters_by_part
 from aegui.models.zoo import import_checkpoint, load_model
@@ -107,6 +110,60 @@ def test_a_checkpoint_of_other_layers_lists_what_does_not_fit(tmp_path: Path) ->
         load_model(tmp_path / "odd.pth")
 
 
+def test_checkpoints_of_monais_own_networks_load_by_their_layer_names(tmp_path: Path) -> None:
+    from monai.networks.nets import AutoEncoder
+    from monai.networks.nets.autoencoderkl import AutoencoderKL
+
+    plain = AutoEncoder(2, 1, 1, channels=(8, 16), strides=(2, 2), num_res_units=1)
+    variational = AutoencoderKL(
+        2,
+        channels=(16, 32, 64),
+        num_res_blocks=1,
+        attention_levels=(False,) * 3,
+        latent_channels=4,
+        norm_num_groups=8,
+        with_encoder_nonlocal_attn=False,
+        with_decoder_nonlocal_attn=False,
+    )
+    x = torch.rand(1, 1, 32, 32)
+    for name, theirs in (("plain", plain.eval()), ("kl", variational.eval())):
+        torch.save(theirs.state_dict(), tmp_path / f"{name}.pt")
+        _, net, fit = import_checkpoint(tmp_path / f"{name}.pt")
+        assert fit.complete, fit.words()
+        with torch.inference_mode():
+            expected = theirs(x) if name == "plain" else theirs.reconstruct(x)
+            torch.testing.assert_close(net.eval()(x), expected)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"encoder.stem.weight": (64, 3, 7, 7), "encoder.stages.0.blocks.0.conv.weight": (1,)},
+        {"encoder.stem.weight": (64, 3, 7, 7), "encoder.stages.layer0.weight": (1,)},
+        {"encoder.stem.weight": (64,)},
+        {"encoder.encode_0.bias": (1,)},
+    ],
+)
+def test_a_checkpoint_whose_names_mislead_is_refused(shapes: dict[str, tuple[int, ...]], tmp_path: Path) -> None:
+    torch.save({name: torch.zeros(shape) for name, shape in shapes.items()}, tmp_path / "a.pt")
+    with pytest.raises(UserError):
+        load_model(tmp_path / "a.pt")
+
+
+def test_a_card_that_cannot_be_read_keeps_no_other_model_away(expect_log: Callable[[str], None]) -> None:
+    expect_log("a model of your own is left out: .*later.yaml")
+    expect_log("a model of your own is left out: .*empty.yaml")
+    folder = paths.data_home() / "models"
+    folder.mkdir(parents=True)
+    (folder / "later.yaml").write_text("schema_version: 99\n")
+    (folder / "empty.yaml").write_text("")
+    (folder / "._mine.yaml").write_bytes(b"\x00\x05\x16\x07")
+    assert cards() == shipped()
+    assert card_of("general-small") is not None
+    with pytest.raises(UserError):
+        load_model("later")
+
+
 def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path) -> None:
     marker = tmp_path / "ran"
 
@@ -179,6 +236,22 @@ def test_a_bundle_with_changed_weights_is_refused(tmp_path: Path) -> None:
             archive.writestr(name, data)
     with pytest.raises(UserError, match="changed or damaged"):
         load_model(file)
+
+
+def test_a_bundle_that_was_damaged_in_copying_is_refused(tmp_path: Path) -> None:
+    model = load_model("classic-small")
+    path = tmp_path / "model.aegui"
+    bundle.save(path, model.card, model.net, None, "", {})
+    assert bundle.read(path).recipe is None
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        spoilt = bytearray(content)
+        spoilt[rng.integers(30, 1200)] ^= 1 << rng.integers(8)  # in card.yaml
+        path.write_bytes(spoilt)
+        card_of(path)
+        with suppress(UserError):
+            bundle.read(path)
 
 
 def test_a_bundle_that_is_cut_short_is_refused(tmp_path: Path) -> None:
