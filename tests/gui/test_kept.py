@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QAbstractButton
 
 from aegui import paths, recipes
@@ -124,6 +125,22 @@ def test_nothing_of_the_old_project_is_shown_in_a_new_one(opened: Any, qtbot: An
     qtbot.waitUntil(lambda: not window.session.lanes.running(), timeout=20_000)
     qtbot.wait(50)
     assert deliver.batch.model.entries == []
+
+
+def test_a_project_can_be_dropped_wherever_scans_can(opened: Any, qtbot: Any, tmp_path: Path) -> None:
+    write_ct(tmp_path / "a")
+    window, file = opened(tmp_path / "a"), tmp_path / "a.aeguiproject"
+    project.save(window.session, file)
+    window.new_project()
+    window.scans.first.dropped.emit([file])
+    qtbot.waitUntil(lambda: window.session.project_file == file, timeout=20_000)
+    window.new_project()
+    deliver = next(page for page in window.pages if page.key == "deliver")
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(file))])
+    copy, no_button = Qt.DropAction.CopyAction, Qt.MouseButton.NoButton
+    deliver.dropEvent(QDropEvent(QPointF(5, 5), copy, mime, no_button, Qt.KeyboardModifier.NoModifier))
+    qtbot.waitUntil(lambda: window.session.project_file == file, timeout=20_000)
 
 
 def test_undo_says_what_it_took_back_where_that_cannot_be_seen(opened: Any, qtbot: Any, tmp_path: Path) -> None:

@@ -10,15 +10,25 @@ from collections.abc import Iterator
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, QLineEdit, QSlider, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSlider,
+    QWidget,
+)
 
+from aegui import recipes
 from aegui.errors import UserError
 from aegui.events import Done, Event, Progress, Stop
 from aegui.gui import dialogs, theme
 from aegui.gui.bars import RESEARCH, told
 from aegui.gui.focus_ring import FocusRing
 from aegui.gui.widgets.basic import button, column, holder, scroll
-from aegui.gui.window import Window
+from aegui.gui.window import SMALLEST, Window
 
 
 def counting(log: list[str]) -> Iterator[Event]:
@@ -222,6 +232,24 @@ def test_no_page_needs_more_room_than_the_smallest_window(opened, phantom):
         needed = page.minimumSizeHint()
         assert needed.width() <= 1280 - 104, page.key
         assert needed.height() <= 720 - 48 - 64 - 32, page.key
+
+
+def test_no_button_is_narrower_than_its_words_when_text_is_large(opened, phantom):
+    window = opened(phantom["low"])
+    long = recipes.load("denoise").model_copy(update={"id": "mine", "title": "2.5 mm venous portal phase, our scanner"})
+    window.session.set_preset(long.with_set(["run.epochs=7"]))
+    window.resize(*SMALLEST)
+    try:
+        for key in ("recipe", "review", "deliver"):
+            window.show_page_named(key)
+            for size in (130, 100):
+                window.set_look("dark", size)
+                QTest.qWait(50)
+                buttons = [b for b in window.page.findChildren(QPushButton) if b.isVisible() and b.text()]
+                tight = [b.text() for b in buttons if b.width() < b.minimumSizeHint().width()]
+                assert buttons and tight == [], (key, size)
+    finally:
+        window.set_look("dark", 100)
 
 
 def test_tab_shows_a_ring_around_the_focus_and_the_mouse_never_does(window, qtbot):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QMimeData, Slot
+from PySide6.QtCore import QEvent, QMimeData, Slot
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QWidget
 
@@ -62,7 +62,7 @@ class RecipePage(Page):
         weights = row(label("Weights", "sec", buddy=self.initial.button(0)), STRETCH, self.initial)
         weights.setContentsMargins(16, 8, 16, 8)
         self.gallery = Gallery(frame(weights, panel="foot"))
-        self.gallery.setFixedWidth(min(theme.scaled(392), 472))
+        self._fit()
         self.models = StartingModels(session, self.gallery, self)
         self.forecasts = Forecasts(session, self)
         self.presets = Presets()
@@ -397,6 +397,14 @@ class RecipePage(Page):
         recipe = self.session.attempt(lambda: recipes.load(path))
         if recipe is not None:
             self._on_preset(own(recipe))
+
+    def _fit(self) -> None:
+        self.gallery.setFixedWidth(min(theme.scaled(392), 472))
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange:
+            self._fit()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if _recipe_file(event.mimeData()) is not None:

@@ -100,7 +100,7 @@ class Measurements(QWidget):
                 words.append((f"CNR {other.name} to {region.name}", arrow(second.cnr(first))))
             bias = max((comparison.bias for _, comparison in found), key=abs)
             words.append(("Largest bias", figure(bias, 1, sign=True) + unit))
-        self._none.setVisible(not words)
+        self._none.setVisible(not model.regions)
         for index, (name, value) in enumerate(self._values):
             shown = index < len(words)
             holder_ = name.parentWidget()

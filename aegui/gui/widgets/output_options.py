@@ -24,6 +24,7 @@ from aegui.inference.views import COUNTS
 
 FORMATS = next(knob for knob in knobs(OutputRules) if knob.name == "format")
 WIDE = 900  # from here on everything stands in one line
+CRAMPED = 580  # below, the button of the further options has a short word
 SHORT, CHOICE = 92, 104  # widths of fields
 
 
@@ -224,6 +225,7 @@ class OutputOptions(QFrame):
         wide = self.width() >= theme.scaled(WIDE)
         self._box.setDirection(QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom)
         self._box.setSpacing(16 if wide else 8)
+        self.more.setText(" More…" if self.width() < theme.scaled(CRAMPED) else " More options…")
 
     # Qt overrides
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QSlider
 
@@ -58,7 +58,6 @@ class ReviewBar(QFrame):
         words = label("Strength", "sec", buddy=self.strength)
         self.strength.setAccessibleName("Strength")
         self.percent = label("100 %", "h3")
-        self.percent.setFixedWidth(48)
         self.percent.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.strength.valueChanged.connect(self._strength_moved)
         self.reference = QCheckBox("Reference")
@@ -123,7 +122,17 @@ class ReviewBar(QFrame):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        narrow = self.width() < theme.scaled(1272)
+        self._fit()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange:
+            self._fit()
+
+    def _fit(self) -> None:
+        """Words get shorter, then go, as the text grows or the window shrinks; every icon says what it is."""
+        narrow, iconic = self.width() < theme.scaled(1272), self.width() < theme.scaled(940)
         for index, words in enumerate(_SHORT if narrow else _LONG):
-            self.modes.button(index).setText(f" {words}")
+            self.modes.button(index).setText("" if iconic else f" {words}")
         self.strength.setFixedWidth(120 if narrow else 176)
+        self.percent.setFixedWidth(theme.scaled(48))
