@@ -244,6 +244,8 @@ def _problem(detail: ErrorDetails, source: str) -> SpecError:
     if kind in _LIMITS:
         words, key = _LIMITS[kind]
         return SpecError(f"“{name}”{of} must be {words} {_limit(context[key])}.", f"It is {detail['input']}.", where)
+    if kind == "union_tag_not_found":
+        return SpecError(f"“{name}.kind”{of} is missing.", "Add it.", where)
     if kind in ("union_tag_invalid", "literal_error", "enum"):
         expected = context.get("expected_tags") or context.get("expected", "")
         return SpecError(f"“{name}”{of} has no such choice.", f"Choose one of {expected}.", where)

@@ -102,11 +102,13 @@ def test_an_empty_folder(aegui: Aegui, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists() and not (tmp_path / "run").exists()
 
 
-def test_an_empty_folder_as_json_is_an_empty_list_and_exit_1(aegui: Aegui, tmp_path: Path) -> None:
+def test_an_empty_folder_as_json_is_an_empty_list_an_error_and_exit_1(aegui: Aegui, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     said = aegui("scan", tmp_path / "empty", "--json")
     assert said.code == 1
-    assert json.loads(said.out) == {"schema": 1, "series": [], "skipped": [], "pairs": []}
+    found = json.loads(said.out)
+    assert found["error"].endswith("holds no images.") and "Choose" in found["hint"]
+    assert (found["series"], found["skipped"], found["pairs"]) == ([], [], [])
 
 
 def test_a_folder_without_images(aegui: Aegui, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import io
 import logging
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -19,6 +21,7 @@ from aegui.cli.show import print_json, say
 from aegui.cli.training import train as _train  # noqa: F401 - the modules add their verbs to the program
 from aegui.cli.verbs import scan as _scan  # noqa: F401 - likewise
 from aegui.errors import Cancelled, UserError
+from aegui.paths import exists
 
 __all__ = ["app", "main", "run"]
 
@@ -43,6 +46,10 @@ def arguments(given: Sequence[str]) -> list[str]:
     if first is None:
         return words if words else ["gui"]
     if first not in verbs:
+        if len(words) > 1 and not exists(Path(first)):  # options of the window would be the wrong thing to speak of
+            near = get_close_matches(first, verbs, 1)
+            hint = f"Did you mean `aegui {near[0]}`?" if near else "Run `aegui --help` for the verbs."
+            raise UserError(f"There is no folder or verb “{first}”.", hint)
         return ["gui", *words]
     several = _REPEATED.get(first, ())
     result: list[str] = []
@@ -64,25 +71,27 @@ def run(given: Sequence[str]) -> int:
     try:
         log.setup()
         return int(app(arguments(given), prog_name="aegui", standalone_mode=False) or 0)
-    except UserError as error:
-        say(f"{error}")
-        if "--json" in given:
-            print_json({"error": error.message, "hint": error.hint})
-    except Cancelled as error:
-        say(str(error) or "Stopped.")
-    except (KeyboardInterrupt, typer.Abort):
-        say("Stopped.")
     except BrokenPipeError:  # the reader of our output, such as `head`, went away
         sys.stderr.close()
+        return 1
+    except UserError as error:
+        problem = error
+    except Cancelled as error:
+        problem = UserError(str(error) or "Stopped.")
+    except (KeyboardInterrupt, typer.Abort):
+        problem = UserError("Stopped.")
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence instead of a traceback
         if isinstance(error, _ClickError):
             words = error.format_message().rstrip(".").replace("Value error, ", "")
-            say(f"{words}. See `aegui {_verb(given)}--help`.")
+            problem = UserError(f"{words}.", f"See `aegui {_verb(given)}--help`.")
         else:
             _log.error("unexpected: aegui %s", " ".join(given), exc_info=True)
             file = log.file()
             more = f"Its log says more: {file}" if file else f"It has no log to say more. ({error})"
-            say(f"The program met an unexpected {type(error).__name__}. {more}")
+            problem = UserError(f"The program met an unexpected {type(error).__name__}.", more)
+    say(str(problem))
+    if "--json" in given:
+        print_json({"error": problem.message, "hint": problem.hint})
     return 1
 
 

@@ -35,9 +35,11 @@ def series(paths: Sequence[Path], quiet: bool) -> tuple[Series, ...]:
     return usable(result, quiet)
 
 
-def require_work(result: ScanResult, paths: Sequence[Path], included: frozenset[str] = frozenset()) -> None:
-    """UserError if nothing can be denoised. included: uids of series that are, although they are not meant for it."""
-    if any(series.treat == "denoise" or series.uid in included for series in result.series):
+def require_work(result: ScanResult, paths: Sequence[Path], included: frozenset[str] | None = None) -> None:
+    """UserError if nothing can be denoised. included: uids of series that are, although they are not meant for it;
+    None where none can be.
+    """
+    if any(series.treat == "denoise" or series.uid in (included or ()) for series in result.series):
         return
     where = " and ".join(str(path) for path in paths)
     reasons = list(dict.fromkeys([s.reason for s in result.series if s.reason] + [s.reason for s in result.skipped]))
@@ -46,7 +48,9 @@ def require_work(result: ScanResult, paths: Sequence[Path], included: frozenset[
     found = f" ({reasons[0]})" if len(reasons) == 1 else ""
     hint = "Choose a folder with DICOM, NIfTI, NRRD, MHA, PNG, JPEG, TIFF or NPY images."
     if any(series.treat == "view" for series in result.series):
-        hint = "Add --include all to denoise also what is for viewing only."
+        hint = "What is for viewing only can be denoised with --include all, but not learnt from."
+        if included is not None:
+            hint = "Add --include all to denoise also what is for viewing only."
     raise UserError(f"{where} holds no slices that can be used{found}.", hint)
 
 
@@ -98,8 +102,9 @@ def pairs(noisy: Sequence[Series], clean: Sequence[Series], accept: bool) -> Seq
     found: Sequence[Any] = workflow.require_pairs(list(noisy), list(clean))
     for pair in found:
         say(f"Paired by {pair.method}: {pair.noisy.description} – {pair.clean.description} ({len(pair.slices)} slices)")
-    for alone in {s.uid: s for s in noisy}.keys() - {pair.noisy.uid for pair in found}:
-        warn(f"“{next(s.description for s in noisy if s.uid == alone)}” has no clean partner and is left out.")
+    known = {pair.noisy.uid for pair in found} | {series.uid for series in clean}
+    for alone in [series for series in noisy if series.uid not in known]:
+        warn(f"“{alone.description}” has no clean partner and is left out.")
     unsure = [pair for pair in found if not pair.sure]
     if unsure and not accept:
         raise UserError(

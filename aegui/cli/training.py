@@ -287,7 +287,7 @@ def match_scanner(
     import yaml
 
     print_text(found.words)
-    parts = {"corruptions": [part.model_dump(mode="json") for part in found.corruptions]}
+    parts = {"kind": "synthetic", "corruptions": [part.model_dump(mode="json") for part in found.corruptions]}
     print_text("For a recipe, under `targets`:")
     print_text(yaml.safe_dump(parts, sort_keys=False, allow_unicode=True).rstrip())
     return 0

@@ -67,13 +67,15 @@ def scan(
 
     result = inputs.scanned(folders, json)
     proposals = workflow.propose(result.series)
+    where = " and ".join(str(folder) for folder in folders)
+    nothing = UserError(f"{where} holds no images.", "Choose the folder that holds the scans.")
     if json:
-        print_json(found_rows(result, proposals))
+        told = {} if result.series else {"error": nothing.message, "hint": nothing.hint}
+        print_json(found_rows(result, proposals) | told)
     else:
         print_found(result, proposals)
     if not result.series:
-        where = " and ".join(str(folder) for folder in folders)
-        say(f"{where} holds no images. Choose the folder that holds the scans.")
+        say(str(nothing))
         return 1
     return 0
 

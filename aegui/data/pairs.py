@@ -128,9 +128,13 @@ def match_pairs(noisy: Sequence[Series], clean: Sequence[Series]) -> list[Pair]:
 
 
 def require_pairs(noisy: Sequence[Series], clean: Sequence[Series]) -> list[Pair]:
-    """match_pairs, or a UserError naming the first series without a partner."""
+    """match_pairs of what is not among the clean series, or a UserError naming the first series without a partner."""
     if not clean:
         raise UserError("The recipe learns from pairs, but there is no clean series.", "Add the folder of clean scans.")
+    targets = {series.files for series in clean}
+    noisy = [series for series in noisy if series.files not in targets]
+    if not noisy:
+        raise UserError("The noisy scans and the clean ones are the same.", "Name a folder for each.")
     pairs = match_pairs(noisy, clean)
     if not pairs:
         one, other = noisy[0], clean[0]

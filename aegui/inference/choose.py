@@ -24,7 +24,7 @@ from aegui.events import Event, Progress
 from aegui.inference.check import Reference, references
 from aegui.inference.denoiser import Denoiser
 from aegui.inference.engines import Engine, TorchEngine, Unavailable, build, processor
-from aegui.inference.kinds import ENGINES, KINDS
+from aegui.inference.kinds import KINDS, require_engine
 from aegui.inference.streams import Streams, alone
 from aegui.models.slicenet import SliceNet, fingerprint
 
@@ -142,8 +142,7 @@ class Engines:
 
     def require(self, name: str) -> None:
         """UserError where an engine is asked for that there is not."""
-        if name not in ENGINES:
-            raise UserError(f"There is no engine “{name}”.", f"Choose one of {', '.join(ENGINES)}.")
+        require_engine(name)
         try:
             if name != "auto":
                 self.get(name)

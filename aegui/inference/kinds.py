@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aegui.errors import UserError
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -31,3 +33,9 @@ KINDS = {
 }
 
 ENGINES = ("auto", *KINDS)
+
+
+def require_engine(name: str) -> None:
+    """UserError for a name that none has."""
+    if name not in ENGINES:
+        raise UserError(f"There is no engine “{name}”.", f"Choose one of {', '.join(ENGINES)}.")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aegui.errors import UserError
+from aegui.models.library import require_model_file
 from aegui.models.slicenet import SliceNet
 
 
@@ -59,11 +60,7 @@ def told(path: Path, name: str) -> Any:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The state dict in a .safetensors, .pt or .pth file. Files that would run code are refused."""
-    if path.is_dir():
-        inside = next(iter(sorted(path.glob("*.aegui"))), path / "model.aegui")
-        raise UserError(f"{path} is a folder, not a model.", f"Name the model in it, such as {inside}.")
-    if not path.is_file():
-        raise UserError(f"There is no file {path}.", "Check the name of the model file.")
+    require_model_file(path)
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -72,8 +69,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return dict(load_file(path))
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{path.name} is not a safetensors file.", f"It may be cut short. ({error})") from None
-    if path.suffix not in (".pt", ".pth"):
-        raise UserError(f"{path.name} is not a model file.", "Model files end in .aegui, .safetensors, .pt or .pth.")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - torch raises many kinds; all mean "not plain weights"

@@ -86,13 +86,26 @@ def require_trained(card: Card) -> None:
 
 def is_file(ref: str) -> bool:
     """Whether a model is named by file, not by id."""
-    return Path(ref).suffix in (".aegui", ".safetensors", ".pt", ".pth") or paths.exists(Path(ref))
+    return Path(ref).suffix in FILES or paths.exists(Path(ref))
 
 
 def require_there(file: Path) -> None:
     """UserError where a model is named by a file that there is not."""
     if not paths.exists(file):
         raise UserError(f"There is no file {file}.", "Check the name of the model file.")
+
+
+FILES = (".aegui", ".safetensors", ".pt", ".pth")
+
+
+def require_model_file(file: Path) -> None:
+    """UserError for what no model can be read from, by its kind alone."""
+    if file.is_dir():
+        inside = next(iter(sorted(file.glob("*.aegui"))), file / "model.aegui")
+        raise UserError(f"{file} is a folder, not a model.", f"Name the model in it, such as {inside}.")
+    require_there(file)
+    if file.suffix not in FILES:
+        raise UserError(f"{file.name} is not a model file.", "Model files end in .aegui, .safetensors, .pt or .pth.")
 
 
 def file_of(ref: str) -> Path:

@@ -24,7 +24,7 @@ from aegui.imaging.dicom.deidentify import Deidentifier
 from aegui.imaging.outlook import may_show_text
 from aegui.imaging.written import REPORT, earlier_reports
 from aegui.models import Card, card_of, require_trained
-from aegui.models.library import file_of, is_file
+from aegui.models.library import file_of, is_file, require_model_file
 
 if TYPE_CHECKING:
     from aegui.inference.choose import Engines
@@ -103,12 +103,21 @@ class Report:
 
 
 def planned(job: DenoiseJob) -> list[tuple[Series, str]]:
-    """Every series of a job, with why it will not be denoised, or nothing. Loads no network."""
+    """Every series of a job, with why it will not be denoised, or nothing. Loads no network, writes nothing.
+
+    UserError for what `denoise` refuses before it begins.
+    """
+    _require(job)
+    if job.output.exists() and not job.output.is_dir():
+        raise UserError(f"{job.output} is no folder.", "Choose another output folder.")
     card = card_of(job.model)
     if card is not None:
         require_trained(card)
+        _require_level(job, card)
     elif not is_file(job.model):
         file_of(job.model)  # which says what models there are
+    else:
+        require_model_file(Path(job.model))
     return [(series, _refusal(card, series, job)) for series in job.series]
 
 
@@ -123,26 +132,38 @@ def _refusal(card: Card | None, series: Series, job: DenoiseJob) -> str:
     return ""
 
 
-def denoise(job: DenoiseJob) -> Events:
-    """Denoise series one after another; a bad one never stops the rest. Done(Report)."""
-    from aegui.inference.choose import Engines
-    from aegui.inference.streams import side_by_side
+def _require(job: DenoiseJob) -> None:
+    """UserError for settings that are wrong whatever the model."""
+    from aegui.inference.kinds import require_engine
     from aegui.inference.views import require_count
-    from aegui.models.slicenet import fingerprint
-    from aegui.models.zoo import load_trained
-    from aegui.training.step import choose_device
 
     require_count(job.average)
+    require_engine(job.engine)
     if not 0 <= job.strength <= 1:
         raise UserError(f"The strength {job.strength:g} is out of range.", "It goes from 0 (input) to 1 (full).")
     if job.noise_level is not None and not job.noise_level >= 0:
         raise UserError(f"The noise level {job.noise_level:g} is negative.", "Give an SD in the scan's unit, or auto.")
+
+
+def _require_level(job: DenoiseJob, card: Card) -> None:
+    if job.noise_level is not None and not card.noise_level:
+        raise UserError(f"“{card.title}” takes no noise level.", "Leave it at auto.")
+
+
+def denoise(job: DenoiseJob) -> Events:
+    """Denoise series one after another; a bad one never stops the rest. Done(Report)."""
+    from aegui.inference.choose import Engines
+    from aegui.inference.streams import side_by_side
+    from aegui.models.slicenet import fingerprint
+    from aegui.models.zoo import load_trained
+    from aegui.training.step import choose_device
+
+    _require(job)
     device = choose_device(job.device)
     yield Progress(0, None, "Loading the model")
     model = load_trained(job.model)
     card = model.card
-    if job.noise_level is not None and not card.noise_level:
-        raise UserError(f"“{card.title}” takes no noise level.", "Leave it at auto.")
+    _require_level(job, card)
     paths.require_writable(job.output, "output folder")
     engines = Engines(model.net, device, side_by_side(device, max((series.slices for series in job.series), default=0)))
     engines.require(job.engine)

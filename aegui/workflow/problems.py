@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aegui import paths
 from aegui.data.labels import label_of
 from aegui.data.pairs import TARGETS, match_pairs
 from aegui.imaging import Series
-from aegui.models import cards
+from aegui.models import card_of
 from aegui.recipes.targets import Noise2Noise
 from aegui.workflow.loss_problems import loss_problems
 from aegui.workflow.noise_problems import noise_problems
@@ -72,6 +73,15 @@ def _scans(job: TrainJob, usable: Sequence[Series]) -> Iterator[Problem]:
         )
 
 
+def _start(job: TrainJob, _usable: Sequence[Series]) -> Iterator[Problem]:
+    card = card_of(job.model) if job.init == "pretrained" else None
+    if card is None or card.weights is not None:
+        return
+    made = paths.resource("recipes") / f"pretrain-{card.id}.yaml"
+    hint = f"The recipe pretrain-{card.id} is made for that." if made.exists() else "That takes many more epochs."
+    yield Problem(f"“{card.title}” has no trained weights: it starts from random ones.", hint, blocking=False)
+
+
 def _pairs(job: TrainJob, usable: Sequence[Series]) -> Iterator[Problem]:
     if not job.recipe.targets.pairs or not usable:
         return
@@ -107,7 +117,7 @@ def _labels(job: TrainJob, usable: Sequence[Series]) -> Iterator[Problem]:
 
 
 def _model(job: TrainJob, usable: Sequence[Series]) -> Iterator[Problem]:
-    card = next((card for card in cards() if card.id == job.model), None)
+    card = card_of(job.model)
     for modality in sorted({s.modality for s in usable}):
         if card is not None and not card.fits(modality):
             yield Problem(f"{modality} scans; the model is for {', '.join(card.modalities)}.", blocking=False)
@@ -129,4 +139,4 @@ def _folder(job: TrainJob, usable: Sequence[Series]) -> Iterator[Problem]:
         )
 
 
-_LOOKS = (_scans, _pairs, _labels, _model, _folder)
+_LOOKS = (_scans, _start, _pairs, _labels, _model, _folder)

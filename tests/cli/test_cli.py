@@ -46,6 +46,13 @@ def test_a_folder_alone_opens_in_the_window() -> None:
     assert arguments(["--help"]) == ["--help"]
 
 
+def test_a_verb_that_there_is_not_is_said_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["denois", "--input", "a", "--output", "b"]) == 1
+    assert capsys.readouterr().err == "There is no folder or verb “denois”. Did you mean `aegui denoise`?\n"
+    assert run(["xyz", "--data", "a"]) == 1
+    assert "`aegui --help`" in capsys.readouterr().err
+
+
 def test_several_folders_may_follow_one_option() -> None:
     given = ["train", "--data", "a", "b", "--clean", "c", "--data", "d", "--set", "x=1", "y=2", "--out", "r"]
     read = "train --data a --data b --clean c --data d --set x=1 --set y=2 --out r"

@@ -48,6 +48,39 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
     assert "no trained weights" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--average", "3", "averaged over 3 views"),
+        ("--engine", "torhc", "no engine “torhc”"),
+        ("--model", "folder", "is a folder, not a model"),
+        ("--model", "model.onnx", "is not a model file"),
+        ("--noise-level", "20", "takes no noise level"),
+        ("--output", "file", "is no folder"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would_refuse(
+    option: str, value: str, words: str, scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for name in ("model.onnx", "file"):
+        (tmp_path / name).write_text("")
+    place = tmp_path / value
+    given = {"--input": str(scans["low"]), "--output": str(tmp_path / "out"), "--model": "classic-small"}
+    given[option] = str(place) if place.exists() else value
+    assert run(["denoise", "--dry-run", *(word for pair in given.items() for word in pair)]) == 1
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words", [["denoise"], ["denoise", "--input", "a", "--output", "b", "--strength", "2"]])
+def test_wrong_use_is_json_too_where_it_was_asked_for(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*words, "--json"]) == 1
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert found["error"] in said.err and "aegui denoise --help" in found["hint"]
+
+
 def test_errors_are_json_too_where_it_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["denoise", "--input", str(tmp_path / "nothing"), "--output", str(tmp_path / "out")]
     assert run([*words, "--json"]) == 1

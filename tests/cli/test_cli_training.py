@@ -35,6 +35,43 @@ def test_train_with_clean_scans_learns_from_pairs(
     assert recipes.load(tmp_path / "run" / "recipe.yaml").targets.kind == "paired"
 
 
+def test_scans_are_not_their_own_clean_partners(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    low, full = str(scans["low"]), str(scans["full"])
+    assert run(["evaluate", "--model", "classic-small", "--noisy", low, "--clean", low]) == 1
+    assert "are the same" in capsys.readouterr().err
+    words = ["train", "--model", "classic-small", "--data", low, full, "--clean", full, "--out", str(tmp_path / "run")]
+    assert run([*words, "--dry-run"]) == 0
+    said = capsys.readouterr().err
+    assert (
+        said.count("Paired by geometry: Simulated low dose") == 3 and "Paired by geometry: Simulated full" not in said
+    )
+
+
+def test_a_model_without_weights_says_that_it_starts_from_random_ones(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--model", "xray-small", "--data", str(scans["low"]), "--out", str(tmp_path / "run"), "--dry-run"]
+    assert run(words) == 0
+    said = capsys.readouterr().err
+    assert "has no trained weights: it starts from random ones" in said and "pretrain-xray-small" in said
+    assert run([*words, "--init", "random"]) == 0
+    assert "random ones" not in capsys.readouterr().err
+
+
+def test_what_is_for_viewing_only_is_not_offered_to_learn_from(
+    scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = next(scans["low"].rglob("*.dcm"))
+    dataset = pydicom.dcmread(file)
+    dataset.ImageType = ["DERIVED", "SECONDARY", "LOCALIZER"]
+    (tmp_path / "scans").mkdir()
+    dataset.save_as(tmp_path / "scans" / "a.dcm")
+    assert run(["train", "--data", str(tmp_path / "scans"), "--out", str(tmp_path / "run")]) == 1
+    assert "but not learnt from" in capsys.readouterr().err
+
+
 def test_a_run_folder_is_not_overwritten_but_resumed(
     scans: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
