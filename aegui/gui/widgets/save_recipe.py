@@ -29,7 +29,7 @@ def named(recipe: Recipe, title: str) -> Recipe:
 
 
 def own(recipe: Recipe) -> Recipe:
-    """The recipe with an id that no other recipe has which is shipped."""
+    """The recipe, under another id if a shipped one has its own."""
     taken = {one.id for one in shipped() if one != recipe}
     return recipe.model_copy(update={"id": f"{recipe.id}-own"}) if recipe.id in taken else recipe
 
