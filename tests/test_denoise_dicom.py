@@ -62,7 +62,7 @@ def test_clipped_pixels_loss_and_insistence_are_in_the_row_and_the_report(tmp_pa
     item.ImageType = ["DERIVED", "PRIMARY", "PROJECTION IMAGE"]
     item.LossyImageCompression, item.LossyImageCompressionRatio = "01", 10
     save(item, tmp_path / "scans" / "a.dcm")
-    work = _job(tmp_path / "scans", model="classic-small", noise_level=60.0)
+    work = _job(tmp_path / "scans", model="classic-small")
     assert work.series[0].treat == "view"
     report = finish(workflow.denoise(replace(work, include=frozenset({work.series[0].uid}))))
     (row,) = report.series
