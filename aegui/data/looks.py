@@ -157,7 +157,7 @@ def unlike(card: Card, looks: Sequence[Look]) -> list[str]:
         found.append(f"noise of {noise:.0f} of 255; the model has seen {_span(known.noise, '{:.0f}')}")
     if spacing and known.spacing[1] and not known.spacing[0] / 2 <= spacing <= known.spacing[1] * 2:
         found.append(f"pixels of {spacing:.2g} mm; the model has seen {_span(known.spacing, '{:.2g}')} mm")
-    # Headers say that a slice without air is CT; of other pictures nothing else tells a photograph from a scan.
+    # A header says that it is a scan, even without air around it; else only the background tells a photograph from one.
     least = known.dark[0] - 0.2 if modality not in _NAMES else known.dark[0] / BARELY
     if not least <= dark <= known.dark[1] + 0.2:
         found.append(

@@ -69,6 +69,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return dict(load_file(path))
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{path.name} is not a safetensors file.", f"It may be cut short. ({error})") from None
+    if path.suffix == ".aegui":
+        raise UserError(f"{path.name} is a bundle, not weights alone.", "It is a model as it is.")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - torch raises many kinds; all mean "not plain weights"

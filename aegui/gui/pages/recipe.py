@@ -168,9 +168,10 @@ class RecipePage(Page):
         self._refresh()
 
     def _show_presets(self) -> None:
-        if self.session.preset not in [*recipes.shipped(), *self.presets.extra]:
-            self.presets.add(self.session.preset)  # of a project that was opened
-        presets = [*recipes.shipped(), *self.presets.extra]
+        shipped = recipes.shipped()
+        if self.session.preset not in (*shipped, *self.presets.extra):
+            self.presets.add(self.session.preset)  # of a file, or of a project that was opened
+        presets = [*shipped, *self.presets.extra]
         self.presets.show_presets(presets, self.session.preset, self._lacking(presets))
 
     def _lacking(self, presets: Sequence[Recipe]) -> dict[str, str]:
