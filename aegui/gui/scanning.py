@@ -77,18 +77,18 @@ class Scanning(QObject):
         self._next: Wish | None = None
         self._stopped = False
         session.lanes.ended.connect(self._lane_free)
-        session.renewed.connect(self._on_renewed)
+        session.renewed.connect(self.cancel)  # what was being opened belonged to another project
 
     @property
     def running(self) -> bool:
-        """Whether a scan is under way."""
-        return self._job is not None
+        """Whether a scan is under way, or waits for the one before it to be gone."""
+        return self._job is not None or self._next is not None
 
     def open(self, wish: Wish) -> None:
         """Scan; a scan under way is given up for it."""
         if self._session.lanes.busy("scan"):
-            self._next = wish
             self.cancel()
+            self._next = wish
             return
         job = self._session.attempt(
             lambda: self._session.lanes.create(lambda: _work(wish), "Scanning", "scan"),
@@ -106,14 +106,11 @@ class Scanning(QObject):
     @Slot()
     def cancel(self) -> None:
         """Give up; nothing that was loaded changes."""
+        waiting, self._next = self._next is not None, None
         if self._job is not None:
             self._job.abandon()
-
-    @Slot()
-    def _on_renewed(self) -> None:
-        """What was being opened belonged to another project."""
-        self._next = None
-        self.cancel()
+        elif waiting:
+            self.ended.emit(None)
 
     @Slot()
     def stop(self) -> None:

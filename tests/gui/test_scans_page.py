@@ -206,6 +206,40 @@ def test_cancelling_a_scan_leaves_what_was_loaded_as_it_was(opened, qtbot, phant
     assert window.session.series[: len(before)] == before
 
 
+def test_a_folder_opened_at_the_moment_a_scan_ends_is_scanned_next(window, opened, phantom):
+    scanning = window.scans.scanning
+    seen = []
+
+    def at_the_first(wish) -> None:
+        if len(seen) == 0:
+            window.scans.open_paths([phantom["full"]])  # the thread of the scan before still ends
+            seen.append((window.session.lanes.busy("scan"), scanning.running))
+
+    scanning.ended.connect(at_the_first)
+    opened(phantom["low"])
+    assert seen == [(True, True)]
+    assert len(window.session.series) == 4
+
+
+def test_cancelling_gives_up_what_waits_for_a_scan_to_end_too(window, opened, qtbot, phantom):
+    scanning = window.scans.scanning
+    ended = []
+
+    def at_the_first(wish) -> None:
+        ended.append(wish)
+        if len(ended) == 1:
+            window.scans.open_paths([phantom["full"]])
+            scanning.cancel()
+
+    scanning.ended.connect(at_the_first)
+    opened(phantom["low"])
+    qtbot.waitUntil(lambda: not window.session.lanes.busy("scan"), timeout=10_000)
+    assert len(ended) == 2
+    assert not scanning.running
+    assert len(window.session.series) == 2
+    assert window.scans.views.currentIndex() == 2
+
+
 def test_a_zip_a_dicomdir_and_single_files_can_be_dropped_together(window, qtbot, phantom, tmp_path):
     single = sorted(phantom["full"].rglob("*.dcm"))[0]
     packed = Path(shutil.make_archive(str(tmp_path / "export"), "zip", phantom["other"]))
