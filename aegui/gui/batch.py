@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtGui import QUndoCommand
 
 from aegui.events import Event, Progress, SeriesDone, SeriesStarted, SliceDone, Warned
+from aegui.gui.delivery import Delivery
 from aegui.gui.job import Job
 from aegui.gui.session import Session
 from aegui.gui.widgets.model_chooser import unfit
@@ -30,15 +31,13 @@ SURE = 3  # slices before a time left is shown
 
 @dataclass(frozen=True)
 class Options:
-    """How the waiting series are denoised. noise_level None: measured. average: views of each slice."""
+    """How the waiting series are denoised."""
 
     model: str | Path
     output: Path
-    strength: float = 1.0
-    noise_level: float | None = None
-    rules: OutputRules = field(default_factory=OutputRules)
-    device: str = "auto"
-    average: int = 1
+    delivery: Delivery
+    rules: OutputRules
+    device: str
 
 
 class _Removal(QUndoCommand):
@@ -249,11 +248,11 @@ class Batch(QObject):
                 model=str(options.model),
                 series=waiting,
                 output=options.output,
-                strength=options.strength,
-                noise_level=options.noise_level,
+                strength=options.delivery.strength,
+                noise_level=options.delivery.noise_level,
                 rules=options.rules,
                 device=options.device,
-                average=options.average,
+                average=options.delivery.average,
                 skipped=skipped,
                 include=included,
                 earlier=earlier,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from aegui import paths
 from aegui.errors import UserError
+from aegui.gui.delivery import Delivery
 from aegui.gui.session import Role, Session
 from aegui.imaging import OutputRules
 from aegui.recipes import recipe as recipes
@@ -34,6 +35,7 @@ class Project(Spec):
     run: str = knob("", title="Run", help="Folder of the last run")
     accepted: bool | None = knob(None, title="Accepted", help="Review's verdict")
     strength: float = knob(1.0, title="Strength", help="At which Review looked", ge=0, le=1)
+    delivery: Delivery | None = knob(None, title="Delivery", help="How scans are denoised; none: as Review looked")
 
 
 def of(session: Session) -> Project:
@@ -54,6 +56,7 @@ def of(session: Session) -> Project:
         run=str(session.run_folder or ""),
         accepted=session.accepted,
         strength=session.strength,
+        delivery=session.delivery,
     )
 
 
@@ -106,6 +109,7 @@ def apply(session: Session, project: Project, result: Any = None) -> None:
         run_folder=Path(project.run) if project.run else None,
         accepted=project.accepted,
         strength=project.strength,
+        delivery=project.delivery or Delivery(strength=project.strength),
         result=result,
     )
 

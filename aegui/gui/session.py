@@ -11,6 +11,7 @@ from PySide6.QtGui import QUndoCommand, QUndoStack
 
 from aegui import settings as stored
 from aegui.errors import UserError
+from aegui.gui.delivery import Delivery
 from aegui.gui.job import Lanes
 from aegui.imaging import OutputRules
 from aegui.imaging.series import ScanResult, Series, Skipped
@@ -57,6 +58,7 @@ class Session(QObject):
     result_changed = Signal()  # a run ended, or another one was opened
     review_changed = Signal()  # accepted or rejected
     output_changed = Signal()  # how denoised series are written
+    delivery_changed = Signal()  # how scans are denoised
     project_changed = Signal()  # file, name, or whether everything is saved
     renewed = Signal()  # another project: nothing of the old one holds any more
     page_requested = Signal(str)  # "scans" | "recipe" | "train" | "review" | "deliver"
@@ -105,6 +107,7 @@ class Session(QObject):
         self.accepted: bool | None = None
         self.strength = 1.0
         self.output: OutputRules = self.settings.output
+        self.delivery = Delivery()
         self.look: tuple[Series, int] | None = None  # what Review shows next: a series and a slice of it
         self.denoise_directly = False  # “Denoise now” was chosen: Scans leads to Deliver
         self.projects = 0  # how many came before this one; what began in another must not end in this
@@ -114,7 +117,8 @@ class Session(QObject):
             signal.connect(self._touch)
         for signal in (self.recipe_changed, self.result_changed, self.review_changed, self.insisted_changed):
             signal.connect(self._touch)
-        self.output_changed.connect(self._touch)
+        for signal in (self.output_changed, self.delivery_changed):
+            signal.connect(self._touch)
 
     # ---- what others ask
     def role(self, uid: str) -> Role:
@@ -324,18 +328,33 @@ class Session(QObject):
             self.change_settings(output=rules)
             self.output_changed.emit()
 
+    def set_delivery(self, delivery: Delivery) -> None:
+        """How scans are denoised."""
+        if delivery != self.delivery:
+            self.delivery = delivery
+            self.delivery_changed.emit()
+
     def set_accepted(self, accepted: bool | None) -> None:
-        """Review's verdict on the model."""
+        """Review's verdict on the model; what is accepted is delivered at the strength that was looked at."""
         self.accepted = accepted
+        if accepted:
+            self._deliver_as_reviewed()
         self.review_changed.emit()
 
     def set_strength(self, strength: float) -> None:
-        """How much of the noise goes, 0 … 1. Review's verdict was on another."""
+        """How much of the noise goes in Review, 0 … 1, and in Deliver until another is set there.
+
+        The verdict was on another strength.
+        """
         if strength != self.strength:
             self.strength = strength
             self._touch()
+            self._deliver_as_reviewed()
             if self.accepted is not None:
                 self.set_accepted(None)
+
+    def _deliver_as_reviewed(self) -> None:
+        self.set_delivery(self.delivery.model_copy(update={"strength": self.strength}))
 
     def change_settings(self, **values: Any) -> None:
         """Remember preferences."""
@@ -375,11 +394,13 @@ class Session(QObject):
         self._announce_all()
 
     def _announce_all(self) -> None:
+        # First what fields show: they tell the session what they hold as soon as anything else changes.
+        for signal in (self.output_changed, self.delivery_changed):
+            signal.emit()
         for signal in (self.scans_changed, self.roles_changed, self.pairs_changed, self.model_changed):
             signal.emit()
         for signal in (self.recipe_changed, self.result_changed, self.review_changed, self.insisted_changed):
             signal.emit()
-        self.output_changed.emit()
 
     def mark_saved(self, file: Path) -> None:
         """Everything up to now is in this file."""
@@ -394,6 +415,7 @@ class Session(QObject):
         self.recipe, self.accepted, self.train_job, self.initial = self.preset, None, None, "pretrained"
         self.recipe_problems, self.denoise_directly, self.strength = (), False, 1.0
         self.ignored, self.insisted, self.output = frozenset(), frozenset(), self.settings.output
+        self.delivery = Delivery()
         self.projects += 1
         self.undo.clear()
         self.renewed.emit()

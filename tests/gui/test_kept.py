@@ -13,9 +13,12 @@ from PySide6.QtWidgets import QAbstractButton
 from aegui import paths, recipes
 from aegui.errors import UserError
 from aegui.gui import dialogs, project
+from aegui.gui.delivery import Delivery
+from aegui.gui.pages.deliver import DeliverPage
 from aegui.gui.pages.recipe import RecipePage
 from aegui.gui.session import Session
 from aegui.gui.widgets.save_recipe import named
+from aegui.imaging import OutputRules
 from tests.gui.generated import scanned, write_ct
 
 
@@ -164,11 +167,36 @@ def test_the_start_from_random_weights_is_something_to_save(session: Session, tm
 
 
 def test_the_strength_of_review_comes_back_with_the_project(session: Session, tmp_path: Path) -> None:
-    session.strength = 0.6
+    session.set_strength(0.6)
     project.save(session, tmp_path / "a.aeguiproject")
     other = Session()
     project.apply(other, project.Project.load(tmp_path / "a.aeguiproject"))
-    assert other.strength == 0.6
+    assert other.strength == other.delivery.strength == 0.6
+
+
+def test_what_deliver_was_set_to_comes_back_with_the_project(window: Any, tmp_path: Path) -> None:
+    session, deliver = window.session, next(page for page in window.pages if isinstance(page, DeliverPage))
+    session.set_model("general-small")
+    session.set_strength(0.9)
+    session.set_accepted(True)
+    deliver.options.strength.setValue(65)
+    deliver.options.views.setCurrentIndex(deliver.options.views.findData(4))
+    deliver.options.noise.setText("12,5")
+    deliver.options.set_rules(OutputRules(suffix="_quiet"))
+    assert not session.saved
+    stored = project.of(session)
+    window.new_project()
+    assert session.delivery == deliver.options.delivery() == Delivery()
+    project.apply(session, stored)
+    assert deliver.options.delivery() == Delivery(strength=0.65, average=4, noise_level=12.5)
+    assert session.output.suffix == deliver.options.known().suffix == "_quiet"
+    assert session.accepted and session.strength == 0.9
+    assert project.of(session) == stored
+
+
+def test_a_project_of_before_is_delivered_as_review_looked(session: Session) -> None:
+    project.apply(session, project.Project(strength=0.4))
+    assert session.delivery == Delivery(strength=0.4)
 
 
 def test_a_project_of_which_a_folder_is_missing_is_opened_but_its_file_stays_as_it_is(

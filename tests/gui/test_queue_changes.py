@@ -99,14 +99,12 @@ def test_another_project_begins_with_an_empty_queue(page: DeliverPage, qtbot: An
     qtbot.waitUntil(lambda: not uids(page), timeout=5000)
 
 
-def test_the_strength_that_was_set_here_stays_when_the_page_is_left(page: DeliverPage) -> None:
-    page.session.strength = 0.7
-    page.enter()
+def test_the_strength_that_was_set_here_stays_until_review_looks_at_another(page: DeliverPage) -> None:
+    page.session.set_strength(0.7)
     assert page.options.strength.value() == 70
     page.options.strength.setValue(100)
     page.enter()
     assert page.options.strength.value() == 100
-    page.session.strength = 1.0
     page.options.strength.setValue(80)
-    page.enter()
+    page.session.set_strength(1.0)
     assert page.options.strength.value() == 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, QUrl, Slot
+from PySide6.QtCore import QSignalBlocker, Qt, QUrl, Slot
 from PySide6.QtGui import QAction, QDesktopServices, QDragEnterEvent, QDropEvent, QKeySequence
 from PySide6.QtWidgets import QFileDialog, QWidget
 
@@ -54,7 +54,6 @@ class DeliverPage(Page):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
         self._suggested = ""  # the output folder that nobody chose
-        self._reviewed = session.strength  # what Review's was when it was last taken over
         self._other_model = self._other_scans = False  # what was chosen while the queue ran
         self.batch = Batch(session, self)
         self.thumbs = Thumbnails(self.batch.model, self)
@@ -75,7 +74,7 @@ class DeliverPage(Page):
         self.setAcceptDrops(True)
         self._build()
         self._connect()
-        self._on_output()
+        self._show_options()
         self._on_scans()
         self._on_model()
 
@@ -111,8 +110,9 @@ class DeliverPage(Page):
         session.scans_changed.connect(self._on_scans)
         session.roles_changed.connect(self._on_scans)
         session.model_changed.connect(self._on_model)
-        session.review_changed.connect(self._on_review)
-        session.output_changed.connect(self._on_output)
+        session.review_changed.connect(self.changed)
+        session.output_changed.connect(self._show_options)
+        session.delivery_changed.connect(self._show_options)
         session.lanes.ended.connect(self._on_lane_free)
 
     # ---- page
@@ -139,8 +139,6 @@ class DeliverPage(Page):
         self.session.attempt(self.session.ensure_model)
         if not self.options.folder.text() or self.options.folder.text() == self._suggested:
             self._suggest_folder()
-        if self.session.strength != self._reviewed and not self.batch.running:
-            self._on_review()
         self._refresh()
 
     def toggle_pause(self) -> None:
@@ -167,6 +165,7 @@ class DeliverPage(Page):
     @Slot()
     def _on_edited(self) -> None:
         self.session.set_output(self.options.known())
+        self.session.set_delivery(self.options.delivery())
         self._on_options()
 
     def _on_options(self) -> None:
@@ -176,9 +175,14 @@ class DeliverPage(Page):
         self._refresh()
 
     @Slot()
-    def _on_output(self) -> None:
-        if self.session.output != self.options.known():
-            self.options.set_rules(self.session.output)
+    def _show_options(self) -> None:
+        rules, delivery = self.session.output, self.session.delivery
+        if (rules, delivery) == (self.options.known(), self.options.delivery()):
+            return
+        with QSignalBlocker(self.options):  # half of it would be taken for what the user wants
+            self.options.set_rules(rules)
+            self.options.set_delivery(delivery)
+        self._on_options()
 
     @Slot()
     def _on_model(self) -> None:
@@ -191,14 +195,6 @@ class DeliverPage(Page):
         units = {entry.series.unit for entry in self.batch.model.entries}
         self.options.set_noise_level(model is not None and model.noise_level, units.pop() if len(units) == 1 else "")
         self._refresh()
-
-    @Slot()
-    def _on_review(self) -> None:
-        # What was set here stays, until Review looks at another strength or accepts one.
-        if self.session.accepted or self.session.strength != self._reviewed:
-            self._reviewed = self.session.strength
-            self.options.strength.setValue(round(100 * self.session.strength))
-        self.changed.emit()
 
     @Slot(object)
     def _on_lane_free(self, _job: object) -> None:
@@ -222,7 +218,7 @@ class DeliverPage(Page):
         if self.session.attempt(self.session.ensure_model) is None:
             return
         try:
-            output, level, rules = self.options.read()
+            output, delivery, rules = self.options.read()
         except UserError as error:
             self._say(error)
             return
@@ -231,11 +227,9 @@ class DeliverPage(Page):
         options = Options(
             model=self.session.model_ref,
             output=output,
-            strength=self.options.strength.value() / 100,
-            noise_level=level,
+            delivery=delivery,
             rules=rules,
             device=self.session.device,
-            average=self.options.views.currentData(),
         )
         if self.batch.start(options) and str(output) != self._suggested:
             self.session.change_settings(output_folder=str(output))

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QBoxLayout, QComboBox, QFileDialog, QFrame, QLineE
 from aegui import paths
 from aegui.errors import UserError
 from aegui.gui import theme
+from aegui.gui.delivery import Delivery
 from aegui.gui.widgets.basic import ElidedLabel, button, column, holder, icon_label, label, row
 from aegui.gui.widgets.editors import ChoiceEditor, Editor
 from aegui.gui.widgets.forms import Form
@@ -188,16 +189,30 @@ class OutputOptions(QFrame):
             raise UserError(f"“{text}” is not a noise level.", "Type an SD such as 20, or leave it empty for auto.")
         return value
 
-    def read(self) -> tuple[Path, float | None, OutputRules]:
-        """Folder, noise level and rules. UserError if one is wrong; its field is marked."""
+    def set_delivery(self, delivery: Delivery) -> None:
+        """Show this."""
+        self.strength.setValue(round(100 * delivery.strength))
+        self.views.setCurrentIndex(self.views.findData(delivery.average))
+        self.noise.setText("" if delivery.noise_level is None else f"{delivery.noise_level:.12g}")
+
+    def delivery(self) -> Delivery:
+        """What is chosen; a noise level that is no number counts as none."""
+        try:
+            level = self.noise_level()
+        except UserError:
+            level = None
+        return Delivery(strength=self.strength.value() / 100, average=self.views.currentData(), noise_level=level)
+
+    def read(self) -> tuple[Path, Delivery, OutputRules]:
+        """Folder, how to denoise, and rules. UserError if one is wrong; its field is marked."""
         self.mark(None)
         wrong: QWidget | None = self.folder
         try:
             folder = self.output()
             wrong = self.noise
-            level = self.noise_level()
+            self.noise_level()
             wrong = None
-            return folder, level, self.rules()
+            return folder, self.delivery(), self.rules()
         except UserError:
             self.mark(wrong)
             raise

@@ -37,7 +37,7 @@ class OutputOutlook(QWidget):
         """The names of what is written next."""
         entries = self._batch.model.entries
         upcoming = next((entry.series for entry in entries if entry.status in ("running", "waiting")), None)
-        model, strength = card_of(self._session.model_ref), self._options.strength.value() / 100
+        model, strength = card_of(self._session.model_ref), self._session.delivery.strength
         self.example.setText(example(upcoming, self._options.known(), model.id if model else "", strength))
 
     @Slot()
