@@ -38,7 +38,7 @@ def open_sink(source: SliceSource, folder: Path, rules: OutputRules, origin: Pro
     if format in SUFFIXES:
         return StackSink(source, folder, rules, origin)
     if format == "png":
-        return PngSink(source, folder, rules)
+        return PngSink(source, folder, rules, origin)
     if isinstance(source, DicomSource):
         return DicomSink(source, folder, rules, origin)
     if format == "dicom":
@@ -47,9 +47,9 @@ def open_sink(source: SliceSource, folder: Path, rules: OutputRules, origin: Pro
             "Choose the same format.",
         )
     if isinstance(source, VolumeSource):
-        return VolumeSink(source, folder, rules)
+        return VolumeSink(source, folder, rules, origin)
     if isinstance(source, ImageSource):
-        return ImageSink(source, folder, rules)
+        return ImageSink(source, folder, rules, origin)
     raise TypeError(f"No sink for {type(source).__name__}")
 
 

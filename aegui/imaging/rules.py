@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from aegui.imaging.series import Series
 from aegui.imaging.text import safe_name
@@ -36,6 +36,15 @@ class Provenance:
     salt: str = field(default="", repr=False)
 
     @property
+    def secret(self) -> str:
+        """What de-identified UIDs and names are made from."""
+        return self.salt or self.batch
+
+    def pseudonym(self, series: Series) -> str:
+        """What the patient is called in de-identified output; nobody without the salt can find it from the ID."""
+        return f"ANON-{uuid5(NAMESPACE_OID, f'{self.secret}/patient/{series.patient}').hex[:8].upper()}"
+
+    @property
     def words(self) -> str:
         """How it was made, in one sentence."""
         level = "" if self.noise_level is None else f", noise level {self.noise_level:g}"
@@ -43,7 +52,8 @@ class Provenance:
         return f"Denoised by aegui, model {self.model}, strength {self.strength:g}{level}{views}"
 
 
-def output_name(series: Series, rules: OutputRules, pseudonym: str = "") -> str:
+def output_name(series: Series, rules: OutputRules, origin: Provenance) -> str:
     """Stem of the folder or file of a derived series; where that is de-identified, without the source's own text."""
-    described = series.modality if rules.deidentify else series.description or series.modality
-    return safe_name(f"{pseudonym or series.label}_{described}{rules.suffix}")
+    if rules.deidentify:
+        return safe_name(f"{origin.pseudonym(series)}_{series.modality}{rules.suffix}")
+    return safe_name(f"{series.label}_{series.description or series.modality}{rules.suffix}")

@@ -222,12 +222,11 @@ def _secret() -> str:
 
 def _write_report(job: DenoiseJob, results: Sequence[SeriesResult], origin: imaging.Provenance) -> Path:
     path = job.output / REPORT
-    salt = origin.salt
     again = {series.uid for series in job.series}
     rows = [*(row for row in job.earlier if row.uid not in again), *results]
     skipped = [{"file": str(s.file), "reason": s.reason} for s in job.skipped]
     if job.rules.deidentify:
-        rows, skipped = [_nameless(row, job, salt) for row in rows], []
+        rows, skipped = [_nameless(row, job, origin) for row in rows], []
     content = {
         "schema": 1,
         "program": f"aegui {__version__}",
@@ -256,13 +255,14 @@ def _write_report(job: DenoiseJob, results: Sequence[SeriesResult], origin: imag
     return path
 
 
-def _nameless(row: SeriesResult, job: DenoiseJob, salt: str) -> SeriesResult:
+def _nameless(row: SeriesResult, job: DenoiseJob, origin: imaging.Provenance) -> SeriesResult:
     """The row as it may go out with de-identified images: file names, folders and descriptions may name people."""
     series = next((series for series in job.series if series.uid == row.uid), None)
     uid, mark, part = row.uid.partition("#")
     return replace(
         row,
-        uid=Deidentifier(salt).uid(uid) + mark + part,
+        uid=Deidentifier(origin.secret, "").uid(uid) + mark + part,
+        label=origin.pseudonym(series) if series else "",
         description=series.modality if series else "",
         reason="It could not be written" if row.status == "failed" else row.reason,
         output=Path(row.output).name,

@@ -46,9 +46,9 @@ def affine(unit: float = 1.0) -> np.ndarray[Any, Any]:
 
 
 def nifti(path: Path, values: np.ndarray[Any, Any], **changes: Any) -> Path:
-    """values: (..., z, y, x). changes: fields of the header set before it is written; "two" makes NIfTI-2."""
+    """values: (..., z, y, x). changes: fields of the header set before it is written; "two": NIfTI-2, "big": big-endian."""
     kind = nib.Nifti2Image if changes.pop("two", False) else nib.Nifti1Image
-    big = values.dtype.newbyteorder("=") != values.dtype
+    big = changes.pop("big", values.dtype.newbyteorder("=") != values.dtype)
     header = kind.header_class(endianness=">" if big else "<")
     image = kind(values.T, affine(), header, dtype=values.dtype)
     image.header.set_xyzt_units("mm", "sec")
@@ -91,6 +91,14 @@ def itk(path: Path, values: np.ndarray[Any, Any], packed: bool = False, vector: 
         image.SetOrigin(ORIGIN)
         image.SetDirection(TURN.ravel().tolist())
     sitk.WriteImage(image, str(path), useCompression=packed)
+    return path
+
+
+def big_endian(path: Path, values: np.ndarray[Any, Any]) -> Path:
+    """NRRD or MetaImage of bytes whose header says so, as programs for such machines write them."""
+    data = itk(path, values).read_bytes()
+    little = (b"MSB = False", b"MSB = True") if path.suffix == ".mha" else (b"encoding:", b"endian: big\nencoding:")
+    path.write_bytes(data.replace(*little, 1))
     return path
 
 
@@ -160,6 +168,9 @@ def _jpeg(path: Path) -> Path:
 # Every kind of file: a name for the test, and what makes it in a folder.
 KINDS: dict[str, Callable[[Path], Path]] = {
     **{f"nifti {t}": (lambda f, t=t: nifti(f / "v.nii", values_of(t))) for t in (*TYPES, ">i2", ">f4", "i8", "u8")},
+    "nifti big-endian u1": lambda f: nifti(f / "v.nii", values_of("u1"), big=True),
+    "nrrd big-endian u1": lambda f: big_endian(f / "v.nrrd", values_of("u1")),
+    "mha big-endian u1": lambda f: big_endian(f / "v.mha", values_of("u1")),
     "nifti gz": lambda f: nifti(f / "v.nii.gz", values_of("i2")),
     "nifti 2": lambda f: nifti(f / "v.nii", values_of("i2"), two=True),
     "nifti 2 big-endian gz": lambda f: nifti(f / "v.nii.gz", values_of(">u2"), two=True),

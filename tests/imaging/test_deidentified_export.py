@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from aegui import workflow
@@ -116,9 +119,11 @@ def test_an_overlay_in_high_bits_is_taken_out_of_the_pixels(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("format", ["nifti", "nrrd", "tiff", "png"])
 def test_other_formats_tell_as_little(tmp_path: Path, format: str) -> None:
-    exported(told(tmp_path), tmp_path / "out", format=format)
+    series = told(tmp_path)
+    exported(series, tmp_path / "out", format=format)
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert files and found(names(tmp_path / "out")) == []
+    assert series.label.encode() not in names(tmp_path / "out"), "anybody can make it from the patient's ID"
     for path in files:
         data = path.read_bytes()
         assert found(gzip.decompress(data) if path.suffix == ".gz" else data) == [], path
@@ -140,14 +145,31 @@ def test_the_report_of_a_batch_tells_no_name_and_warns_of_text_in_the_picture(tm
     report = finish(workflow.denoise(job))
     assert [row.status for row in report.series] == ["done"] and len(result.skipped) == 2
     content = report.path.read_bytes()
-    assert found(content) == []
+    assert found(content) == [] and series.label.encode() not in content
     (row,) = json.loads(content)["series"]
     assert "Text may be part of the picture" in row["reason"]
     out = tmp_path / "out" / row["output"]
     new = pydicom.dcmread(sorted(out.iterdir())[0])
-    assert out.name == f"{new.PatientID}_CT_DN"
+    assert out.name == f"{new.PatientID}_CT_DN" and row["label"] == new.PatientID
     for path in out.iterdir():
         assert found(path.read_bytes()) == [], path
+
+
+def test_a_pseudonym_follows_from_the_patient_and_the_secret(tmp_path: Path) -> None:
+    series = told(tmp_path)
+    other = replace(series, patient="another")
+    made = [Provenance(salt=salt).pseudonym(one) for salt in ("a", "a", "b") for one in (series, other)]
+    assert made[:2] == made[2:4] and len(set(made)) == 4
+
+
+def test_volumes_and_pictures_tell_their_label_as_little(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    nib.save(nib.Nifti1Image(np.ones((16, 16, 4), np.int16), np.eye(4)), tmp_path / "in" / "sub-017_bold.nii")
+    Image.new("L", (16, 16), 7).save(tmp_path / "in" / "picture.png")
+    for series in scanned(tmp_path / "in").series:
+        exported(series, tmp_path / "out")
+        assert series.label.encode() not in names(tmp_path / "out")
+        assert Provenance(salt="secret").pseudonym(series).encode() in names(tmp_path / "out")
 
 
 def test_a_patient_keeps_one_pseudonym_from_batch_to_batch(tmp_path: Path) -> None:

@@ -93,10 +93,10 @@ class Deidentifier:
     """Takes out of datasets who the patient is, the same way for all datasets of a batch.
 
     salt: what new UIDs are made from beside the old ones; keep it secret where old UIDs may be guessed.
-    label: the patient's new name and ID; without it a pseudonym made of the old ID.
+    label: the patient's new name and ID.
     """
 
-    def __init__(self, salt: str, label: str = "") -> None:
+    def __init__(self, salt: str, label: str) -> None:
         self._salt = salt
         self._label = label
 
@@ -108,23 +108,18 @@ class Deidentifier:
 
     def apply(self, dataset: Dataset) -> None:
         """De-identify in place, with everything that lies in sequences and in the file meta, and say so."""
-        label = self._label or self._pseudonym(dataset)
-        _Walk(self, label, _kind(dataset)).items(dataset)
+        _Walk(self, self._label, _kind(dataset)).items(dataset)
         if getattr(dataset, "file_meta", None) is not None:
             dataset.file_meta = self._meta(dataset.file_meta)
         dataset.preamble = bytes(128)
-        dataset.PatientName = label
-        dataset.PatientID = label
+        dataset.PatientName = self._label
+        dataset.PatientID = self._label
         dataset.PatientIdentityRemoved = "YES"
         dataset.DeidentificationMethod = METHOD
         code = Dataset()
         code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = _CODE
         dataset.DeidentificationMethodCodeSequence = Sequence([code])
         dataset.LongitudinalTemporalInformationModified = "REMOVED"
-
-    def _pseudonym(self, dataset: Dataset) -> str:
-        known = "/".join(text(dataset, keyword) for keyword in ("PatientID", "PatientName", "PatientBirthDate"))
-        return f"ANON-{uuid5(NAMESPACE_OID, f'{self._salt}/patient/{known}').hex[:8].upper()}"
 
     def _meta(self, meta: FileMetaDataset) -> FileMetaDataset:
         new = FileMetaDataset()

@@ -16,7 +16,7 @@ from aegui.imaging.files.formats.layout import New
 from aegui.imaging.files.images import ImageSource
 from aegui.imaging.files.volumes import VolumeSource
 from aegui.imaging.removed import difference, narrow, refuse_noise
-from aegui.imaging.rules import OutputRules, output_name
+from aegui.imaging.rules import OutputRules, Provenance, output_name
 from aegui.imaging.series import Pixels, SliceSource, Stored
 from aegui.imaging.staging import SeriesFolders, Staging, writing
 from aegui.imaging.text import unused
@@ -31,7 +31,7 @@ class ImageSink:
     JPEG becomes PNG: a second lossy compression would change every pixel.
     """
 
-    def __init__(self, source: ImageSource, folder: Path, rules: OutputRules) -> None:
+    def __init__(self, source: ImageSource, folder: Path, rules: OutputRules, origin: Provenance) -> None:
         series = source.series
         suffix = series.files[0].suffix.lower()
         if rules.noise_series:
@@ -46,7 +46,7 @@ class ImageSink:
         self._clean = rules.deidentify
         self._tally = Tally(len(source))
         self._taken: set[str] = set()
-        self._folders = SeriesFolders(folder, output_name(series, rules), noise=rules.noise_series)
+        self._folders = SeriesFolders(folder, output_name(series, rules, origin), noise=rules.noise_series)
 
     @property
     def clipped(self) -> int:
@@ -103,7 +103,7 @@ def _save(source: Path, target: Path, values: Stored, clean: bool) -> None:
 class PngSink:
     """One PNG per slice: 8 bits for 8-bit sources, else 16 bits with the scale in scale.json."""
 
-    def __init__(self, source: SliceSource, folder: Path, rules: OutputRules) -> None:
+    def __init__(self, source: SliceSource, folder: Path, rules: OutputRules, origin: Provenance) -> None:
         series = source.series
         if rules.noise_series:
             raise UserError(
@@ -114,7 +114,7 @@ class PngSink:
         self._tally = Tally(len(source))
         self._eight = _is_eight(source)
         self._slope, self._offset = _png_scale(source, eight=self._eight)
-        self._staging = Staging(folder, output_name(series, rules))
+        self._staging = Staging(folder, output_name(series, rules, origin))
         self._digits = max(4, int(math.log10(max(1, len(source)))) + 1)
 
     @property

@@ -128,7 +128,7 @@ class _OneFile:
 class VolumeSink:
     """A volume in the format, name, geometry, header and type of the source."""
 
-    def __init__(self, source: volumes.VolumeSource, folder: Path, rules: OutputRules) -> None:
+    def __init__(self, source: volumes.VolumeSource, folder: Path, rules: OutputRules, origin: Provenance) -> None:
         series = source.series
         first = source.stored(0)  # before anything is made: a broken source must leave nothing behind
         if rules.noise_series:
@@ -136,7 +136,7 @@ class VolumeSink:
         path = series.files[0]
         ending = re.search(r"\.(nii\.gz|ome\.tiff?|[^.]+)$", path.name, re.IGNORECASE)
         suffix = ending[0] if ending else ""
-        stem = output_name(series, rules) if rules.deidentify else _stem(series, suffix, rules.suffix)
+        stem = output_name(series, rules, origin) if rules.deidentify else _stem(series, suffix, rules.suffix)
         self._source = source
         self._clean = rules.deidentify
         self._dtype = first.dtype
@@ -224,7 +224,7 @@ class StackSink:
         dtype = stored.dtype.newbyteorder("<") if self._own else np.dtype("f4" if stored.dtype.itemsize <= 2 else "f8")
         self._whole = True
         self._low, self._high = 0.0, 0.0
-        stem = output_name(series, rules)
+        stem = output_name(series, rules, origin)
         self._file = _OneFile(source, folder, stem, SUFFIXES[rules.format], dtype, noise=rules.noise_series)
 
     @property

@@ -45,15 +45,14 @@ class DicomSink:
             raise UserError(f"{series.description or series.modality} is not written as DICOM. {reason}")
         self._source = source
         self._rules = rules
-        self._person = Deidentifier(origin.salt or origin.batch) if rules.deidentify else None
+        self._person = Deidentifier(origin.secret, origin.pseudonym(series)) if rules.deidentify else None
         self._writer = Writer(rules, origin, mosaic=bool(series.mosaic))
         self._tally = Tally(len(source))
         self._names = FileNames()
         self._lossy = False
         self._wide: set[Path] = set()
         self._narrow: set[Path] = set()
-        name = output_name(series, rules, self._pseudonym(header))
-        self._folders = SeriesFolders(folder, name, noise=rules.noise_series)
+        self._folders = SeriesFolders(folder, output_name(series, rules, origin), noise=rules.noise_series)
         # The frames of one file, in file order; tiles of a mosaic stay in the picture they are part of.
         self._order = sorted(series.frames) if self._in_one_file else []
         self._frames: FrameStore | None = None
@@ -119,12 +118,6 @@ class DicomSink:
             if store is not None:
                 store.close()
         self._folders.discard()
-
-    def _pseudonym(self, header: Dataset) -> str:
-        if self._person is None:
-            return ""
-        self._person.apply(header)
-        return text(header, "PatientID")
 
     # --- slices as they come ---------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -133,6 +133,10 @@ class New:
     dtype: np.dtype[Any]
     scale: tuple[float, float] = (1.0, 0.0)
     clean: bool = False
+
+    def ordered(self, order: Literal["<", ">"]) -> New:
+        """The same in another byte order, that of a header which stays as it is."""
+        return replace(self, dtype=self.dtype.newbyteorder(order))
 
     def blocks(self) -> Iterator[bytes]:
         """The slices as bytes, in C order."""

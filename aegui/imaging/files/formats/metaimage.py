@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -84,7 +85,6 @@ def layout(path: Path) -> tuple[Layout, Raw]:
     kind = fields["ElementType"].removesuffix("_ARRAY")
     if kind not in _TYPES:
         raise UserError(f"MetaImage type {kind}: not read.")
-    order = ">" if _true(fields, "BinaryDataByteOrderMSB", "ElementByteOrderMSB") else "<"
     local = fields["ElementDataFile"].upper() == "LOCAL"
     files = [path] if local else companions(path)
     packed: Packing = "zlib" if _true(fields, "CompressedData") else ""
@@ -94,7 +94,7 @@ def layout(path: Path) -> tuple[Layout, Raw]:
     roles = "v" * max(0, len(sizes) - 3) + "zyx"[-min(3, len(sizes)) :] + ("c" if channels == 3 else "")
     raw = Raw(
         tuple((file, begin) for file in files),
-        np.dtype(order + _TYPES[kind]),
+        np.dtype(_order(fields) + _TYPES[kind]),
         (*sizes[::-1], *((3,) if channels == 3 else ())),
         roles,
         packed,
@@ -108,6 +108,10 @@ def layout(path: Path) -> tuple[Layout, Raw]:
     return Layout(
         (volumes, depth, sizes[1], sizes[0]), raw.dtype, channels, affine, spacing, words=volume_words(volumes)
     ), raw
+
+
+def _order(fields: Fields) -> Literal["<", ">"]:
+    return ">" if _true(fields, "BinaryDataByteOrderMSB", "ElementByteOrderMSB") else "<"
 
 
 def _place(fields: Fields, sizes: list[int]) -> tuple[Affine | None, tuple[float, float, float]]:
@@ -129,6 +133,7 @@ def rewrite(source: Path, target: Path, new: New) -> None:
     """The source's header around new values; one volume where the source held several."""
     fields, _ = read_header(source)
     found, raw = layout(source)
+    new = new.ordered(_order(fields))
     fields = {key: value for key, value in fields.items() if not new.clean or key in _GEOMETRY}
     count = len(raw.shape) - (found.channels == 3)
     if found.shape[0] > 1 and int(np.prod(new.shape[:3])) != int(np.prod(found.shape)):

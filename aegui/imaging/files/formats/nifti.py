@@ -176,6 +176,7 @@ def rewrite(source: Path, target: Path, new: New) -> None:
     """The source's header, whole, around new values; one volume where the source held several."""
     head = read_header(source)
     fields, tail = head.fields, head.tail
+    new = new.ordered(fields.endianness)
     count, *sizes = fields["dim"].tolist()
     if math.prod(sizes[:count]) != math.prod(new.shape[:3]):
         fields["dim"] = [3, *sizes[:3], 1, 1, 1, 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -123,7 +124,7 @@ def layout(path: Path) -> tuple[Layout, Raw]:
     encoding = head.fields.get("encoding", "raw").lower()
     if encoding not in _ENCODINGS:
         raise UserError(f"NRRD encoding “{encoding}”: not read.")
-    order = ">" if head.fields.get("endian", "").lower() == "big" else "<"
+    order = _order(head)
     roles = _roles(head, sizes, code)
     spatial = [i for i, role in enumerate(roles) if role in "xyz"]
     packed = _ENCODINGS[encoding]
@@ -202,6 +203,11 @@ def _place(head: Header, spatial: list[int]) -> tuple[Affine | None, tuple[float
     return None, (steps[2], steps[1], steps[0])
 
 
+def _order(head: Header) -> Literal["<", ">"]:
+    """Of bytes; little-endian where it is not told."""
+    return ">" if head.fields.get("endian", "").lower() == "big" else "<"
+
+
 def _without_time(space: str) -> str:
     """A space of three dimensions for one whose fourth is time."""
     return space.removesuffix("-time") if "-" in space else space.removesuffix("t") if len(space) == 4 else space
@@ -216,6 +222,8 @@ def rewrite(source: Path, target: Path, new: New) -> None:
     """The source's header around new values; one volume where the source held several."""
     head = read_header(source)
     found, raw = layout(source)
+    if raw.packed != "text":
+        new = new.ordered(_order(head))
     keep = list(range(len(head.sizes())))
     if found.shape[0] > 1 and int(np.prod(new.shape[:3])) != int(np.prod(found.shape)):
         keep = [i for i, role in enumerate(raw.roles[::-1]) if role != "v"]
