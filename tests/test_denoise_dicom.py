@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,11 @@ import pytest
 
 from aegui import imaging, paths, workflow
 from aegui.errors import UserError
-from aegui.events import finish
+from aegui.events import Event, finish
 from aegui.imaging import OutputRules
+from aegui.inference import choose as choosing
+from aegui.inference.choose import Choice
+from aegui.inference.kinds import KINDS
 from aegui.models import cards
 from tests.imaging.made_files import MR, WHEEL, dataset, save
 
@@ -53,6 +57,34 @@ def test_a_re_run_with_deterministic_uids_gives_the_same_instances_and_the_same_
         found.append([(d.SeriesInstanceUID, d.SOPInstanceUID) for d in map(pydicom.dcmread, files)])
     assert found[0] == found[1]
     assert len({uid for pair in found[0] for uid in pair}) == 4
+
+
+def test_volumes_of_one_series_stay_one_where_another_engine_runs_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for echo, z in ((1, 0.0), (1, 2.0), (2, 0.0), (2, 2.0)):
+        uid = f"1.2.5.{echo}{z:.0f}"
+        item = dataset(z=z, rows=64, columns=64, modality="MR", sop_class=MR, EchoTime=10 * echo, SOPInstanceUID=uid)
+        save(item, tmp_path / "scans" / f"{uid}.dcm")
+    chosen = iter([KINDS["torch"], KINDS["openvino-bf16"]] * 2)
+
+    def choose(*given: object) -> Generator[Event, None, Choice]:
+        choice = yield from real(*given)  # type: ignore[arg-type]  # passed on as it comes
+        engine = copy.copy(choice.engine)
+        engine.kind = next(chosen)
+        return replace(choice, engine=engine)
+
+    real = choosing.choose
+    monkeypatch.setattr(choosing, "choose", choose)
+    found = []
+    for rules in (OutputRules(), OutputRules(deterministic_uids=True)):
+        out = tmp_path / f"out{rules.deterministic_uids}"
+        report = finish(workflow.denoise(_job(tmp_path / "scans", rules=rules, output=out)))
+        assert [row.engine for row in report.series] == ["torch, fp32", "OpenVINO, bf16"]
+        files = [pydicom.dcmread(file) for file in out.rglob("*.dcm")]
+        assert len({item.SeriesInstanceUID for item in files}) == 1 and len({i.SOPInstanceUID for i in files}) == 4
+        found += files
+    assert len({item.SOPInstanceUID for item in found}) == 8
 
 
 def test_clipped_pixels_loss_and_insistence_are_in_the_row_and_the_report(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ class Provenance:
     """Where derived pixels come from.
 
     noise_level: SD given to the model, None when it was measured on each slice. weights: SHA-256 of the weights, hex.
+    lead: what ran the first volume of the source series, whose volumes stay one series even if another runs this one.
     views: how many mirrored and turned copies of a slice its result is the mean of.
     batch: what new UIDs are made from where they need not be the same on a re-run; series of one batch that
     come from one source series share their Series Instance UID. salt: what the UIDs and names of de-identified
@@ -31,6 +32,7 @@ class Provenance:
     noise_level: float | None = None
     engine: str = "torch"
     precision: str = "fp32"
+    lead: str = ""
     views: int = 1
     batch: str = field(default_factory=lambda: uuid4().hex)
     salt: str = field(default="", repr=False)

@@ -187,7 +187,8 @@ def denoise(job: DenoiseJob) -> Events:
             else:
                 try:
                     left = sum(s.slices for s in job.series[number:] if s.treat == "denoise") or series.slices
-                    result = yield from _denoise_series(job, model, series, engines, origin, left)
+                    led = replace(origin, lead=_lead(results, series))
+                    result = yield from _denoise_series(job, model, series, engines, led, left)
                 except Stop:
                     raise
                 except UserError as error:
@@ -207,6 +208,12 @@ def denoise(job: DenoiseJob) -> Events:
         ]
     path = _write_report(job, results, origin)
     yield Done(Report(tuple(results), path, stopped))
+
+
+def _lead(results: Sequence[SeriesResult], series: Series) -> str:
+    """What ran the volume of the same series that was denoised first; “” where this one is the first."""
+    whole = series.uid.partition("#")[0]
+    return next((row.engine for row in results if row.engine and row.uid.partition("#")[0] == whole), "")
 
 
 def _secret() -> str:
@@ -306,7 +313,7 @@ def _denoise_series(
         choice = yield from choose(engines, denoiser, left * job.average, job.engine, job.noise_level)
         denoiser.engine = choice.engine
         kind = choice.engine.kind
-        origin = replace(origin, engine=kind.runtime, precision=kind.precision)
+        origin = replace(origin, engine=kind.runtime, precision=kind.precision, lead=origin.lead or kind.title)
         sink = imaging.open_sink(source, job.output, job.rules, origin)
         write = sink.write
 

@@ -46,7 +46,7 @@ def affine(unit: float = 1.0) -> np.ndarray[Any, Any]:
 
 
 def nifti(path: Path, values: np.ndarray[Any, Any], **changes: Any) -> Path:
-    """values: (..., z, y, x). changes: fields of the header set before it is written; "two": NIfTI-2, "big": big-endian."""
+    """values: (..., z, y, x). changes: fields of the header, set last; "two": NIfTI-2, "big": big-endian"""
     kind = nib.Nifti2Image if changes.pop("two", False) else nib.Nifti1Image
     big = changes.pop("big", values.dtype.newbyteorder("=") != values.dtype)
     header = kind.header_class(endianness=">" if big else "<")

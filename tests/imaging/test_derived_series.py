@@ -58,9 +58,9 @@ def test_uids_are_the_same_on_a_re_run_only_where_that_is_asked_for(tmp_path: Pa
         uids(Provenance(model="chest", weights=HASH, strength=0.8, noise_level=12.0, engine="onnx")),
     ]
     assert others[2][0] == first[0], "another output of the same settings belongs to the same series"
-    assert others[6][1:] == first[1:], "the engine is told by the series, equal pixels stay one instance"
-    instances = [tuple(item[1:]) for item in [first, *others[:6]]]
-    assert len(set(instances)) == len(instances)
+    assert others[6][0] != first[0]
+    instances = [uid for item in [first, *others] for uid in item[1:]]
+    assert len(set(instances)) == len(instances), "an instance belongs to one series"
 
 
 def test_volumes_of_one_source_series_share_their_derived_series(tmp_path: Path) -> None:

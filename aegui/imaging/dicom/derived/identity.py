@@ -7,7 +7,7 @@ import uuid
 from aegui.imaging.rules import OutputRules, Provenance
 
 # Raised whenever the same source, model and settings would give another data set.
-WRITER = 1
+WRITER = 2
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "aegui derived image")
 
 
@@ -19,18 +19,19 @@ class Identity:
         self._settings: tuple[object, ...] = (origin.weights or origin.model, f"{origin.strength:.9g}", level, WRITER)
         if origin.views > 1:
             self._settings = (*self._settings, origin.views)
-        self._runtime = (origin.engine, origin.precision)
+        self._runtime = f"{origin.engine}, {origin.precision}"
+        self._lead = origin.lead or self._runtime
         # Mixed in, the UIDs of every batch are new.
         self._batch = () if rules.deterministic_uids else (origin.batch,)
         self._taken: set[str] = set()
 
     def series(self, source: str, kind: str = "") -> str:
         """Series Instance UID; the volumes of one source series share it."""
-        return _uid("series", source, *self._settings, *self._runtime, *self._batch, *filter(None, (kind,)))
+        return _uid("series", source, *self._settings, self._lead, *self._batch, *filter(None, (kind,)))
 
     def instance(self, source: str, pixels: str, frames: tuple[int, ...] = ()) -> str:
         """SOP Instance UID. pixels: SHA-256 of the output's. frames: those of the source, unless all."""
-        parts = ("instance", source, pixels, *self._settings, *self._batch, *frames)
+        parts = ("instance", source, pixels, *self._settings, self._runtime, *self._batch, *frames)
         # Broken archives give one UID to several images; should these be equal too, they are told apart by order.
         made, again = _uid(*parts), 1
         while made in self._taken:
