@@ -44,7 +44,14 @@ def test_the_files_name_model_weights_strength_engine_and_precision(scans: Path)
     card = next(card for card in cards() if card.id == "general-small")
     ours = new.ContributingEquipmentSequence[-1]
     assert {card.sha256, "torch fp32", f"model {card.id} {card.version}"} <= set(ours.SoftwareVersions) and card.version
+    assert len(ours.SoftwareVersions[-1]) < 64, "room for the space that makes the length even"
     assert new.DerivationDescription.endswith("model general-small, strength 0.5, noise level 20")
+
+
+def test_a_folder_in_the_place_of_the_report_is_told_before_anything_is_done(scans: Path) -> None:
+    (scans.parent / "out" / "report.json").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"report\.json is a folder"):
+        next(workflow.denoise(_job(scans)))
 
 
 def test_a_re_run_with_deterministic_uids_gives_the_same_instances_and_the_same_noise(scans: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -18,6 +19,7 @@ from aegui.errors import UserError
 from aegui.imaging.removed import SUFFIX
 
 _PART = ".part"
+_OURS = re.compile(r"\..*\.[a-z0-9_]{8}\.part")  # as mkdtemp names them below
 _ABANDONED = 86400.0  # seconds since anything was added
 
 
@@ -39,7 +41,8 @@ def _clear(folder: Path) -> None:
     """Remove what a program that was killed left behind; another one may be at work on what is younger."""
     for item in folder.glob(f".*{_PART}"):
         with suppress(OSError):
-            if item.is_dir() and not item.is_symlink() and time.time() - item.stat().st_mtime > _ABANDONED:
+            ours = _OURS.fullmatch(item.name) and item.is_dir() and not item.is_symlink()
+            if ours and time.time() - item.stat().st_mtime > _ABANDONED:
                 shutil.rmtree(item, ignore_errors=True)
 
 

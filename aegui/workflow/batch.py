@@ -141,6 +141,10 @@ def _require(job: DenoiseJob) -> None:
     require_engine(job.engine)
     if not 0 <= job.strength <= 1:
         raise UserError(f"The strength {job.strength:g} is out of range.", "It goes from 0 (input) to 1 (full).")
+    if (job.output / REPORT).is_dir():
+        raise UserError(
+            f"{job.output / REPORT} is a folder; the report could not be written.", "Choose another folder."
+        )
     if job.noise_level is not None and not job.noise_level >= 0:
         raise UserError(f"The noise level {job.noise_level:g} is negative.", "Give an SD in the scan's unit, or auto.")
 

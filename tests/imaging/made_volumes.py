@@ -208,6 +208,9 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "tiff ome packed": lambda f: ome(f / "v.ome.tif", values_of("u2"), compression="zlib"),
     "tiff imagej": lambda f: imagej(f / "v.tif", values_of("u2")),
     "tiff rgb": lambda f: _tiff(f / "v.tif", values_of("u1", (3, 24, 20, 3)), photometric="rgb"),
+    "tiff rgba": lambda f: _tiff(
+        f / "v.tif", values_of("u1", (3, 24, 20, 4)), photometric="rgb", extrasamples=["unassalpha"]
+    ),
     "tiff rgb planar": lambda f: _tiff(
         f / "v.tif", values_of("u1", (3, 3, 24, 20)), photometric="rgb", planarconfig="separate"
     ),

@@ -126,7 +126,7 @@ def test_the_origin_is_told_in_full(tmp_path: Path) -> None:
     assert before.Manufacturer == "ACME"
     assert ours.PurposeOfReferenceCodeSequence[0].CodeValue == "109102"
     assert ours.ManufacturerModelName == "aegui"
-    assert list(ours.SoftwareVersions)[1:] == ["model chest 2", "torch fp32", HASH]
+    assert list(ours.SoftwareVersions)[1:] == ["model chest 2", HASH, "torch fp32"]
     assert HASH in ours.ContributionDescription and "Chest model" in ours.ContributionDescription
     assert new.ContentDate > "20200101" and new.InstanceCreationDate == new.ContentDate
     assert new.StudyDate == "20240102"
@@ -157,6 +157,8 @@ def test_what_is_true_of_the_source_alone_is_gone(tmp_path: Path) -> None:
     inner.ReferencedSOPInstanceUID = "1.2.7"
     item.ReferencedImageSequence = Sequence([inner])
     item.ConcatenationUID = "1.2.8"
+    item.SOPInstanceStatus, item.SOPAuthorizationDateTime = "AO", "20240102"
+    item.ContentQualification = "PRODUCT"
     item.WindowCenter, item.WindowWidth = 40, 400
     item.private_block(0x0029, "MAKER", create=True).add_new(0x10, "LO", "private")
     save(item, tmp_path / "in" / "a")
@@ -164,6 +166,8 @@ def test_what_is_true_of_the_source_alone_is_gone(tmp_path: Path) -> None:
     for keyword in ("InstanceCreatorUID", "PixelDataProviderURL", "LargestPixelValueInSeries", "IconImageSequence"):
         assert keyword not in new
     assert "DigitalSignaturesSequence" not in new and "ConcatenationUID" not in new
+    assert "SOPInstanceStatus" not in new and "SOPAuthorizationDateTime" not in new
+    assert new.ContentQualification == "RESEARCH", "as the report says"
     assert "MACParametersSequence" not in new.ReferencedImageSequence[0]
     assert new.ReferencedImageSequence[0].ReferencedSOPInstanceUID == "1.2.7"
     assert (new.WindowCenter, new.WindowWidth) == (40, 400) and new[0x0029, 0x1010].value == "private"
@@ -276,6 +280,14 @@ def test_names_differ_also_where_case_does_not_count(tmp_path: Path) -> None:
     assert sorted(names, key=str.casefold) == ["_NUL.dcm", "IMG.dcm", "img_2.dcm"]
 
 
+def test_a_long_name_keeps_its_number_and_its_ending(tmp_path: Path) -> None:
+    for number in range(3):
+        save(dataset(number=number, z=2.0 * number), tmp_path / "in" / f"{'long' * 40}_{number:03d}.dcm")
+    names = sorted(file.name for file in copied(opened(tmp_path / "in"), tmp_path / "out").iterdir())
+    assert [name[-8:] for name in names] == ["_000.dcm", "_001.dcm", "_002.dcm"]
+    assert {len(name) for name in names} == {120}
+
+
 # --- transfer syntaxes ---------------------------------------------------------------------------------------
 
 
@@ -309,6 +321,19 @@ def test_what_an_encoder_cannot_hold_is_written_uncompressed_with_a_note(tmp_pat
     assert new.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
     assert sink.notes == ("Written uncompressed: JPEG-LS Lossless Image Compression cannot hold its pixels",)
     np.testing.assert_array_equal(new.pixel_array, values)
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "implicit"])
+def test_text_that_is_not_in_its_character_set_passes_into_another_encoding_as_its_bytes(
+    tmp_path: Path, syntax: str
+) -> None:
+    item = dataset(SpecificCharacterSet="ISO_IR 192", PatientName="Mull^X", StudyDescription="Schadel")
+    path = save(item, tmp_path / "in" / "a.dcm")
+    path.write_bytes(path.read_bytes().replace(b"Mull^X", b"M\xfcll^X").replace(b"Schadel", b"Sch\xe4del"))
+    (path,) = copied(opened(tmp_path / "in"), tmp_path / "out", transfer_syntax=syntax).iterdir()
+    new = pydicom.dcmread(path)
+    assert new.get_item("PatientName").value == b"M\xfcll^X"
+    assert new.get_item("StudyDescription").value.strip() == b"Sch\xe4del"
 
 
 def test_an_unreadable_element_passes_into_another_encoding_as_its_bytes(tmp_path: Path) -> None:

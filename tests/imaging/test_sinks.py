@@ -419,14 +419,16 @@ def test_values_through_a_look_up_table_are_refused_in_every_format(tmp_path: Pa
 
 def test_what_a_killed_program_left_goes_after_a_day_and_what_is_at_work_stays(tmp_path: Path) -> None:
     stack(tmp_path / "in", [0.0])
-    old, young = tmp_path / "out" / ".CT_DN.abc.part", tmp_path / "out" / ".CT_DN.def.part"
-    for folder in (old, young):
+    old, young, own = (tmp_path / "out" / f".{name}.part" for name in ("CT_DN.abc_def1", "CT_DN.ghi_jkl2", "my_data"))
+    for folder in (old, young, own):
         folder.mkdir(parents=True)
         (folder / "000.dcm").write_bytes(b"half")
     long_ago = time.time() - 2 * 86400
-    os.utime(old, (long_ago, long_ago))
+    for folder in (old, own):
+        os.utime(folder, (long_ago, long_ago))
     copied(opened(tmp_path / "in"), tmp_path / "out")
     assert not old.exists() and (young / "000.dcm").exists()
+    assert (own / "000.dcm").exists(), "a folder of the user's"
 
 
 def test_what_this_program_wrote_is_not_denoised_again_unasked(tmp_path: Path) -> None:

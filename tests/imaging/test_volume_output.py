@@ -101,6 +101,41 @@ def test_uneven_slices_have_no_place_in_nifti_and_nrrd_but_in_tiff_and_png(tmp_p
     assert copied(source, tmp_path / "out", format="png").is_dir()
 
 
+@pytest.mark.parametrize("format", ["nifti", "nrrd", "tiff", "png"])
+def test_the_size_of_a_pixel_is_not_made_up(tmp_path: Path, format: str) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(values_of("u1", (24, 20))).save(tmp_path / "in" / "a.png")
+    out = copied(opened(tmp_path / "in"), tmp_path / "out", format=format)
+    match format:
+        case "nifti":
+            assert nib.load(out).header.get_xyzt_units()[0] == "unknown"
+        case "nrrd":
+            assert b"space units" not in out.read_bytes()
+        case "tiff":
+            with tifffile.TiffFile(out) as tiff:
+                assert "PhysicalSize" not in tiff.ome_metadata
+                assert int(tiff.pages[0].tags.valueof("ResolutionUnit")) == 1  # none
+        case _:
+            assert json.loads((out / "scale.json").read_text())["spacing_mm"] is None
+
+
+def test_half_of_a_plain_ome_tiff_has_no_size_of_pixels_either(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "two.ome.tif", values_of("u2", (2, 3, 24, 20)), metadata={"axes": "CZYX"})
+    for series in scanned(tmp_path / "in").series:
+        with tifffile.TiffFile(copied(open_series(series), tmp_path / "out")) as tiff:
+            assert "PhysicalSize" not in tiff.ome_metadata
+
+
+def test_a_stack_keeps_its_fourth_channel(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    path = KINDS["tiff rgba"](tmp_path / "in")
+    out = copied(opened(tmp_path / "in"), tmp_path / "out")
+    with tifffile.TiffFile(out) as tiff:
+        np.testing.assert_array_equal(tiff.asarray(), tifffile.imread(path))
+        assert [int(kind) for kind in tiff.pages[0].extrasamples] == [2]  # unassociated
+
+
 def test_a_tiff_stack_says_its_spacing_to_ome_and_other_readers(tmp_path: Path) -> None:
     source = oblique(tmp_path / "in")
     out = copied(source, tmp_path / "out", format="tiff")

@@ -151,7 +151,7 @@ class PngSink:
             "slope": self._slope,
             "offset": self._offset,
             "unit": series.unit,
-            "spacing_mm": list(series.geometry.spacing),
+            "spacing_mm": list(series.geometry.spacing) if series.geometry.measured else None,
         }
         with writing(self._staging.folder):
             (self._staging.path / "scale.json").write_text(json.dumps(note, indent=1), encoding="utf-8")

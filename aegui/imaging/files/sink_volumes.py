@@ -283,12 +283,13 @@ class StackSink:
 
     def _create(self, target: Path, new: New) -> None:
         series = self._source.series
+        measured = series.geometry.measured
         if self._format == "nifti":
-            nifti.create(target, new, self._affine, self._words)
+            nifti.create(target, new, self._affine, self._words, measured=measured)
         elif self._format == "nrrd":
-            nrrd.create(target, new, self._affine, self._unit, self._words)
+            nrrd.create(target, new, self._affine, self._unit, self._words, measured=measured)
         else:
-            z, y, x = series.geometry.spacing
+            z, y, x = series.geometry.spacing if measured else (0.0, 0.0, 0.0)
             spacing = (z if geo.regular(series.geometry) else 0.0, y, x)
             tiff.create(target, new, spacing, self._words, inverted=series.inverted)
 

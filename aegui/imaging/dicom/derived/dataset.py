@@ -16,7 +16,7 @@ from aegui.imaging.dicom.elements import text
 from aegui.imaging.series import Series
 from aegui.imaging.text import made_uid
 
-# True only of the source's pixels, its encoding, its maker's signature or the object it was a part of.
+# True only of the source's pixels, its encoding, its maker's signature or word, or the object it was a part of.
 _DROPPED = (
     "InstanceCreatorUID",
     "IconImageSequence",
@@ -36,6 +36,10 @@ _DROPPED = (
     "InConcatenationNumber",
     "InConcatenationTotalNumber",
     "ConcatenationFrameOffsetNumber",
+    "SOPInstanceStatus",
+    "SOPAuthorizationDateTime",
+    "SOPAuthorizationComment",
+    "AuthorizationEquipmentCertificationNumber",
 )
 _DEEPEST = 64
 _SIGNATURES = ("DigitalSignaturesSequence", "MACParametersSequence")
@@ -86,6 +90,8 @@ def strip(dataset: Dataset, *, private: bool) -> None:
     for keyword in _DROPPED:
         if keyword in dataset:
             delattr(dataset, keyword)
+    if "ContentQualification" in dataset:
+        dataset.ContentQualification = "RESEARCH"
     _unsign(dataset)
     if not private:
         dataset.remove_private_tags()

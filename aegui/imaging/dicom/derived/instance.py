@@ -96,7 +96,8 @@ class Writer:
             reader = pixeldata.set_native_file(dataset, like, frames.values.path)
         else:
             pixeldata.set_native(dataset, frames.values)
-        pixeldata.make_readable(dataset, all_of_it=was_implicit != (syntax == ImplicitVRLittleEndian))
+        other = was_implicit != (syntax == ImplicitVRLittleEndian)
+        pixeldata.make_readable(dataset, all_of_it=other, for_good=True)
         new_file_meta(dataset, syntax)
         try:
             with writing(draft.staging.folder):

@@ -77,6 +77,9 @@ def _described(dataset: Dataset, rules: OutputRules) -> str:
     return next(filter(None, found), text(dataset, "BodyPartExamined").capitalize() or modality)
 
 
+_LONGEST = 120
+
+
 class FileNames:
     """A name for each instance."""
 
@@ -84,6 +87,8 @@ class FileNames:
         self._taken: set[str] = set()
 
     def give(self, wanted: str) -> str:
-        """The wanted name made safe; repeated ones get a number."""
-        name = safe_name(wanted, 120)
+        """The wanted name made safe; repeated ones get a number, long ones keep theirs at the end."""
+        name = safe_name(wanted, len(wanted))
+        if len(name) > _LONGEST:
+            name = f"{name[: _LONGEST - 25]}_{name[-24:]}"
         return unused(f"_{name}" if is_device(name) else name, self._taken)

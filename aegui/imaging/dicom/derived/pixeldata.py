@@ -48,6 +48,7 @@ _LIKE_SOURCE = {
     JPEG2000: JPEG2000Lossless,
 }
 _SWAPPED = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+_TEXT = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
 _PALETTE = range(0x1101, 0x1224)  # elements of group 0028 that hold palette tables
 _SIGNED_OR_NOT = ("US or SS", "US or SS or OW")
 _FOUR_GIGABYTES = 2**32
@@ -169,14 +170,27 @@ def stored_range(bits: int, signed: bool) -> tuple[int, int]:
     return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 
 
-def make_readable(dataset: Dataset, *, all_of_it: bool = True) -> None:
+class _Bytes(bytes):
+    """Text as it came."""
+
+    def encode(self, _encodings: object) -> bytes:
+        """As names of persons are asked to."""
+        return self
+
+
+def make_readable(dataset: Dataset, *, all_of_it: bool = True, for_good: bool = False) -> None:
     """Decode elements, so that they can be written in another encoding; what cannot be gets the VR UN.
 
-    all_of_it: else only those that came without a VR, which some files mix into an explicit encoding.
+    all_of_it: else only those that came without a VR, which some files mix into an explicit encoding. for_good: nobody
+    reads it any more, so that text can keep its bytes; it need not be in the character set that it says it is.
     """
     for tag in list(dataset.keys()):
         raw = dataset.get_item(tag)
         if isinstance(raw, RawDataElement) and (all_of_it or raw.VR is None):
+            vr = raw.VR or (dictionary_VR(tag) if dictionary_has_tag(tag) else None)
+            if for_good and vr in _TEXT:
+                dataset[tag] = DataElement(tag, vr, _Bytes(raw.value or b""), already_converted=True)
+                continue
             try:
                 dataset[tag]
             except Exception:  # noqa: BLE001 - the bytes of a broken element are worth keeping, whatever is wrong
@@ -184,7 +198,7 @@ def make_readable(dataset: Dataset, *, all_of_it: bool = True) -> None:
         element = dataset.get_item(tag)
         if element.VR == "SQ" and not isinstance(element, RawDataElement):
             for item in element.value:
-                make_readable(item, all_of_it=all_of_it)
+                make_readable(item, all_of_it=all_of_it, for_good=for_good)
 
 
 def to_little_endian(dataset: Dataset) -> None:

@@ -222,9 +222,8 @@ def add_equipment(dataset: Dataset, words: str, origin: Provenance) -> None:
     item.Manufacturer = "aegui"
     item.ManufacturerModelName = "aegui"
     model = " ".join(word for word in (origin.model, origin.model_version) if word)
-    versions = [__version__, f"model {model}" if model else "", f"{origin.engine} {origin.precision}"]
-    # The hash, 64 digits long, fills one value.
-    versions.append(origin.weights)
+    # The hash fills a value with its 64 digits: last, with the space that makes the length even, it would be too long.
+    versions = [__version__, f"model {model}" if model else "", origin.weights, f"{origin.engine} {origin.precision}"]
     item.SoftwareVersions = [_value(version) for version in versions if version]
     item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
     title = f" ({origin.title})" if origin.title else ""

@@ -192,8 +192,8 @@ def rewrite(source: Path, target: Path, new: New) -> None:
     _write(target, Header(fields, tail, head.packed), new)
 
 
-def create(target: Path, new: New, affine: Affine, words: str) -> None:
-    """A new NIfTI-1 file, NIfTI-2 where an axis is too long. affine: (column, row, slice) → LPS, mm."""
+def create(target: Path, new: New, affine: Affine, words: str, *, measured: bool) -> None:
+    """A new NIfTI-1 file, NIfTI-2 where an axis is too long. affine: (column, row, slice) → LPS, mm if measured."""
     from nibabel import Nifti1Header, Nifti2Header
 
     slices, rows, columns = new.shape[:3]
@@ -201,7 +201,7 @@ def create(target: Path, new: New, affine: Affine, words: str) -> None:
     fields.set_data_shape((columns, rows, slices))
     fields.set_data_dtype("RGB" if len(new.shape) == 4 else new.dtype)
     fields.set_slope_inter(*new.scale)
-    fields.set_xyzt_units("mm")
+    fields.set_xyzt_units("mm" if measured else "unknown")
     fields["vox_offset"] = fields.single_vox_offset
     fields["descrip"] = words.encode("ascii", "replace")[:79]
     ras = _LPS @ affine

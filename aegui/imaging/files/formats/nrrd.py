@@ -267,8 +267,8 @@ def _reduced(head: Header, name: str, value: str, keep: list[int]) -> str:
     return " 3" if name == "spacedimension" else f" {' '.join(words)}"
 
 
-def create(target: Path, new: New, affine: Affine, unit: str, words: str) -> None:
-    """A new file, gzipped. affine: (column, row, slice) → LPS, mm. unit: of the values. words: how it was made."""
+def create(target: Path, new: New, affine: Affine, unit: str, words: str, *, measured: bool) -> None:
+    """A new file, gzipped. affine: (column, row, slice) → LPS, mm if measured. unit: of values. words: how made."""
     colour = len(new.shape) == 4
     sizes = [*new.shape[3:], new.shape[2], new.shape[1], new.shape[0]]
     vectors = ["none"] * colour + [_bracket(affine[:3, i]) for i in range(3)]
@@ -283,7 +283,7 @@ def create(target: Path, new: New, affine: Affine, unit: str, words: str) -> Non
         f"kinds: {'RGB-color ' if colour else ''}domain domain domain",
         f"endian: {'big' if new.dtype.str[0] == '>' else 'little'}",
         "encoding: gzip",
-        'space units: "mm" "mm" "mm"',
+        *(['space units: "mm" "mm" "mm"'] if measured else []),
         f"space origin: {_bracket(affine[:3, 3])}",
     ]
     if unit:

@@ -294,6 +294,8 @@ def rewrite(source: Path, part: str, target: Path, new: New) -> None:
         image = parts.images[number]
         page = image.keyframe
         found = _layout(parts, number)
+        if not found.geometry().measured:
+            found = replace(found, spacing=(0.0, 0.0, 0.0))
         whole = len(parts.images) == 1 and int(np.prod(found.shape)) == int(np.prod(new.shape[:3]))
         tags = tags_of(parts.tiff, page, new.clean)
         options: dict[str, Any] = {"photometric": int(page.photometric), "software": False, "metadata": None}
@@ -317,16 +319,19 @@ def rewrite(source: Path, part: str, target: Path, new: New) -> None:
             new = replace(new, slices=slices, shape=(new.shape[0], new.shape[3], *new.shape[1:3]))
         order, big = parts.tiff.byteorder, parts.tiff.is_bigtiff
         ome = options["metadata"] is not None
-        extra = _transparent(source, image, new, "planarconfig" in options)
-    _save(target, new, options | resolution, tags, order, big, ome, extra)
+        if image.keyframe.samplesperpixel == 4 and len(new.shape) == 4 and (whole or new.shape[0] == 1):
+            new = _transparent(source, image, new, axis=0 if "planarconfig" in options else 2)
+            options |= {"extrasamples": ["unassalpha"]}
+        _save(target, new, options | resolution, tags, order, big, ome)
 
 
-def _transparent(source: Path, image: Any, new: New, planar: bool) -> Stored | None:
-    """The fourth channel of a single picture, which is passed through."""
-    if image.keyframe.samplesperpixel != 4 or len(new.shape) != 4 or new.shape[0] != 1:
-        return None
-    values = page_values(source, image.pages[0])
-    return np.asarray(values[3:] if planar else values[..., 3:])
+def _transparent(source: Path, image: Any, new: New, axis: int) -> New:
+    """With the fourth channel, which is passed through."""
+    shape = list(new.shape)
+    shape[axis + 1] = 4
+    pages = (np.take(page_values(source, page), [3], axis) for page in image.pages)
+    slices = (np.concatenate(pair, axis) for pair in zip(new.slices, pages, strict=False))
+    return replace(new, slices=slices, shape=tuple(shape))
 
 
 def _resolution(page: Any) -> dict[str, Any]:
@@ -358,7 +363,7 @@ def create(target: Path, new: New, spacing: Vector, words: str, *, inverted: boo
     }
     if spacing[1] > 0 and spacing[2] > 0:
         options |= {"resolution": (10.0 / spacing[2], 10.0 / spacing[1]), "resolutionunit": "CENTIMETER"}
-    _save(target, new, options, [], "<", False, True, None)
+    _save(target, new, options, [], "<", False, True)
 
 
 def _save(
@@ -369,7 +374,6 @@ def _save(
     order: str,
     big: bool,
     ome: bool,
-    extra: Stored | None,
 ) -> None:
     size = int(np.prod(new.shape, dtype=np.int64)) * new.dtype.itemsize
     slices = iter(new.slices)
@@ -377,9 +381,6 @@ def _save(
     with tifffile.TiffWriter(target, bigtiff=big or size > 2**32 - 2**26, byteorder=order, ome=ome) as tiff:
         if new.shape[0] == 1:
             values = next(slices)
-            if extra is not None:
-                values = np.concatenate([values, extra], axis=0 if "planarconfig" in options else 2)
-                options = options | {"extrasamples": ["unassalpha"]}
             values = np.ascontiguousarray(values[None] if ome else values, new.dtype)
             tiff.write(values, extratags=tags, **options)
         else:
