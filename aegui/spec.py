@@ -131,6 +131,7 @@ class Spec(BaseModel):
     def with_set(self, assignments: Sequence[str]) -> Self:
         """Apply `a.b=c` overrides; a list item is named by its number, its kind or its name."""
         values = self.model_dump(mode="json")
+        turned: list[tuple[dict[str, Any], set[str]]] = []  # items of another kind, with the fields they had
         for assignment in assignments:
             address, equals, text = assignment.partition("=")
             if not equals:
@@ -139,7 +140,13 @@ class Spec(BaseModel):
             field = type(self).model_fields.get(address.strip())
             # Text stays what it is: +1000 is no number there.
             value = text if field is not None and field.annotation is str else _value(text)
-            _assign(values, keys, value, assignment)
+            item, name = _assign(values, keys, value, assignment)
+            if name == "kind":
+                turned.append((item, set(item)))
+            for other, before in turned:
+                if other is item:
+                    before.discard(name)
+        _drop_foreign(type(self), values, turned)
         return self.parse(values)
 
     @classmethod
@@ -163,15 +170,31 @@ _known: dict[tuple[type[Spec], Path], tuple[tuple[int, int], Spec]] = {}
 
 
 def _value(text: str) -> Any:
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
     try:
-        if "e" in text.lower() and not text.startswith("0x"):
-            return float(text)
-    except ValueError:
-        pass  # a word with an “e”
-    try:
-        return yaml.safe_load(text)
+        found = yaml.safe_load(text)
     except yaml.YAMLError:
         return text  # such as the pattern *
+    # YAML's further numbers, dates and words for true are text here: 1:30 would be ninety, and “yes” one epoch.
+    return found if found is None or isinstance(found, str | list | dict) else text
+
+
+def _drop_foreign(kind: type[Spec], values: Any, turned: Sequence[tuple[dict[str, Any], set[str]]]) -> None:
+    """Take fields out of items that had them as another kind and may not have them now."""
+    if not turned:
+        return
+    try:
+        kind.model_validate(values)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            tag, name = ("", *detail["loc"])[-2:]
+            for item, before in turned:
+                if detail["type"] == "extra_forbidden" and item["kind"] == tag and name in before:
+                    item.pop(str(name), None)
 
 
 def _item(values: list[Any], key: str) -> int | None:
@@ -183,7 +206,8 @@ def _item(values: list[Any], key: str) -> int | None:
     return None
 
 
-def _assign(values: Any, keys: list[str], value: Any, assignment: str) -> None:
+def _assign(values: Any, keys: list[str], value: Any, assignment: str) -> tuple[Any, Any]:
+    """Set a value; returns what holds it, and where. A word in place of an item of some kind is its kind."""
     *parents, last = keys
     node = values
     for key in parents:
@@ -201,9 +225,14 @@ def _assign(values: Any, keys: list[str], value: Any, assignment: str) -> None:
         index = _item(node, last)
         if index is None:
             raise UserError(f"There is no item “{last}” in “{assignment}”.", _there_is(node))
-        node[index] = value
+        place: Any = index
     else:
-        node[last] = value
+        place = last
+    held = node[place] if isinstance(node, list) else node.get(place)
+    if isinstance(held, dict) and "kind" in held and isinstance(value, str):
+        node, place = held, "kind"
+    node[place] = value
+    return node, place
 
 
 def _there_is(node: Any) -> str:
@@ -264,6 +293,12 @@ def _problem(detail: ErrorDetails, source: str) -> SpecError:
         longest = context["max_length"]
         return SpecError(
             f"“{name}”{of} must have at most {longest} characters.", f"It has {len(detail['input'])}.", where
+        )
+    if kind in ("model_attributes_type", "model_type", "dict_type"):
+        return SpecError(
+            f"“{name}”{of} has settings of its own.",
+            f"Write them as {{name: value}}, not as {detail['input']!r}.",
+            where,
         )
     message = detail["msg"][0].lower() + detail["msg"][1:]
     return SpecError(f"“{name}”{of} cannot be used: {message}.", "", where)

@@ -133,7 +133,7 @@ def prepare(
             targets,
             classes,
             (*told, *targets.warnings, *warnings, *parts.warnings),
-            _fingerprint(items, work, parts, classes),
+            _fingerprint(items, work, parts, classes, (noisy_slices, given)),
             beside=seen,
         )
 
@@ -211,8 +211,10 @@ def _of_held_patients(work: Sequence[Work], marked: frozenset[str]) -> list[str]
     ]
 
 
-def _fingerprint(items: Sequence[Item], work: Sequence[Work], parts: Split, classes: Sequence[str]) -> str:
+def _fingerprint(
+    items: Sequence[Item], work: Sequence[Work], parts: Split, classes: Sequence[str], values: Sequence[Slices]
+) -> str:
     lines = [f"{item.series.uid} {item.index} {item.scale} {item.label}" for item in items]
     lines += [f"{part.series.uid} {(part.partner or part.series).uid}" for part in work]
     lines += [repr((parts.train, parts.validation, parts.holdout)), *classes]
-    return digest(*lines)
+    return digest(*lines, *(slices.sum for slices in values))

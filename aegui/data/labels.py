@@ -28,7 +28,11 @@ def read_labels(file: Path, series: Sequence[Series] = ()) -> dict[str, str]:
     for number, row in enumerate(rows, 1):
         if len(row) != 2 or not row[1].strip():
             raise UserError(f"Row {number} of {file.name} is not “path or series uid,label”.", "Write two columns.")
-        labels[row[0].strip()] = row[1].strip()
+        name, label = (cell.strip() for cell in row)
+        if labels.setdefault(name, label) != label:
+            raise UserError(
+                f"{file.name} gives “{name}” two labels: “{labels[name]}”, and “{label}” in row {number}.", "Keep one."
+            )
     if not labels:
         raise UserError(f"The label file {file.name} is empty.", "Write one “path or series uid,label” a row.")
     if series and not any(label_of(one, i, labels) for one in series for i in range(len(one.files))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,19 @@ class Slices:
     def __init__(self, file: Path) -> None:
         self._file = file.open("w+b")
         self._places: list[tuple[int, tuple[int, ...]]] = []
+        self._sum = blake2b(digest_size=16)
 
     def append(self, array: Pixels) -> None:
         """Store one slice."""
+        values = np.ascontiguousarray(array, dtype=np.float32).tobytes()
         self._places.append((self._file.tell(), array.shape))
-        self._file.write(np.ascontiguousarray(array, dtype=np.float32).tobytes())
+        self._file.write(values)
+        self._sum.update(values)
+
+    @property
+    def sum(self) -> str:
+        """The same for the same values."""
+        return self._sum.hexdigest()
 
     def __len__(self) -> int:
         return len(self._places)

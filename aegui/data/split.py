@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,7 @@ def split(
             tuple(i for i in free if slices[i][0] in val),
             held + tuple(i for i in free if slices[i][0] in hold),
             f"by patient ({len(order)})",
+            _none_held(holdout, hold),
         )
     return _by_blocks(slices, free, held, validation, holdout)
 
@@ -87,5 +88,12 @@ def _by_blocks(
         (
             "Fewer than three patients: validation slices come from the same patients as training slices, "
             "so the scores are optimistic.",
+            *_none_held(holdout, hold),
         ),
     )
+
+
+def _none_held(share: float, held: Collection[object]) -> tuple[str, ...]:
+    if not share or held:
+        return ()
+    return ("Nothing is held out for Review: there are too few patients or slices. Add scans, or validate on fewer.",)

@@ -96,14 +96,19 @@ def _outcome(trainer: Trainer, result: TrainResult, ended: str) -> dict[str, Any
     return {
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,
-        "scores": result.scores,
+        "scores": _told(result.scores),
         "psnr_range": result.psnr_range,
-        "baselines": result.baselines,
+        "baselines": {name: _told(scores) for name, scores in result.baselines.items()},
         "classical": result.classical_name,
         "stopped": result.stopped,
         "ended": ended,
         "seconds": result.seconds,
     }
+
+
+def _told(scores: Mapping[str, float]) -> dict[str, float]:
+    """Those that were measured; JSON has no word for others."""
+    return {name: score for name, score in scores.items() if math.isfinite(score)}
 
 
 def _card(trainer: Trainer, scores: Mapping[str, float], seen: Mapping[str, Seen]) -> Card:

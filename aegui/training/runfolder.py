@@ -103,7 +103,7 @@ class RunFolder:
 
     def summarise(self, values: Mapping[str, Any]) -> None:
         """run.json: what the run was and how it ended."""
-        self.write_text(self.summary, json.dumps(values, indent=1))
+        self.write_text(self.summary, json.dumps(values, indent=1, allow_nan=False))
 
     def clear_cache(self) -> None:
         """Remove what can be made again."""

@@ -146,7 +146,7 @@ def validate(
     if not terms["loss"]:
         raise UserError(
             "None of the validation slices has a clean pixel to be judged by.",
-            "Choose clean scans that cover the noisy ones, or another seed.",
+            "Choose clean scans that cover the noisy ones, leave empty slices out, or validate on more of them.",
         )
     mean_psnr, mean_ssim = _mean(results)
     means = {name: float(np.mean(values)) for name, values in terms.items()}

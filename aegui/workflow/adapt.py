@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +16,8 @@ from aegui.imaging import Series
 from aegui.models.library import is_file
 from aegui.recipes import Recipe
 from aegui.recipes.targets import Noise2Noise, PairedTargets
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,26 @@ def train(job: TrainJob) -> Events:
     going_on = run.open(job.resume)
     if job.resume and not going_on:
         yield Warned(f"{job.run} holds no run to go on with.", "A new one starts.")
+    with _writing(job.run):
+        try:
+            data = yield from prepare(
+                job.recipe, model.card, model.net.channels, job.noisy, pairs, job.labels, job.holdout, run.cache
+            )
+        except BaseException:  # cancelled, too: the slices that were read may be gigabytes
+            run.clear_cache()
+            raise
+        yield from fit(job.recipe, model, data, run, device, going_on, started, job.preview)
+
+
+@contextmanager
+def _writing(run: Path) -> Iterator[None]:
+    """A disk that takes no more, in words."""
     try:
-        data = yield from prepare(
-            job.recipe, model.card, model.net.channels, job.noisy, pairs, job.labels, job.holdout, run.cache
-        )
-    except BaseException:  # cancelled, too: the slices that were read may be gigabytes
-        run.clear_cache()
-        raise
-    yield from fit(job.recipe, model, data, run, device, going_on, started, job.preview)
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise UserError(
+            f"The run folder {run} cannot be written: {error.strerror}.",
+            "Make room. A run that has a checkpoint can then be resumed.",
+        ) from error

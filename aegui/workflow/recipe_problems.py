@@ -127,37 +127,39 @@ def _start(job: TrainJob, slices: int) -> Findings:
 
 
 def _length(job: TrainJob, slices: int) -> Findings:
+    from aegui.training.length import length_of
+
     recipe, run = job.recipe, job.recipe.run
-    open_ended = run.steps is not None or run.minutes is not None
-    if isinstance(recipe.averaging, SWA) and run.epochs == 1 and not open_ended:
+    if run.minutes is not None:
+        return
+    epochs = length_of(recipe, _training(job, slices)).epochs
+    if isinstance(recipe.averaging, SWA) and epochs == 1:
         yield (
             "A plain average needs several epochs; with one it is the model itself.",
             "Try at least 4 epochs, or the moving average.",
             ("averaging",),
             False,
         )
-    if open_ended:
-        return
-    if recipe.schedule.warmup >= run.epochs:
+    if recipe.schedule.warmup >= epochs:
         yield (
             "The warm-up lasts as long as the run: the learning rate never reaches its peak.",
-            f"Try {max(0.0, run.epochs / 10):g}.",
+            f"Try {epochs / 10:g}.",
             ("schedule", recipe.schedule.kind, "warmup"),
             False,
         )
     for index, group in enumerate(recipe.groups):
-        if group.train and group.unfreeze_epoch > run.epochs:
+        if group.train and group.unfreeze_epoch > epochs:
             yield (
                 f"“{group.match}” stays frozen: it would be trained after the last epoch.",
-                f"Try {max(1, run.epochs // 2)}.",
+                f"Try {max(1, epochs // 2)}.",
                 ("groups", index, "unfreeze_epoch"),
                 False,
             )
     for index, term in enumerate(recipe.losses):
-        if term.starts >= run.epochs:
+        if term.starts >= epochs:
             yield (
                 "This term begins to count after the last epoch.",
-                f"Try {run.epochs // 2}.",
+                f"Try {epochs // 2}.",
                 ("losses", index, term.kind, "starts"),
                 False,
             )

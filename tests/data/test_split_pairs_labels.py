@@ -91,6 +91,16 @@ def test_no_slice_is_held_out_and_learnt_from(blocks: list[int], shares: tuple[f
     assert parts.train and parts.validation and len(every) == len(set(every))
 
 
+@pytest.mark.parametrize(
+    ("slices", "shares"),
+    [([(f"p{n % 2}", n % 2) for n in range(4)], (0.2, 0.4)), ([(f"p{n}", n) for n in range(3)], (0.6, 0.3))],
+)
+def test_a_hold_out_that_came_out_empty_is_told(slices: list[tuple[str, int]], shares: tuple[float, float]) -> None:
+    parts = split(slices, *shares, 0)
+    assert not parts.holdout and "Nothing is held out" in parts.warnings[-1]
+    assert not any("Nothing is held out" in words for words in split(slices, shares[0], 0, 0).warnings)
+
+
 def test_series_pair_by_position_even_when_one_is_shorter() -> None:
     noisy, clean = series("a", 6), series("b", 4)
     (pair,) = match_pairs([noisy], [clean])
@@ -135,6 +145,13 @@ def test_a_label_file_with_one_column_names_its_row(tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     file.write_text("a,lung\nb\n")
     with pytest.raises(UserError, match=r"Row 2 of labels\.csv"):
+        read_labels(file)
+
+
+def test_a_label_file_that_says_two_things_of_one_scan_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text("a,lung\nb,liver\na, lung\na,liver\n")
+    with pytest.raises(UserError, match="gives “a” two labels: “lung”, and “liver” in row 4"):
         read_labels(file)
 
 

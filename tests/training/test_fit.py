@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -39,6 +40,7 @@ from aegui.models import bundle
 from aegui.models.zoo import load_model
 from aegui.training import loop, step
 from aegui.training.fit import TrainResult
+from aegui.training.runfolder import RunFolder
 from tests.training.runs import assert_same_weights, of, run, short_job, write_scans
 
 
@@ -273,6 +275,38 @@ def test_resuming_with_another_hold_out_labels_model_or_start_is_refused(tmp_pat
         run(replace(job, labels={where: names[name] for where, name in job.labels.items()}, resume=True))
     with pytest.raises(UserError, match="another model, or other first weights"):
         run(replace(job, init="pretrained", resume=True))
+
+
+def test_resuming_with_scans_whose_pixels_were_changed_is_refused(job: workflow.TrainJob) -> None:
+    run(job)
+    file = job.noisy[0].files[0]
+    np.save(file, np.rot90(np.load(file), axes=(1, 2)))
+    with pytest.raises(UserError, match="other scans, labels or hold-out"):
+        run(replace(job, resume=True))
+
+
+@pytest.mark.parametrize("at", ["save_state", "save_best", "write_text"])
+def test_a_full_disk_is_told_in_words(job: workflow.TrainJob, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, at, full)
+    with pytest.raises(UserError, match="cannot be written: No space left on device") as caught:
+        run(job)
+    assert "resumed" in caught.value.hint
+
+
+def test_a_run_stopped_before_its_first_score_leaves_json_that_everybody_reads(job: workflow.TrainJob) -> None:
+    events = workflow.train(job)
+    for event in events:
+        if isinstance(event, Baselines):
+            break
+    events.throw(Stop())  # type: ignore[attr-defined]
+    for _ in events:
+        pass
+    told = (job.run / "run.json").read_text()
+    assert "NaN" not in told and json.loads(told)["scores"] == {}
+    assert workflow.result_of(job.run, job.noisy) is not None
 
 
 def test_a_run_that_diverges_ends_with_its_best_epoch(job: workflow.TrainJob, monkeypatch: pytest.MonkeyPatch) -> None:
