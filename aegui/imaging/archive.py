@@ -27,21 +27,21 @@ _Packed = tuple[str, str, bool]
 
 
 def unpack(path: Path, every: float = 0.2) -> Iterator[Progress | Skipped | Path]:
-    """Unpack into the cache: progress, members that stay packed, and the folder last.
+    """Unpack into the cache: progress, members that stay packed, and the folder last, named as the zip file is.
 
     An unchanged zip is unpacked once.
     """
     home = cache_home() / "archives"
     state = path.stat()
-    folder = home / digest(path.resolve(), state.st_size, state.st_mtime_ns)
+    folder = home / digest(path.resolve(), path.name, state.st_size, state.st_mtime_ns)
     left = folder.with_suffix(".json")
     _prune(home, folder.name)
     if not folder.is_dir():
         partial = home / f".{folder.name}.part"
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        (partial / path.name).mkdir(parents=True)
         try:
-            packed = yield from _extract(path, partial, every)
+            packed = yield from _extract(path, partial / path.name, every)
             left.write_text(json.dumps(packed), "utf-8")
             partial.replace(folder)
         finally:
@@ -49,7 +49,7 @@ def unpack(path: Path, every: float = 0.2) -> Iterator[Progress | Skipped | Path
     folder.touch()
     for name, reason, damaged in json.loads(left.read_text("utf-8")) if left.is_file() else ():
         yield Skipped(Path(f"{path}/{name}"), reason, damaged)
-    yield folder
+    yield folder / path.name
 
 
 def _prune(home: Path, keep: str) -> None:

@@ -35,6 +35,7 @@ def test_a_zip_is_unpacked_once_and_scanned(tmp_path: Path) -> None:
     packed = pack(tmp_path / "in")
     series, again = only(packed), only(packed)
     assert series.slices == 2 and series.files == again.files
+    assert packed.name in series.files[0].parts, "reports tell which zip file it was"
 
 
 def test_a_zip_cannot_write_outside_its_folder_and_says_what_it_left(tmp_path: Path) -> None:

@@ -110,7 +110,14 @@ def test_a_file_may_be_called_anything(tmp_path: Path, noise: bool) -> None:
     np.testing.assert_array_equal(pydicom.dcmread(file).pixel_array[:, 0, 0], [5, 6])
 
 
-def test_nuclear_medicine_keeps_its_vectors(tmp_path: Path) -> None:
+def _named(*names: str) -> Sequence:
+    items = [Dataset() for _ in names]
+    for item, name in zip(items, names, strict=True):
+        item.EnergyWindowName = name
+    return Sequence(items)
+
+
+def test_nuclear_medicine_keeps_of_its_vectors_what_is_there_and_counts_it_anew(tmp_path: Path) -> None:
     item = dataset(
         modality="NM",
         sop_class="1.2.840.10008.5.1.4.1.1.20",
@@ -122,17 +129,21 @@ def test_nuclear_medicine_keeps_its_vectors(tmp_path: Path) -> None:
     )
     item.FrameIncrementPointer = [0x00540010, 0x00540020]
     item.EnergyWindowVector, item.DetectorVector = [1, 1, 2, 2], [1, 2, 1, 2]
+    item.NumberOfEnergyWindows = item.NumberOfDetectors = 2
+    item.EnergyWindowInformationSequence, item.DetectorInformationSequence = _named("W1", "W2"), _named("D1", "D2")
     save(item, tmp_path / "in" / "a.dcm")
-    found: dict[int, tuple[int, int]] = {}
+    found: dict[int, tuple[str, str]] = {}
     for one in scanned(tmp_path / "in").series:
         new = _written(one, tmp_path / "out")
-        assert (
-            len(new.EnergyWindowVector) == len(new.DetectorVector) == new.NumberOfFrames if len(one.frames) > 1 else 1
-        )
-        frames = new.pixel_array.reshape(-1, 12, 10)
-        vectors = np.atleast_1d(new.EnergyWindowVector), np.atleast_1d(new.DetectorVector)
-        found |= {int(frame[0, 0]): (int(a), int(b)) for frame, a, b in zip(frames, *vectors, strict=True)}
-    assert found == {0: (1, 1), 1: (1, 2), 2: (2, 1), 3: (2, 2)}
+        vectors = [np.atleast_1d(new[f"{what}Vector"].value) for what in ("EnergyWindow", "Detector")]
+        told = [new.EnergyWindowInformationSequence, new.DetectorInformationSequence]
+        for vector, items, count in zip(vectors, told, (new.NumberOfEnergyWindows, new.NumberOfDetectors), strict=True):
+            assert len(vector) == new.NumberOfFrames
+            assert sorted(set(vector)) == list(range(1, count + 1)) and len(items) == count
+        for frame, *numbers in zip(new.pixel_array.reshape(-1, 12, 10), *vectors, strict=True):
+            window, detector = (items[n - 1].EnergyWindowName for items, n in zip(told, numbers, strict=True))
+            found[int(frame[0, 0])] = (window, detector)
+    assert found == {0: ("W1", "D1"), 1: ("W1", "D2"), 2: ("W2", "D1"), 3: ("W2", "D2")}
 
 
 def test_a_mosaic_leaves_as_a_mosaic_and_says_so(tmp_path: Path) -> None:

@@ -21,6 +21,13 @@ _NUMBERED = (
     "StartTrim",
     "StopTrim",
 )
+# Vectors of nuclear medicine: how many things they number, and what describes each of these (PS3.3 C.8.4.8).
+_COUNTED = {
+    "EnergyWindowVector": ("NumberOfEnergyWindows", "EnergyWindowInformationSequence"),
+    "DetectorVector": ("NumberOfDetectors", "DetectorInformationSequence"),
+    "PhaseVector": ("NumberOfPhases", "PhaseInformationSequence"),
+    "RotationVector": ("NumberOfRotations", "RotationInformationSequence"),
+}
 
 
 def keep_frames(dataset: Dataset, numbers: tuple[int, ...]) -> None:
@@ -67,6 +74,23 @@ def _cut_vectors(dataset: Dataset, numbers: tuple[int, ...], total: int) -> None
         values = _many(dataset[tag].value) if tag in dataset else []
         if len(values) == total:
             dataset[tag].value = [values[number] for number in numbers]
+    for vector, (count, items) in _COUNTED.items():
+        if vector in dataset:
+            _recount(dataset, vector, count, items)
+
+
+def _recount(dataset: Dataset, vector: str, count: str, items: str) -> None:
+    """Leave of what a vector numbers from 1 only what is still there."""
+    value = dataset[vector].value
+    numbers = _many(value) or [value]
+    present = sorted(set(numbers))
+    told = list(dataset.get(items) or ())
+    if present[0] < 1 or present[-1] > whole(dataset, count):
+        return  # broken before: nobody can tell what is meant
+    if len(told) == whole(dataset, count):
+        dataset[items].value = Sequence([told[number - 1] for number in present])
+    dataset[vector].value = [present.index(number) + 1 for number in numbers]
+    setattr(dataset, count, len(present))
 
 
 def _many(value: object) -> list[Any]:
