@@ -10,6 +10,7 @@ from aegui.errors import UserError
 from aegui.models.card import Card
 from aegui.models.checkpoint import Fit, apply, guess_card_options, ours, read_weights, told
 from aegui.models.library import file_of, is_file, require_there, require_trained
+from aegui.models.lora import is_adapter
 from aegui.models.slicenet import SliceNet, build
 from aegui.recipes import Recipe
 
@@ -77,6 +78,8 @@ def import_checkpoint(path: Path, architecture: str | None = None) -> tuple[Card
     architecture: None to take it from the card that files exported here hold, else from the layer names.
     """
     weights = ours(read_weights(path))
+    if any(is_adapter(name) for name in weights):
+        raise UserError(f"{path.name} holds a run's adapters beside its weights.", "Open the run's model.aegui.")
     if architecture is None and (said := told(path, CARD)) is not None:
         card = Card.parse(said, path.name).model_copy(update={"weights": path.name, "sha256": ""})
         net = build(card)

@@ -96,6 +96,14 @@ def test_a_run_folder_is_no_model_but_holds_one(tmp_path: Path) -> None:
         load_model(tmp_path / "run")
 
 
+def test_weights_with_adapters_of_a_run_point_to_its_model(tmp_path: Path) -> None:
+    name = "encoder.0.parametrizations.weight"
+    torch.save({f"{name}.original": torch.zeros(1), f"{name}.0.A": torch.zeros(1)}, tmp_path / "best.pt")
+    with pytest.raises(UserError, match="holds a run's adapters") as caught:
+        load_model(tmp_path / "best.pt")
+    assert "model.aegui" in caught.value.hint
+
+
 def test_a_checkpoint_of_other_layers_lists_what_does_not_fit(tmp_path: Path) -> None:
     weights = ConvAutoencoder(1).state_dict()
     weights["encoder.0.weight"] = torch.zeros(16, 1, 5, 5)
