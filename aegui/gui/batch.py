@@ -182,13 +182,6 @@ class Batch(QObject):
         self._session.insist([entry.series.uid for entry in chosen], on)
         self._judge()
 
-    def run_again(self) -> None:
-        """Everything that was denoised waits once more."""
-        for entry in self.model.entries:
-            if entry.status in ("done", "flagged"):
-                entry.reset()
-        self._judge()
-
     def retry(self, entries: Iterable[Entry]) -> None:
         """Queue failed series again."""
         self._more = self.running
@@ -232,14 +225,18 @@ class Batch(QObject):
         return self._job is not None and self._job.paused
 
     def start(self, options: Options) -> bool:
-        """Denoise what waits. False if nothing does, or another job runs (said by a notice)."""
-        waiting = tuple(entry.series for entry in self.model.entries if entry.status == "waiting")
+        """Denoise what waits; where nothing does, what was denoised once more.
+
+        False if there is nothing, or another job runs (said by a notice).
+        """
+        entries = [entry for entry in self.model.entries if entry.status == "waiting"]
+        again = [] if entries else [entry for entry in self.model.entries if entry.status in ("done", "flagged")]
+        waiting = tuple(entry.series for entry in (*entries, *again))
         if not waiting or self.running:
             return False
         included = frozenset(entry.series.uid for entry in self.model.entries if entry.included)
-        if self._options is not None and options.output != self._options.output:
-            self._results.clear()
-        earlier, skipped = tuple(self._results.values()), self.skipped
+        elsewhere = self._options is not None and options.output != self._options.output
+        earlier, skipped = () if elsewhere else tuple(self._results.values()), self.skipped
 
         def work() -> Iterator[Event]:
             from aegui import workflow
@@ -263,6 +260,12 @@ class Batch(QObject):
         job: Job | None = self._session.attempt(lambda: self._session.lanes.create(work, title))
         if job is None:
             return False
+        if elsewhere:
+            self._results.clear()
+        for entry in again:
+            entry.reset()
+        if again:
+            self._judge()
         self._job, self._options, self.stopped = job, options, False
         self._planned = frozenset(series.uid for series in waiting)
         self._gaps.clear()
@@ -385,10 +388,10 @@ class Batch(QObject):
 
     def go_on(self) -> None:
         """After a job: start the series that came while it ran."""
-        if self.running or not self._more or not self.model.count("waiting"):
+        if self.running or self._session.lanes.busy():
             return
-        self._more = False
-        if self._options is not None and not self.stopped:
+        more, self._more = self._more, False
+        if more and self._options is not None and not self.stopped and self.model.count("waiting"):
             self.start(self._options)
 
     # ---- figures

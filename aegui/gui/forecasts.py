@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QObject, Qt, Signal, Slot
 
 from aegui import workflow
 from aegui.errors import UserError
@@ -23,6 +23,8 @@ class Forecasts(QObject):
         super().__init__(parent)
         self.session = session
         self._known: dict[tuple[Any, ...], Any] = {}
+        self._trying: tuple[Any, ...] = ()
+        self._failed: set[tuple[Any, ...]] = set()
 
     def key(self) -> tuple[Any, ...]:
         """All that a forecast depends on; names of the recipe are not among it."""
@@ -45,15 +47,22 @@ class Forecasts(QObject):
         """Try a few steps, unless that was done or something else is running."""
         key = self.key()
         lanes = self.session.lanes
-        if key in self._known or not self.session.model_ref or lanes.busy() or lanes.busy(LANE):
+        if key in self._known or key in self._failed or not self.session.model_ref or lanes.busy() or lanes.busy(LANE):
             return
         asked = train_job(self.session)
         job = lanes.create(lambda: workflow.forecast(asked), "Timing a step", lane=LANE)
         job.done.connect(lambda found, key=key: self.take(key, found), Qt.ConnectionType.QueuedConnection)
         job.failed.connect(self._on_failed)
+        self._trying = key
         job.start()
 
+    def try_again(self) -> None:
+        """What could not be timed may be timed now."""
+        self._failed.clear()
+
+    @Slot(object)
     def _on_failed(self, error: Exception) -> None:
+        self._failed.add(self._trying)
         # What is wrong with the recipe or the scans is told at its field; here only the figures are missing.
         if not isinstance(error, UserError):
             self.session.report(error)

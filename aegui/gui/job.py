@@ -132,6 +132,8 @@ class Job(QThread):
                 self.event.emit(pending)
                 pending = None
             if isinstance(event, Done):
+                if self._await_permission() == "abandon":  # asked while the last step was under way
+                    raise Cancelled
                 self.result = event.result
                 self.over = True
                 self.done.emit(event.result)
@@ -193,14 +195,14 @@ class Lanes(QObject):
     def create(self, work: Work, title: str, lane: str = "work", resumable: bool = False) -> Job:
         """A job on a lane, not started yet, so that its signals can be connected; then call `job.start()`."""
         before = self._running.get(lane)
-        if before is not None and before.over:  # a `done` slot may start the next job at once
-            self._let_go(lane, before)
-        elif before is not None:
+        if before is not None and not before.over:  # a `done` slot may start the next job at once
             raise UserError(f"“{before.title}” is still running.", "Wait until it ends, or stop it first.")
         job = Job(work, title, resumable)
-        self._running[lane] = job
+        self._running[lane] = job  # before anybody hears that the lane was left, and takes it
         job.started.connect(self._on_started)
         job.finished.connect(self._on_finished)
+        if before is not None:
+            self._let_go(before)
         return job
 
     def wait_all(self, milliseconds: int) -> bool:
@@ -211,18 +213,18 @@ class Lanes(QObject):
     @Slot()
     def _on_started(self) -> None:
         job = self.sender()
-        if isinstance(job, Job):
+        if job in self._running.values():  # else its end was told already
             self.started.emit(job)
 
     @Slot()
     def _on_finished(self) -> None:
         for lane, job in list(self._running.items()):
             if job is self.sender():
-                self._let_go(lane, job)
+                del self._running[lane]
+                self._let_go(job)
 
-    def _let_go(self, lane: str, job: Job) -> None:
+    def _let_go(self, job: Job) -> None:
         # `finished` is emitted just before the thread ends: wait for its last steps.
         job.wait()
-        del self._running[lane]
         self.ended.emit(job)
         job.deleteLater()

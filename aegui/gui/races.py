@@ -46,6 +46,16 @@ class Races(QObject):
         self.error: UserError | None = None
         self.seconds = 60
         self._job: Job | None = None
+        self._project = session.projects  # in which it was started
+        session.renewed.connect(self._on_renewed)
+
+    @Slot()
+    def _on_renewed(self) -> None:
+        """Another project: what ran in the one before says nothing in it."""
+        self.laps, self.result, self.error = [], None, None
+        if self._job is not None:
+            self._job.abandon()
+        self.changed.emit()
 
     @property
     def running(self) -> bool:
@@ -69,6 +79,7 @@ class Races(QObject):
             self.changed.emit()
             return
         self.laps, self.result, self.seconds = [], None, seconds
+        self._project = self.session.projects
         self.words = "Preparing"
         job = self._job
         job.event.connect(self._on_event)
@@ -104,6 +115,9 @@ class Races(QObject):
     @Slot(object)
     def _on_done(self, result: Any) -> None:
         self._job = None
+        if self._project != self.session.projects:
+            self.changed.emit()
+            return
         self.result = result
         self.changed.emit()
         best = next((row for row in result.ranked if row.kind == "recipe" and row.psnr is not None), None)

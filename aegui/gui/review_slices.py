@@ -225,24 +225,28 @@ class ReviewSlices(QObject):
 
     @Slot(int, object)
     def _on_read(self, index: int, _value: Any) -> None:
-        self.read.emit(index)
+        if self.sender() is self._reader:  # what was on its way from the lane before is not wanted any more
+            self.read.emit(index)
 
     @Slot(int, object)
     def _on_cleaned(self, index: int, value: Cleaned) -> None:
-        self.cleaned.emit(index)
-        self.scored.emit(index, value.score)
+        if self.sender() is self._cleaner:
+            self.cleaned.emit(index)
+            self.scored.emit(index, value.score)
 
     @Slot(int, object)
     def _on_doubted(self, index: int, _value: Any) -> None:
-        self.doubted.emit(index)
+        if self.sender() is self._doubter:
+            self.doubted.emit(index)
 
     @Slot(int, object)
     def _on_reference(self, index: int, _value: Any) -> None:
         for mine, theirs in self._match.items():
-            if theirs == index:
+            if theirs == index and self.sender() is self._referee:
                 self.referenced.emit(mine)
 
     @Slot(int, object)
     def _on_failed(self, index: int, error: Exception) -> None:
         lane = self.sender()
-        self.failed.emit(lane.objectName() if lane is not None else "", index, error)
+        if lane is not None and lane in (self._reader, self._cleaner, self._doubter, self._referee):
+            self.failed.emit(lane.objectName(), index, error)

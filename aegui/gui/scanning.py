@@ -75,7 +75,7 @@ class Scanning(QObject):
         self._job: Job | None = None
         self._wish: Wish | None = None
         self._next: Wish | None = None
-        self._stopped = False
+        self._stopped = self._given_up = False
         session.lanes.ended.connect(self._lane_free)
         session.renewed.connect(self.cancel)  # what was being opened belonged to another project
 
@@ -89,13 +89,14 @@ class Scanning(QObject):
         if self._session.lanes.busy("scan"):
             self.cancel()
             self._next = wish
+            self.started.emit()
             return
         job = self._session.attempt(
             lambda: self._session.lanes.create(lambda: _work(wish), "Scanning", "scan"),
         )
         if job is None:
             return
-        self._job, self._wish, self._stopped = job, wish, False
+        self._job, self._wish, self._stopped, self._given_up = job, wish, False, False
         job.event.connect(self._heard)
         job.done.connect(self._done)
         job.failed.connect(self._failed)
@@ -108,6 +109,7 @@ class Scanning(QObject):
         """Give up; nothing that was loaded changes."""
         waiting, self._next = self._next is not None, None
         if self._job is not None:
+            self._given_up = True  # should its result be on its way already
             self._job.abandon()
         elif waiting:
             self.ended.emit(None)
@@ -129,6 +131,9 @@ class Scanning(QObject):
     def _done(self, result: Any) -> None:
         wish, self._job = self._wish, None
         assert wish is not None
+        if self._given_up:
+            self.ended.emit(None)
+            return
         scan: ScanResult = result[0]
         opened: tuple[Path, ...] = result[1]
         if not scan.series:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from aegui import models
 from aegui.errors import UserError
 from aegui.gui import previews
+from aegui.gui.job import Job
 from aegui.gui.session import Session
 from aegui.gui.widgets.gallery import Entry, Gallery, speed_words
 from aegui.gui.widgets.model_chooser import unfit
@@ -92,9 +93,14 @@ class StartingModels(QObject):
 
     def preview(self) -> None:
         """Clean one of the user's slices with every model that fits, unless that was done."""
+        series = next((s for s in self.session.noisy if s.treat == "denoise"), None)
+        if self._tried and self._tried[0] != (series.uid if series else ""):
+            self._tried = ()
+            self.gallery.show_slice(None, (1.0, 0.5))  # what is shown is of other scans
+            if (job := self.session.lanes.job("preview")) is not None:
+                job.abandon()
         if not self._page.isVisible() or self.session.lanes.busy() or self.session.lanes.busy("preview"):
             return
-        series = next((s for s in self.session.noisy if s.treat == "denoise"), None)
         refs = tuple(
             entry.ref for entry in self.gallery.entries if not entry.reason and (entry.card.weights or entry.own)
         )
@@ -112,10 +118,18 @@ class StartingModels(QObject):
         )
         job.event.connect(self._on_preview)
         job.failed.connect(self._on_preview_failed)
+        job.cancelled.connect(self._on_preview_cancelled)
         job.start()
+
+    @Slot()
+    def _on_preview_cancelled(self) -> None:
+        self._tried = ()
 
     @Slot(object)
     def _on_preview(self, event: Any) -> None:
+        job = self.sender()
+        if isinstance(job, Job) and job.stopping:  # what was on its way when other scans came
+            return
         match event:
             case previews.SliceShown(noisy=noisy, window=window, inverted=inverted):
                 self.gallery.show_slice(noisy, window, inverted)

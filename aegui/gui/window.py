@@ -397,7 +397,7 @@ class Window(QWidget):
     def closeEvent(self, event: QCloseEvent) -> None:
         lanes = self.session.lanes
         work = lanes.job("work")
-        if work is not None and not self._leaving:
+        if work is not None and not work.over and not self._leaving:
             event.ignore()
             if self._dialog is None:
                 self._dialog = dialogs.ask(

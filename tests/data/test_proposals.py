@@ -248,6 +248,6 @@ def test_real_scans(shared: Path, folder: str, kinds: list[str], pairs: int):
 
 def test_a_thousand_volumes_take_no_longer_than_a_second_or_two():
     many = [series(slices=20, temporal=i, time=f"{120000 + i}", trigger=800 * i) for i in range(1000)]
-    began = time.perf_counter()
+    began = time.process_time()  # others may use the machine meanwhile
     assert only(propose(many)).title == "1000 repeats found"
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

@@ -102,7 +102,7 @@ def test_a_decoder_that_works_without_end_is_ended_at_once(
     start = time.monotonic()
     with pytest.raises(UserError, match="takes too long"):
         decode(J2K)
-    assert time.monotonic() - start < 3.5
+    assert time.monotonic() - start < 20  # 2 on a machine that is not busy with tests; else never
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")

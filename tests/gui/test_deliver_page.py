@@ -137,7 +137,7 @@ def test_stop_keeps_what_is_finished_and_leaves_the_rest_waiting(page: DeliverPa
     def stop_in_the_second(event: object) -> None:
         if isinstance(event, SliceDone) and event.uid == page.batch.model.entries[1].series.uid and not seen:
             seen.append(("stopped", event.uid))
-            page.bar.stop.click()
+            page.batch.stop()  # in the job's own thread, before its next slice
 
     page.start()
     job = page.session.lanes.job()
@@ -189,8 +189,10 @@ def test_a_folder_added_while_the_queue_runs_is_denoised_after_it(
 ) -> None:
     generated.write_ct(tmp_path / "late", "Late", patient="C", slices=2)
     page.start()
+    page.toggle_pause()
     page.add_paths([tmp_path / "late"])
     qtbot.waitUntil(lambda: any(e.series.description == "Late" for e in page.batch.model.entries), timeout=20_000)
+    page.toggle_pause()
     qtbot.waitUntil(lambda: entry(page, "Late").status in ("done", "flagged"), timeout=60_000)
     finished(qtbot, page)
 

@@ -114,7 +114,7 @@ def test_a_paused_job_does_not_advance_and_a_resumed_one_loses_nothing(qtbot):
     job.start()
     qtbot.waitUntil(lambda: len(watch.events) > 3)
     job.pause()
-    qtbot.wait(60)
+    qtbot.wait(400)  # what is under way comes to its end
     before = len(watch.events)
     qtbot.wait(100)
     assert len(watch.events) == before
@@ -216,6 +216,42 @@ def test_the_next_job_may_start_in_the_done_slot_of_the_one_before(qtbot):
 
     start(3)
     qtbot.waitUntil(lambda: results == [3, 2, 1] and not lanes.running())
+
+
+def test_what_waits_for_the_lane_hears_of_it_once_the_next_job_has_it(qtbot):
+    lanes = Lanes()
+    told: list[str] = []
+    lanes.started.connect(lambda job: told.append(f"{job.title} started"))
+    lanes.ended.connect(
+        lambda job: told.append(f"{job.title} ended, {lanes.job().title if lanes.job() else 'none'} runs")
+    )
+    first = lanes.create(counting([], most=1, nap=0), "First")
+    first.start()
+    while not first.over:
+        time.sleep(0.01)
+    second = lanes.create(counting([], most=1, nap=0), "Second")  # before a signal of the first was delivered
+    assert told == ["First ended, Second runs"]
+    second.start()
+    qtbot.waitUntil(lambda: not lanes.running())
+    assert told == ["First ended, Second runs", "Second started", "Second ended, none runs"]
+
+
+def test_a_job_abandoned_during_its_last_step_has_no_result(qtbot):
+    at_the_end, go = threading.Event(), threading.Event()
+
+    def work() -> Iterator[Event]:
+        at_the_end.set()
+        assert go.wait(10)
+        yield Done("too late")
+
+    job = Job(work())
+    watch = Watcher(job)
+    job.start()
+    assert at_the_end.wait(10)
+    job.abandon()
+    go.set()
+    ended(qtbot, job)
+    assert watch.ends == ["cancelled"]
 
 
 def test_a_job_that_nobody_else_holds_lives_until_its_thread_has_ended(qtbot):

@@ -89,6 +89,34 @@ def test_a_strength_set_here_is_not_changed_by_another_model(page: DeliverPage) 
     assert page.session.accepted is None and page.options.strength.value() == 45
 
 
+def test_what_was_done_stays_on_the_screen_where_it_cannot_be_done_again(page: DeliverPage, qtbot: Any) -> None:
+    page.start()
+    finished(qtbot, page)
+    before = [entry.status for entry in page.batch.model.entries]
+    assert "waiting" not in before
+    page.session.lanes.create(iter(()), "Training")
+    with qtbot.waitSignal(page.session.notice) as told:
+        page.start()
+    assert "“Training” is still running" in told.args[0].message
+    assert [entry.status for entry in page.batch.model.entries] == before
+    page.session.lanes._running.clear()
+    page.start()
+    assert page.batch.running and page.batch.model.count("done", "flagged") == 0
+    finished(qtbot, page)
+
+
+def test_the_queue_never_starts_by_itself_later(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
+    page.start()
+    page.batch.add_series([])  # a folder of what is there already
+    finished(qtbot, page)
+    generated.write_ct(tmp_path / "more", "More", slices=4, patient="B")
+    more = generated.scanned(tmp_path / "more")
+    page.session.set_scan(more, [tmp_path / "more"], add=True)
+    assert page.batch.model.count("waiting") == 1
+    page.session.lanes.ended.emit(None)  # any job
+    assert not page.batch.running
+
+
 def test_another_project_begins_with_an_empty_queue(page: DeliverPage, qtbot: Any, tmp_path: Path) -> None:
     generated.write_ct(tmp_path / "more", "More", slices=4, patient="B")
     page.add_paths([tmp_path / "more"])

@@ -199,6 +199,15 @@ def test_stopping_keeps_what_is_there(show: Show, session: Session, races: Races
     assert dialog.start.isVisible() and dialog.start.isEnabled()
 
 
+def test_another_project_hears_nothing_of_the_race_before(session: Session, races: Races, qtbot) -> None:
+    races.start([session.recipe], 5, False)
+    qtbot.waitUntil(lambda: bool(races.laps), timeout=60_000)
+    session.reset()
+    assert races.laps == [] and races.result is None
+    qtbot.waitUntil(lambda: not races.running, timeout=60_000)
+    assert races.laps == [] and races.result is None
+
+
 def test_a_problem_is_told_in_the_dialog(show: Show, session: Session, races: Races, qtbot) -> None:
     for series in session.series:
         for file in series.files:

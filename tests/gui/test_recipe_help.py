@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ from PySide6.QtCore import QMimeData, QPoint, QPointF, QRect, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 
 from aegui import recipes, workflow
-from aegui.events import Done, RatePoint
+from aegui.errors import UserError
+from aegui.events import Done, Event, RatePoint
 from aegui.gui.pages.recipe import RecipePage
 from aegui.gui.widgets.rate_dialog import RateDialog
 from aegui.gui.widgets.recipe_foot import Plan
@@ -28,6 +30,27 @@ def forecast(**values) -> Forecast:
     """Of 40 epochs, with what differs."""
     usual = Forecast(0.15, 1.0, 2480, 40, 412.0, 16, 2 * 2**30, 8 * 2**30, 64, {})
     return replace(usual, **values)
+
+
+def test_what_could_not_be_timed_is_not_tried_again_and_again(page, qtbot, monkeypatch):
+    tried: list[object] = []
+
+    def fails(job: object) -> Iterator[Event]:
+        tried.append(job)
+        raise UserError("The model is gone.", "Choose another.")
+        yield
+
+    monkeypatch.setattr(workflow, "forecast", fails)
+    qtbot.waitUntil(lambda: not page.session.lanes.running(), timeout=60_000)
+    page.forecasts.try_again()
+    for _ in range(3):
+        page.forecasts.measure()
+        qtbot.waitUntil(lambda: not page.session.lanes.running(), timeout=60_000)
+    assert len(tried) == 1
+    page.forecasts.try_again()
+    page.forecasts.measure()
+    qtbot.waitUntil(lambda: not page.session.lanes.running(), timeout=60_000)
+    assert len(tried) == 2
 
 
 def test_the_forecast_says_measured_only_when_it_was(page):

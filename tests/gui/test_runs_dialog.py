@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,17 @@ def test_the_latest_runs_are_drawn_each_in_its_own_look(show: Show) -> None:
     assert np.array_equal(x, [1, 2, 3]) and np.array_equal(y, [20, 25, 29])
     assert [line.style for line in lines.values()] == list(SEVERAL[:3])
     assert all(line.label is not None and line.label.isVisible() for line in lines.values())
+
+
+def test_what_is_asked_for_while_it_reads_is_read_after(host: QWidget, session: Session, qtbot, monkeypatch) -> None:
+    gate, read = threading.Event(), workflow.runs
+    monkeypatch.setattr(workflow, "runs", lambda folders: (read(folders), gate.wait(10))[0])
+    dialog = open_runs(host, session, lambda job: None)
+    three()
+    dialog.read()
+    gate.set()
+    qtbot.waitUntil(lambda: len(dialog.rows) == 3, timeout=10_000)
+    qtbot.waitUntil(lambda: not session.lanes.running(), timeout=10_000)
 
 
 def test_another_curve_is_shown_at_the_press_of_a_button(show: Show, qtbot) -> None:

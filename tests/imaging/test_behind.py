@@ -27,7 +27,7 @@ def test_only_a_few_pieces_wait() -> None:
 
     with behind(work) as worker:
         assert worker.put(0) == worker.put(1) == []
-        threading.Timer(0.05, go.set).start()
+        threading.Timer(0.5, go.set).start()
         assert worker.put(2)[0] == 0, "the third waits for the first"
         list(worker.rest())
     assert begun == [0, 1, 2]
@@ -55,7 +55,7 @@ def test_after_an_error_elsewhere_what_has_not_begun_is_dropped_and_the_thread_i
         worker.put(0)
         worker.put(1)
         started.wait(5)
-        threading.Timer(0.05, go.set).start()
+        threading.Timer(0.5, go.set).start()
         raise KeyError
     assert begun == [0]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("behind")]

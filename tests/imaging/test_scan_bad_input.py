@@ -353,9 +353,9 @@ def test_many_series_are_sorted_quickly(tmp_path: Path) -> None:
         replace(header, file=tmp_path / f"{i}.dcm", series_uid=generate_uid(None), sop_uid=f"1.2.{i}")
         for i in range(500)
     ]
-    start = time.perf_counter()
+    start = time.process_time()
     assert sum(len(found) for found, _ in grouping.gather(many)) == 500
-    assert time.perf_counter() - start < 1  # 0.1 on a machine that is not busy with tests
+    assert time.process_time() - start < 1
 
 
 def test_bytes_where_a_private_element_should_hold_a_number_do_no_harm(tmp_path: Path) -> None:

@@ -291,9 +291,9 @@ def _many(files: int, groups: int, source: Path) -> list[Header]:
 
 def test_thousands_of_slices_in_hundreds_of_groups_are_sorted_quickly(tmp_path: Path) -> None:
     headers = _many(2000, 500, tmp_path / "a.dcm")
-    before = time.perf_counter()
+    before = time.process_time()
     ((found, doubles),) = grouping.gather(headers)
-    seconds = time.perf_counter() - before
+    seconds = time.process_time() - before
     # Neighbouring directions differ by 0.006, which is rounding; so they are fewer than 500 groups.
     assert not doubles and sum(series.slices for series in found) == 2000 and len(found) > 100
     assert seconds < 3, seconds

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import errno
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -207,6 +206,8 @@ def test_an_abandoned_run_resumes_to_the_weights_of_an_uninterrupted_one(
 
 
 KILLED = """
+import os
+import signal
 import sys
 from pathlib import Path
 from aegui import recipes, workflow
@@ -221,32 +222,21 @@ job = workflow.TrainJob(
     "general-small", recipe, found.series, Path(sys.argv[2]), init="random", device="cpu", resume=True
 )
 for event in workflow.train(job):
-    if isinstance(event, Epoch):
-        print(event.epoch, flush=True)
+    if isinstance(event, Step) and event.epoch == 5 and sys.argv[3] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
     scans = write_scans(tmp_path / "scans")
 
-    def start(out: Path) -> subprocess.Popen[str]:
-        return subprocess.Popen([sys.executable, "-c", KILLED, str(scans), str(out)], stdout=subprocess.PIPE, text=True)
+    def start(out: str, end: str = "") -> int:
+        return subprocess.run([sys.executable, "-c", KILLED, str(scans), str(tmp_path / out), end]).returncode
 
-    with start(tmp_path / "whole") as whole:
-        whole.communicate()
-    assert whole.returncode == 0
-    with start(tmp_path / "killed") as first:
-        assert first.stdout is not None
-        for line in first.stdout:
-            if int(line) == 4:
-                time.sleep(0.05)
-                os.kill(first.pid, signal.SIGKILL)
-                break
-    assert first.returncode == -signal.SIGKILL
+    assert start("whole") == 0
+    assert start("killed", "killed") == -signal.SIGKILL
     assert not (tmp_path / "killed" / "model.aegui").exists()
-    with start(tmp_path / "killed") as second:
-        second.communicate()
-    assert second.returncode == 0
+    assert start("killed") == 0
     assert_same_weights(tmp_path / "whole" / "model.aegui", tmp_path / "killed" / "model.aegui")
 
 

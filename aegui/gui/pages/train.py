@@ -287,6 +287,10 @@ class TrainPage(Page):
     @Slot(object)
     def _on_failed(self, error: Exception) -> None:
         self._job = None
+        if self._project != self.session.projects:
+            self.session.toast.emit("warn", "Training stopped", str(error))
+            self._on_renewed()
+            return
         self._set_state("failed")
         kept = "The best model so far and the log are kept in the run folder; your scans were not changed."
         if not isinstance(error, UserError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
@@ -106,11 +105,13 @@ class ModelChooser(QComboBox):
     def open_file(self, path: Path) -> None:
         """Use a bundle or checkpoint, after it was read once; problems become a notice."""
 
+        project = self._session.projects
+
         def work() -> Iterator[Event]:
             from aegui.models.zoo import load_model
 
             load_model(path)
-            yield Done(path)
+            yield Done((path, project))
 
         job = self._session.attempt(lambda: self._session.lanes.create(work, f"Reading {path.name}", lane="model"))
         if job is not None:
@@ -119,5 +120,7 @@ class ModelChooser(QComboBox):
             job.start()
 
     @Slot(object)
-    def _opened(self, path: Any) -> None:
-        self._session.set_model(path)
+    def _opened(self, found: tuple[Path, int]) -> None:
+        path, project = found
+        if project == self._session.projects:
+            self._session.set_model(path)

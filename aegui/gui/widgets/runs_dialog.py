@@ -113,6 +113,7 @@ class RunsDialog(Sheet):
         self.rows: list[RunRow] = []
         self.current: RunInfo | None = None
         self.reading = False
+        self._asked = False
         self._list = column(gap=4)
         self._list.addStretch(1)
         self.kind = Segmented([kind.title for kind in KINDS], names=[f"Show {kind.title}" for kind in KINDS])
@@ -132,6 +133,7 @@ class RunsDialog(Sheet):
         self.stack = QStackedWidget()
         self._build()
         session.lanes.ended.connect(self._state)
+        session.lanes.ended.connect(self._on_lane_free)
         self._state()
         self.read()
 
@@ -173,7 +175,8 @@ class RunsDialog(Sheet):
     @Slot()
     def read(self) -> None:
         """Read the folders again, beside everything else."""
-        if self.session.lanes.busy("runs"):
+        self._asked = self.session.lanes.busy("runs")  # by now it may read other folders than are wanted
+        if self._asked:
             return
         folders = self.folders()
 
@@ -184,6 +187,11 @@ class RunsDialog(Sheet):
         job.done.connect(self._on_read)
         job.failed.connect(self.session.report)
         job.start()
+
+    @Slot(object)
+    def _on_lane_free(self, _job: object) -> None:
+        if self._asked and not self.session.lanes.busy("runs"):
+            self.read()
 
     @Slot(object)
     def _on_read(self, found: Sequence[RunInfo]) -> None:
