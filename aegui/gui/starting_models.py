@@ -118,12 +118,13 @@ class StartingModels(QObject):
         )
         job.event.connect(self._on_preview)
         job.failed.connect(self._on_preview_failed)
-        job.cancelled.connect(self._on_preview_cancelled)
         job.start()
 
-    @Slot()
-    def _on_preview_cancelled(self) -> None:
-        self._tried = ()
+    def give_way(self) -> None:
+        """To a training; the next time the page is shown they are tried anew."""
+        if (job := self.session.lanes.job("preview")) is not None:
+            job.abandon()
+            self._tried = ()
 
     @Slot(object)
     def _on_preview(self, event: Any) -> None:

@@ -288,8 +288,7 @@ class RecipePage(Page):
             words = f"“{busy.title}” is still running."
             self.session.notice.emit(UserError(words, "Wait until it ends, or stop it first."))
             return
-        if (trying := self.session.lanes.job("preview")) is not None:
-            trying.abandon()
+        self.models.give_way()
         self.session.train_job = self.job()
         self.session.request_page("train")
 
