@@ -291,7 +291,7 @@ def test_a_run_stopped_before_its_first_score_leaves_json_that_everybody_reads(j
     for event in events:
         if isinstance(event, Baselines):
             break
-    events.throw(Stop())  # type: ignore[attr-defined]
+    events.throw(Stop())  # type: ignore[attr-defined]  # a generator
     for _ in events:
         pass
     told = (job.run / "run.json").read_text()
